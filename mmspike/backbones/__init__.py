@@ -1,0 +1,5 @@
+"""Spiking backbones."""
+
+from mmspike.backbones.meta_spikformer import MetaSpikformer
+
+__all__ = ['MetaSpikformer']

@@ -1,0 +1,5 @@
+"""Converting models and their weights."""
+
+from mmspike.conversion.sdtv3 import Conversion, convert_sdtv3, convert_sdtv3_file
+
+__all__ = ['Conversion', 'convert_sdtv3', 'convert_sdtv3_file']

@@ -1,0 +1,1 @@
+"""Datasets that need no download, for the hosts' own pipelines and metrics."""

@@ -1,0 +1,1 @@
+"""Spiking heads, one folder per host library: ``cls`` extends mmpretrain."""

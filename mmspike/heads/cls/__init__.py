@@ -1,0 +1,10 @@
+"""Classification heads and losses for mmpretrain's ``ImageClassifier``."""
+
+from mmspike.utils.versions import check_version
+
+check_version('mmpretrain')
+
+from mmspike.heads.cls.spike_linear_head import SpikeLinearClsHead  # noqa: E402
+from mmspike.heads.cls.tet_loss import TETLoss  # noqa: E402
+
+__all__ = ['SpikeLinearClsHead', 'TETLoss']

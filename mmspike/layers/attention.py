@@ -1,0 +1,85 @@
+"""Spike-driven self-attention of SDT v3: no softmax, so the products can be taken in any order."""
+
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmspike.layers.conv import spike_conv
+from mmspike.registry import MODELS
+
+
+def attention_product(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """``q k^T v``, multiplied in the order that costs less.
+
+    Args:
+        q, k: ``(..., N, d)``, N tokens.
+        v: ``(..., N, e)``.
+
+    Returns:
+        ``(..., N, e)``. Spikes are multiples of one number, so that both orders agree exactly as
+        long as the sums stay within the 24 bits of a float32.
+    """
+    tokens, d = q.shape[-2:]
+    e = v.shape[-1]
+    if tokens * (d + e) < 2 * d * e:
+        return (q @ k.transpose(-2, -1)) @ v
+    return q @ (k.transpose(-2, -1) @ v)
+
+
+class SpikeAttention(BaseModule):
+    """Multi-head self-attention on spikes (E-SDSA, arXiv 2411.16061; SDT v3 ``Model_Base``).
+
+    A neuron; 1x1 convolutions with norm and neuron for q, k and v; ``q k^T v * 2 / sqrt(d)``; a
+    neuron; a 1x1 projection with norm. v is ``value_ratio`` times as wide as q and k.
+
+    Args:
+        embed_dims: Channels, a multiple of ``num_heads``.
+        num_heads: Number of heads.
+        value_ratio: Width of v over ``embed_dims``.
+        neuron_cfg: Config of the neurons.
+        norm_cfg: Config of the norms.
+
+    Raises:
+        ValueError: ``embed_dims`` is not a multiple of ``num_heads``.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        *,
+        value_ratio: int = 4,
+        neuron_cfg: dict,
+        norm_cfg: dict,
+    ) -> None:
+        super().__init__()
+        if embed_dims % num_heads:
+            raise ValueError(
+                f'embed_dims={embed_dims} must be a multiple of num_heads={num_heads}'
+            )
+        self.num_heads = num_heads
+        self.scale = 2 * (embed_dims // num_heads) ** -0.5
+        value_dims = embed_dims * value_ratio
+
+        def projection(out_channels: int) -> ConvModule:
+            return ConvModule(
+                embed_dims, out_channels, 1, norm_cfg=norm_cfg, act_cfg=neuron_cfg
+            )
+
+        self.neuron = MODELS.build(neuron_cfg)
+        self.q = projection(embed_dims)
+        self.k = projection(embed_dims)
+        self.v = projection(value_dims)
+        self.out = spike_conv(value_dims, embed_dims, neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """``(T*B, heads*d, H, W)`` to ``(T*B, heads, H*W, d)``."""
+        return x.flatten(2).unflatten(1, (self.num_heads, -1)).transpose(-2, -1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(T*B, C, H, W)`` to the same shape."""
+        spikes = self.neuron(x)
+        q, k, v = (self._heads(branch(spikes)) for branch in (self.q, self.k, self.v))
+        context = attention_product(q, k, v) * self.scale
+        context = context.transpose(-2, -1).flatten(1, 2).unflatten(-1, x.shape[-2:])
+        return self.out(context)

@@ -1,0 +1,104 @@
+"""Convolution blocks of Meta-SpikeFormer (arXiv 2404.03663) and SDT v3 (arXiv 2411.16061).
+
+In all of them the residual stream carries membrane potentials: a neuron stands before each
+convolution, so that convolutions see spikes and sums see real numbers.
+"""
+
+import warnings
+
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor
+
+
+def spike_conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 1,
+    *,
+    neuron_cfg: dict | None,
+    norm_cfg: dict,
+    **kwargs,
+) -> ConvModule:
+    """Neuron, convolution with "same" padding, norm: ``(T*B, C, H, W)`` to ``(T*B, C', H', W')``.
+
+    ``neuron_cfg=None`` leaves the neuron out. Other arguments are those of
+    :class:`mmcv.cnn.ConvModule`.
+    """
+    with warnings.catch_warnings():
+        # Published weights have such biases, and counting parameters needs them.
+        warnings.filterwarnings('ignore', 'Unnecessary conv bias')
+        return ConvModule(
+            in_channels,
+            out_channels,
+            kernel_size,
+            padding=kernel_size // 2,
+            norm_cfg=norm_cfg,
+            act_cfg=neuron_cfg,
+            order=('act', 'conv', 'norm'),
+            **kwargs,
+        )
+
+
+class SpikeSepConv(BaseModule):
+    """Spiking separable convolution: pointwise, depthwise, pointwise, each after a neuron.
+
+    Args:
+        channels: Input and output channels.
+        kernel_size: Kernel of the depthwise convolution.
+        expansion: Width of the depthwise convolution over ``channels``.
+        neuron_cfg: Config of the neurons.
+        norm_cfg: Config of the norms.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int,
+        *,
+        expansion: int = 2,
+        neuron_cfg: dict,
+        norm_cfg: dict,
+    ) -> None:
+        super().__init__()
+        cfgs = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
+        hidden = channels * expansion
+        self.pointwise1 = spike_conv(channels, hidden, **cfgs)
+        self.depthwise = spike_conv(hidden, hidden, kernel_size, groups=hidden, **cfgs)
+        self.pointwise2 = spike_conv(hidden, channels, **cfgs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(T*B, C, H, W)`` to the same shape."""
+        return self.pointwise2(self.depthwise(self.pointwise1(x)))
+
+
+class SpikeConvBlock(BaseModule):
+    """Block of the early stages: ``x + sep_conv(x)``, then ``x + conv2(conv1(x))``.
+
+    Args:
+        channels: Input and output channels.
+        kernel_size: Kernel of the depthwise convolution.
+        expansion: Width between the two 3x3 convolutions over ``channels``.
+        neuron_cfg: Config of the neurons.
+        norm_cfg: Config of the norms.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        kernel_size: int = 7,
+        expansion: int = 4,
+        neuron_cfg: dict,
+        norm_cfg: dict,
+    ) -> None:
+        super().__init__()
+        cfgs = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
+        self.sep_conv = SpikeSepConv(channels, kernel_size, **cfgs)
+        self.conv1 = spike_conv(channels, channels * expansion, 3, **cfgs)
+        self.conv2 = spike_conv(channels * expansion, channels, 3, **cfgs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(T*B, C, H, W)`` to the same shape."""
+        x = x + self.sep_conv(x)
+        return x + self.conv2(self.conv1(x))

@@ -1,0 +1,35 @@
+"""Activation checkpointing that leaves batch-norm statistics alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+@contextmanager
+def _without_statistics(module: nn.Module) -> Iterator[None]:
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
+    tracking = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, tracked in zip(norms, tracking, strict=True):
+            norm.track_running_stats = tracked
+
+
+def recompute(block: nn.Module, x: Tensor) -> Tensor:
+    """Run ``block(x)``, keeping only ``x`` for backward and computing the rest again there.
+
+    The second computation would move the running statistics of batch norms a second time, so they
+    are kept out of it: training with and without recomputation gives the same model.
+    """
+    return checkpoint(
+        block,
+        x,
+        use_reentrant=False,
+        context_fn=lambda: (nullcontext(), _without_statistics(block)),
+    )

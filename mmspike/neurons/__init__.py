@@ -1,0 +1,25 @@
+"""Spiking neurons, registered as models: ``dict(type='mmspike.LIF', tau=2.0)``."""
+
+from mmspike.neurons.base import (
+    BaseNeuron,
+    NeuronMismatchError,
+    check_neurons,
+    set_stateful,
+)
+from mmspike.neurons.ilif import ILIF
+from mmspike.neurons.integrate_and_fire import IF
+from mmspike.neurons.lif import LIF
+from mmspike.neurons.plif import PLIF
+from mmspike.neurons.sfa import SFA
+
+__all__ = [
+    'IF',
+    'ILIF',
+    'LIF',
+    'PLIF',
+    'SFA',
+    'BaseNeuron',
+    'NeuronMismatchError',
+    'check_neurons',
+    'set_stateful',
+]

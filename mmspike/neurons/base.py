@@ -1,0 +1,181 @@
+"""What all neurons share: time, state, and a record of themselves in checkpoints."""
+
+import warnings
+from abc import abstractmethod
+
+import torch
+from spikingjelly.activation_based.base import MemoryModule
+from torch import Tensor, nn
+
+from mmspike.temporal import TemporalModule, fold_time, unfold_time
+
+
+class NeuronMismatchError(RuntimeError):
+    """A checkpoint was made with other neurons than those of the model that loads it."""
+
+
+def _record_neuron(module: nn.Module, state_dict: dict, prefix: str, metadata: dict) -> None:
+    metadata['neuron'] = module.describe()
+
+
+class BaseNeuron(TemporalModule, MemoryModule):
+    """A layer of spiking neurons over folded sequences ``(T*B, ...)``.
+
+    A call starts from rest and leaves nothing behind, unless ``stateful`` is set: then the
+    membrane potential after the last step is kept in ``v`` and the next call goes on from there,
+    until :meth:`reset`. As a spikingjelly ``MemoryModule`` a neuron is also seen by that
+    library's ``functional.reset_net`` and ``detach_net``, monitors and counters.
+
+    A neuron's kind and the numbers that its output depends on are saved in the metadata of every
+    ``state_dict`` and compared when one is loaded: weights trained for one neuron give nonsense
+    with another.
+
+    Args:
+        timesteps: Number of steps T in the first dimension; :func:`mmspike.set_timesteps` sets it
+            for a whole model.
+        stateful: Keep the membrane potential from call to call.
+        on_mismatch: What to do when a checkpoint was made with other neurons: ``'error'`` raises
+            :class:`NeuronMismatchError`, ``'warn'`` only warns (to fine-tune with other neurons).
+        inplace: Without effect. ``mmcv.cnn.ConvModule`` passes it to every activation.
+
+    Raises:
+        ValueError: ``timesteps`` or ``on_mismatch`` is not acceptable.
+    """
+
+    def __init__(
+        self,
+        *,
+        timesteps: int = 1,
+        stateful: bool = False,
+        on_mismatch: str = 'error',
+        inplace: bool = False,
+    ) -> None:
+        super().__init__()
+        if on_mismatch not in ('error', 'warn'):
+            raise ValueError(f"on_mismatch must be 'error' or 'warn', got {on_mismatch!r}")
+        self.timesteps = timesteps
+        self.stateful = stateful
+        self.on_mismatch = on_mismatch
+        # spikingjelly's reset puts this placeholder back; it stands for "at rest".
+        self.register_memory('v', 0.0)
+        self._register_state_dict_hook(_record_neuron)
+
+    @abstractmethod
+    def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Run T steps.
+
+        Args:
+            x: Input current ``(T, B, ...)``.
+            v: Membrane potential ``(B, ...)`` to start from; None is at rest.
+
+        Returns:
+            Output ``(T, B, ...)`` and the membrane potential after the last step (None for a
+            neuron without memory).
+        """
+
+    @property
+    @abstractmethod
+    def step_value(self) -> float:
+        """What one spike is worth in the output: 1, or ``1 / norm`` for integer neurons."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, str | float | None]:
+        """The neuron's kind and the numbers its output depends on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map input currents ``(T*B, ...)`` to spikes ``(T*B, ...)`` of the same dtype.
+
+        Raises:
+            ValueError: The first size is not a multiple of T, or does not fit the carried state.
+        """
+        sequence = unfold_time(x, self.timesteps)
+        out, v = self.fire(sequence, self._carried(sequence))
+        if self.stateful:
+            self.v = v
+        return fold_time(out)
+
+    def _carried(self, sequence: Tensor) -> Tensor | None:
+        if not (self.stateful and isinstance(self.v, Tensor)):
+            return None
+        if self.v.shape != sequence.shape[1:]:
+            raise ValueError(
+                f'{type(self).__name__} carries the state of a batch of shape '
+                f'{tuple(self.v.shape)}, the input is a batch of shape '
+                f'{tuple(sequence.shape[1:])}; call spikingjelly.activation_based.functional.'
+                'reset_net(model) before another stream begins'
+            )
+        return self.v
+
+    def extra_repr(self) -> str:
+        options = {key: value for key, value in self.describe().items() if key != 'type'}
+        options.update(timesteps=self.timesteps, stateful=self.stateful)
+        return ', '.join(f'{key}={value}' for key, value in options.items())
+
+    def check_description(self, saved: dict | None) -> None:
+        """Compare a neuron's record in a checkpoint with this neuron.
+
+        Args:
+            saved: What :meth:`describe` returned when the checkpoint was written; None where the
+                checkpoint says nothing, which is accepted.
+
+        Raises:
+            NeuronMismatchError: They differ, and ``on_mismatch`` is ``'error'``.
+        """
+        own = self.describe()
+        if saved is None or saved == own:
+            return
+        message = (
+            f'the checkpoint was made with neurons {_show(saved)}, the model has {_show(own)}: its '
+            "outputs would be wrong. Set the model's neuron_cfg to the checkpoint's, or add "
+            "on_mismatch='warn' to it in order to fine-tune with other neurons"
+        )
+        if self.on_mismatch == 'error':
+            raise NeuronMismatchError(message)
+        warnings.warn(message, stacklevel=2)
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args) -> None:
+        self.check_description(local_metadata.get('neuron'))
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+
+def _show(description: dict) -> str:
+    options = ', '.join(f'{k}={v}' for k, v in description.items() if k != 'type')
+    return f'{description["type"]}({options})'
+
+
+def set_stateful(model: nn.Module, stateful: bool = True) -> None:
+    """Let every neuron of ``model`` carry its state from call to call, or no longer, from rest."""
+    for module in model.modules():
+        if isinstance(module, BaseNeuron):
+            module.stateful = stateful
+            module.reset()
+
+
+def check_neurons(model: nn.Module, state_dict: dict, prefix: str = '') -> None:
+    """Compare the neurons of ``model`` with those that a ``state_dict`` was made with.
+
+    ``load_state_dict`` does that by itself. This function is for loaders that build a new
+    dictionary and drop the metadata, as mmengine does for ``init_cfg=dict(type='Pretrained',
+    prefix=...)``.
+
+    Args:
+        model: Model about to be loaded.
+        state_dict: State with torch's ``_metadata``; without, nothing is compared.
+        prefix: Prefix of the model's keys in ``state_dict``, with or without the final dot.
+
+    Raises:
+        NeuronMismatchError: See :meth:`BaseNeuron.check_description`.
+    """
+    metadata = getattr(state_dict, '_metadata', {})
+    prefix = prefix.rstrip('.')
+    for name, module in model.named_modules():
+        if isinstance(module, BaseNeuron):
+            key = '.'.join(part for part in (prefix, name) if part)
+            module.check_description(metadata.get(key, {}).get('neuron'))
+
+
+def positive(name: str, value: float) -> float:
+    """Return ``value`` if it is a positive finite number, else raise a ValueError that names it."""
+    if not (isinstance(value, (int, float)) and 0 < value < torch.inf):
+        raise ValueError(f'{name} must be a positive number, got {value!r}')
+    return value

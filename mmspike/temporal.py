@@ -1,0 +1,125 @@
+"""Time in mmspike: ``T`` steps folded into the batch, time-major.
+
+A sequence of feature maps is one tensor ``(T*B, C, H, W)`` whose row ``t*B + b`` is sample ``b``
+at step ``t``. Convolutions, norms and every stock layer of mmcv, mmdet and mmseg work on it as on
+an ordinary batch; only neurons, temporal read-outs and the like need to know ``T``.
+"""
+
+from torch import Tensor, nn
+
+
+def check_timesteps(timesteps: int) -> int:
+    """Return ``timesteps`` if it is a positive integer.
+
+    Raises:
+        TypeError: It is not an integer.
+        ValueError: It is smaller than 1.
+    """
+    if isinstance(timesteps, bool) or not isinstance(timesteps, int):
+        raise TypeError(
+            f'timesteps must be an int, got {timesteps!r} ({type(timesteps).__name__})'
+        )
+    if timesteps < 1:
+        raise ValueError(f'timesteps must be at least 1, got {timesteps}')
+    return timesteps
+
+
+def unfold_time(x: Tensor, timesteps: int) -> Tensor:
+    """View ``(T*B, ...)`` as ``(T, B, ...)``.
+
+    Raises:
+        ValueError: The first size is not a multiple of ``timesteps``.
+    """
+    if x.dim() == 0 or x.shape[0] % timesteps:
+        raise ValueError(
+            f'a tensor of shape {tuple(x.shape)} cannot hold {timesteps} time steps: its first '
+            f'size must be T*B, a multiple of T={timesteps}. Was T set on every part of the model? '
+            'mmspike.set_timesteps(model, T) does that'
+        )
+    return x.unflatten(0, (timesteps, x.shape[0] // timesteps))
+
+
+def fold_time(x: Tensor) -> Tensor:
+    """View ``(T, B, ...)`` as ``(T*B, ...)``."""
+    return x.flatten(0, 1)
+
+
+def encode_input(x: Tensor, timesteps: int) -> Tensor:
+    """Turn a network input into the folded form.
+
+    Args:
+        x: Images ``(B, C, H, W)``, which are repeated at every step (direct coding), or frames
+            ``(B, T, C, H, W)``, for instance integrated events, which are folded.
+        timesteps: Number of steps T.
+
+    Returns:
+        ``(T*B, C, H, W)``.
+
+    Raises:
+        ValueError: Neither 4-D nor 5-D, or as many frames as steps are not there.
+    """
+    if x.dim() == 4:
+        return x if timesteps == 1 else x.repeat(timesteps, 1, 1, 1)
+    if x.dim() != 5:
+        raise ValueError(
+            'the input must be images (B, C, H, W) or frames (B, T, C, H, W), '
+            f'got shape {tuple(x.shape)}'
+        )
+    if x.shape[1] != timesteps:
+        raise ValueError(
+            f'the input holds {x.shape[1]} frames (shape {tuple(x.shape)}, read as (B, T, C, H, '
+            f'W)) but the model runs T={timesteps} steps; call mmspike.set_timesteps(model, '
+            f'{x.shape[1]}) or load {timesteps} frames'
+        )
+    return fold_time(x.transpose(0, 1))
+
+
+class TemporalModule:
+    """Mixin of every module that needs to know T (see :func:`set_timesteps`)."""
+
+    _timesteps = 1
+
+    @property
+    def timesteps(self) -> int:
+        """Number of time steps T folded into the first dimension of the input."""
+        return self._timesteps
+
+    @timesteps.setter
+    def timesteps(self, value: int) -> None:
+        self._timesteps = check_timesteps(value)
+
+
+def _temporal_modules(model: nn.Module) -> list[TemporalModule]:
+    found = [module for module in model.modules() if isinstance(module, TemporalModule)]
+    if not found:
+        raise ValueError(
+            f'{type(model).__name__} contains no spiking module, so it has no time steps'
+        )
+    return found
+
+
+def set_timesteps(model: nn.Module, timesteps: int) -> None:
+    """Give every spiking module of ``model`` the number of time steps T.
+
+    Raises:
+        TypeError, ValueError: ``timesteps`` is not a positive integer, or the model has no
+            spiking module.
+    """
+    check_timesteps(timesteps)
+    for module in _temporal_modules(model):
+        module.timesteps = timesteps
+
+
+def get_timesteps(model: nn.Module) -> int:
+    """Return the number of time steps T that all spiking modules of ``model`` agree on.
+
+    Raises:
+        ValueError: They do not agree, or there are none.
+    """
+    values = {module.timesteps for module in _temporal_modules(model)}
+    if len(values) > 1:
+        raise ValueError(
+            f'the modules of {type(model).__name__} run different numbers of time steps: '
+            f'{sorted(values)}; call mmspike.set_timesteps(model, T)'
+        )
+    return values.pop()

@@ -1,0 +1,63 @@
+"""Packaging of mmspike. Tool settings are in pyproject.toml, tested versions in requirements/."""
+
+import re
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+# What `mim` and users of an installed wheel need beside the code.
+MIM_PARTS = ('configs', 'tools', 'model-index.yml')
+
+
+class BuildWithMim(build_py):
+    """Puts configs, tools and the model index into ``mmspike/.mim``.
+
+    A wheel gets copies. An editable installation gets links, so that they stay up to date.
+    """
+
+    def run(self) -> None:
+        super().run()
+        if getattr(self, 'editable_mode', False):
+            target = ROOT / 'mmspike' / '.mim'
+        else:
+            target = Path(self.build_lib) / 'mmspike' / '.mim'
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for part in MIM_PARTS:
+            if getattr(self, 'editable_mode', False):
+                (target / part).symlink_to(Path('..', '..', part))
+            elif (ROOT / part).is_dir():
+                shutil.copytree(
+                    ROOT / part, target / part, ignore=shutil.ignore_patterns('__pycache__')
+                )
+            else:
+                shutil.copy(ROOT / part, target / part)
+
+
+def read_requirements(name: str) -> list[str]:
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    return [line for line in lines if line and not line.startswith(('#', '-'))]
+
+
+setup(
+    name='mmspike',
+    version=re.search(r"'(.+)'", (ROOT / 'mmspike' / 'version.py').read_text())[1],
+    description='Spiking vision transformers for OpenMMLab',
+    long_description=(ROOT / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.11',
+    packages=find_packages(include=['mmspike', 'mmspike.*']),
+    install_requires=read_requirements('runtime'),
+    extras_require={'dev': read_requirements('dev')},
+    cmdclass={'build_py': BuildWithMim},
+    classifiers=[
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Operating System :: POSIX :: Linux',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    ],
+)
