@@ -1,0 +1,26 @@
+# make setup   set up .venv (also done by all the others)
+# make demo    train, evaluate and explain a spiking transformer on real digits
+# make test    run the tests
+# make lint    check style
+# make bench   compare speeds; tables and plots go to work_dirs/bench
+PYTHON ?=
+BIN := .venv/bin
+
+.PHONY: setup demo test lint bench
+.DEFAULT_GOAL := setup
+
+setup:
+	@PYTHON='$(PYTHON)' bash tools/setup.sh
+
+demo: setup
+	@$(BIN)/python tools/demo.py $(ARGS)
+
+test: setup
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: setup
+	$(BIN)/python benchmarks/neurons.py $(ARGS)

@@ -1,0 +1,95 @@
+"""Firing rates per layer, measured while a model runs."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mmspike.neurons import BaseNeuron
+
+
+@dataclass(frozen=True)
+class FiringRate:
+    """What one layer of neurons fired.
+
+    Attributes:
+        name: Name of the layer in the model.
+        spikes: Number of spikes; an integer neuron that fires n counts n.
+        active: Number of outputs that were not 0.
+        outputs: Number of outputs: neurons x samples x time steps T.
+    """
+
+    name: str
+    spikes: float
+    active: float
+    outputs: int
+
+    @property
+    def rate(self) -> float:
+        """Spikes per neuron and time step. It counts the D of integer neurons, but not T."""
+        return self.spikes / self.outputs if self.outputs else 0.0
+
+    @property
+    def active_fraction(self) -> float:
+        """Share of outputs that were not 0."""
+        return self.active / self.outputs if self.outputs else 0.0
+
+
+class FiringRateRecorder:
+    """Count spikes of every neuron layer of a model, over all batches run inside the block.
+
+    Sums stay on the model's device until they are read, so that a GPU is never waited for.
+
+    Args:
+        model: A model with neurons of mmspike.
+
+    Raises:
+        ValueError: The model has none.
+
+    Example:
+        >>> import torch
+        >>> from mmspike.neurons import SFA
+        >>> neuron = SFA(D=4)
+        >>> with FiringRateRecorder(torch.nn.Sequential(neuron)) as recorder:
+        ...     _ = neuron(torch.tensor([[-1.0, 0.2, 2.0, 9.0]]))
+        >>> [(rate.name, rate.rate, rate.active_fraction) for rate in recorder.rates()]
+        [('0', 1.5, 0.5)]
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._neurons = {
+            name: module for name, module in model.named_modules() if isinstance(module, BaseNeuron)
+        }
+        if not self._neurons:
+            raise ValueError(f'{type(model).__name__} has no neurons of mmspike to record')
+        self._sums: dict[str, Tensor] = {}
+        self._outputs = dict.fromkeys(self._neurons, 0)
+        self._handles: list = []
+
+    def __enter__(self) -> 'FiringRateRecorder':
+        for name, neuron in self._neurons.items():
+            self._handles.append(neuron.register_forward_hook(self._counter(name)))
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _counter(self, name: str):
+        @torch.no_grad()
+        def count(neuron: BaseNeuron, inputs: tuple, out: Tensor) -> None:
+            spikes = out.sum(dtype=torch.float64) / neuron.step_value
+            sums = torch.stack([spikes, torch.count_nonzero(out).double()])
+            self._sums[name] = self._sums[name] + sums if name in self._sums else sums
+            self._outputs[name] += out.numel()
+
+        return count
+
+    def rates(self) -> list[FiringRate]:
+        """Rates of all layers so far, in the order of the model; layers never run have 0 outputs."""
+        rates = []
+        for name in self._neurons:
+            spikes, active = self._sums[name].tolist() if name in self._sums else (0.0, 0.0)
+            rates.append(FiringRate(name, spikes, active, self._outputs[name]))
+        return rates

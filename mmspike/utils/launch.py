@@ -1,0 +1,57 @@
+"""Starting a run on whatever devices there are."""
+
+import os
+import subprocess
+
+import torch
+from mmengine.config import Config
+
+from mmspike.utils.config import replace_sync_bn
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+
+
+def adapt_to_devices(cfg: Config, launcher: str) -> None:
+    """Make a config run with or without GPUs, alone or with other processes.
+
+    mmengine starts process groups for GPUs by itself. Without a GPU it would fail in
+    ``torch.cuda.set_device``, so that the group is started here, on gloo.
+
+    Args:
+        cfg: Config, changed in place.
+        launcher: One of :data:`LAUNCHERS`.
+
+    Raises:
+        ValueError: The launcher is ``'mpi'`` and there is no GPU.
+    """
+    cfg.launcher = launcher
+    if torch.cuda.is_available():
+        return
+    replace_sync_bn(cfg)
+    if launcher == 'none':
+        return
+    if launcher == 'mpi':
+        raise ValueError("launcher 'mpi' needs GPUs; without, use 'pytorch' (torchrun) or 'slurm'")
+    if launcher == 'slurm':
+        _read_slurm_environment()
+    torch.distributed.init_process_group('gloo')
+    cfg.setdefault('model_wrapper_cfg', dict(type='MMDistributedDataParallel'))
+    cfg.model_wrapper_cfg.update(device_ids=None)
+    # A step that leaves a parameter without gradient is an error, as it is on GPUs.
+    cfg.model_wrapper_cfg.setdefault(
+        'find_unused_parameters', cfg.get('find_unused_parameters', False)
+    )
+    cfg.model_wrapper_cfg.setdefault('broadcast_buffers', False)
+
+
+def _read_slurm_environment() -> None:
+    """Give torch what it wants to know from what Slurm tells each task."""
+    nodes = os.environ['SLURM_STEP_NODELIST']
+    first = subprocess.run(
+        ['scontrol', 'show', 'hostnames', nodes], check=True, capture_output=True, text=True
+    ).stdout.split()[0]
+    os.environ.setdefault('MASTER_ADDR', first)
+    os.environ.setdefault('MASTER_PORT', '29500')
+    os.environ['WORLD_SIZE'] = os.environ['SLURM_NTASKS']
+    os.environ['RANK'] = os.environ['SLURM_PROCID']
+    os.environ['LOCAL_RANK'] = os.environ['SLURM_LOCALID']

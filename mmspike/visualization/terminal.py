@@ -1,0 +1,85 @@
+"""Results as coloured text for the terminal (rich)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mmspike.utils.firing_rate import FiringRate
+
+_BLOCKS = ' ▏▎▍▌▋▊▉█'
+
+
+def bar(fraction: float, width: int = 24) -> str:
+    """A bar of ``width`` characters, filled to ``fraction`` (0 to 1) in steps of an eighth."""
+    eighths = round(min(max(fraction, 0.0), 1.0) * width * 8)
+    full, rest = divmod(eighths, 8)
+    return ('█' * full + (_BLOCKS[rest] if rest else '')).ljust(width)
+
+
+def firing_rate_table(rates: Sequence[FiringRate], title: str) -> Table:
+    """One line per layer: rate (spikes per neuron and step), share of active outputs, a bar."""
+    table = Table(title=title, title_justify='left')
+    table.add_column('neuron layer')
+    table.add_column('rate', justify='right')
+    table.add_column('active', justify='right')
+    table.add_column('rate over the largest')
+    largest = max((rate.rate for rate in rates), default=0.0) or 1.0
+    for rate in rates:
+        table.add_row(
+            rate.name,
+            f'{rate.rate:.3f}',
+            f'{rate.active_fraction:.1%}',
+            Text(bar(rate.rate / largest), style='cyan'),
+        )
+    return table
+
+
+def confusion_table(matrix: np.ndarray, classes: Sequence[str]) -> Table:
+    """Rows are true classes, columns predictions; mistakes are red.
+
+    Args:
+        matrix: Counts ``(classes, classes)``.
+        classes: Their names.
+    """
+    table = Table(title='confusion matrix (rows: truth)', title_justify='left')
+    table.add_column('')
+    for name in classes:
+        table.add_column(name, justify='right')
+    for i, name in enumerate(classes):
+        cells = []
+        for j, count in enumerate(matrix[i]):
+            style = 'green' if i == j else 'bold red'
+            cells.append(Text(str(count), style=style) if count else Text('·', style='dim'))
+        table.add_row(name, *cells)
+    return table
+
+
+def image_blocks(image: np.ndarray) -> Text:
+    """Draw a grey image with two pixels per character.
+
+    Args:
+        image: ``(H, W)``, uint8, H even.
+    """
+    text = Text()
+    for upper, lower in zip(image[::2], image[1::2], strict=True):
+        for a, b in zip(upper, lower, strict=True):
+            text.append('▀', style=f'rgb({a},{a},{a}) on rgb({b},{b},{b})')
+        text.append('\n')
+    return text
+
+
+def sample_grid(
+    images: Sequence[np.ndarray], captions: Sequence[RenderableType], per_row: int = 8
+) -> RenderableType:
+    """Small grey images ``(H, W)`` in rows, each with a caption below."""
+    rows = []
+    for start in range(0, len(images), per_row):
+        grid = Table.grid(padding=(0, 2))
+        chosen = slice(start, start + per_row)
+        grid.add_row(*(image_blocks(image) for image in images[chosen]))
+        grid.add_row(*captions[chosen])
+        rows.append(grid)
+    return Group(*rows)

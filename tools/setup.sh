@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# Sets up .venv with everything mmspike needs. Run it as often as you like: finished steps are
+# skipped, an interrupted one starts again. PYTHON=... chooses the interpreter.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+VENV=.venv
+STAMPS=$VENV/.mmspike
+LOG=$VENV/setup.log
+PIP=("$VENV/bin/python" -m pip --disable-pip-version-check --retries 3 --timeout 60)
+CONSTRAINTS=requirements/constraints.txt
+
+fail() {
+    printf '\nmake setup: %s\n' "$1" >&2
+    exit 1
+}
+
+# --- what the machine must have ------------------------------------------------------------------
+[ "$(uname -s)" = Linux ] || fail "mmspike supports Linux; this is $(uname -s)."
+
+usable() { # an interpreter that runs and is of a supported version
+    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null
+}
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3.11 python3.12 python3 python}; do
+        if usable "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+}
+if [ -x $VENV/bin/python ] && usable $VENV/bin/python; then
+    python=$VENV/bin/python
+else
+    python=$(find_python)
+    if [ -z "$python" ]; then
+        found=$("${PYTHON:-python3}" --version 2>&1 || true)
+        fail "Python 3.11 or 3.12 is needed; '${PYTHON:-python3}' says: ${found:-nothing}.
+Install one (Debian, Ubuntu: apt install python3.11 python3.11-venv python3.11-dev) or name one:
+make setup PYTHON=/path/to/python3.11"
+    fi
+fi
+command -v "${CXX:-c++}" >/dev/null 2>&1 || fail "a C++ compiler is needed to build mmcv; found no '${CXX:-c++}'.
+Install one (Debian, Ubuntu: apt install g++) or name one in CXX."
+"$python" -c 'import pathlib, sys, sysconfig
+sys.exit(not (pathlib.Path(sysconfig.get_paths()["include"]) / "Python.h").is_file())' ||
+    fail "the C headers of $("$python" --version) are needed to build mmcv (Debian, Ubuntu: apt install python3-dev)."
+"$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    fail "the venv module of $("$python" --version) is missing (Debian, Ubuntu: apt install python3-venv)."
+if [ ! -d $STAMPS ]; then
+    free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1048576)}')
+    [ "$free" -ge 12 ] || fail "12 GB of free disk space are needed, $free GB are left here."
+fi
+
+# --- steps ---------------------------------------------------------------------------------------
+# Ctrl-C does not reach background jobs by itself.
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+TOTAL=5
+number=0
+step() { # name, files it depends on, what to say, command...
+    local name=$1 inputs=$2 say=$3 stamp began
+    shift 3
+    number=$((number + 1))
+    # shellcheck disable=SC2086  # the inputs are a list
+    stamp=$STAMPS/$name-$(cat $inputs tools/setup.sh | cksum | cut -d' ' -f1)
+    if [ -e "$stamp" ]; then
+        return
+    fi
+    printf '[%d/%d] %s\n' $number $TOTAL "$say"
+    began=$SECONDS
+    printf '\n=== %s\n' "$say" >>$LOG
+    "$@" >>$LOG 2>&1 &
+    local pid=$! waited=0
+    while kill -0 $pid 2>/dev/null; do
+        sleep 1
+        waited=$((waited + 1))
+        if [ $((waited % 60)) -eq 0 ]; then
+            printf '      ... %d min\n' $((waited / 60))
+        fi
+    done
+    if ! wait $pid; then
+        tail -n 15 $LOG >&2
+        if tail -n 40 $LOG | grep -qiE 'Temporary failure in name|NewConnectionError|ConnectTimeout|Network is unreachable|Connection refused|Read timed out'; then
+            fail "the package index cannot be reached. Check the network, or the proxy and index in 'pip config list', and run make setup again; it goes on where it stopped."
+        fi
+        fail "step $number of $TOTAL failed; the whole output is in $LOG. Running make setup again starts with this step."
+    fi
+    rm -f "$STAMPS/$name-"*
+    touch "$stamp"
+    printf '      done in %d s\n' $((SECONDS - began))
+}
+
+pin() { # the tested version of a package
+    awk -F'==' -v name="$1" '$1 == name {print $0}' $CONSTRAINTS
+}
+
+install() { "${PIP[@]}" install --constraint $CONSTRAINTS "$@"; }
+
+install_build_tools() { install --upgrade 'setuptools>=77,<80' wheel ninja psutil; }
+
+install_torch() { install "$(pin torch)" "$(pin torchvision)" "$(pin torchaudio)"; }
+
+install_mmcv() {
+    # mmcv must see the torch it is built for: no build isolation. A compiler job wants up to 2 GB.
+    local cores memory jobs
+    cores=$(nproc)
+    memory=$(awk '/MemAvailable/ {print int($2 / 2097152)}' /proc/meminfo)
+    jobs=$((cores < memory ? cores : memory))
+    export MAX_JOBS=${MAX_JOBS:-$((jobs > 0 ? jobs : 1))} MMCV_WITH_OPS=1
+    if ! command -v nvidia-smi >/dev/null 2>&1; then
+        export FORCE_CUDA=0 # a CUDA toolkit without a GPU is no reason to build CUDA operators
+    fi
+    install --no-build-isolation "$(pin onedl-mmcv)"
+    "$VENV/bin/python" -c 'import mmcv.ops'
+}
+
+install_rest() {
+    install --no-build-isolation -r requirements/hosts.txt -r requirements/runtime.txt -r requirements/dev.txt
+}
+
+install_mmspike() {
+    install --no-build-isolation --no-deps --editable .
+    "${PIP[@]}" check
+}
+
+if [ ! -x $VENV/bin/python ] || ! usable $VENV/bin/python; then
+    echo "Creating $VENV with $("$python" --version)"
+    rm -rf $VENV
+    "$python" -m venv $VENV
+fi
+mkdir -p $STAMPS
+step tools 'pyproject.toml' 'Build tools (seconds)' install_build_tools
+step torch $CONSTRAINTS 'PyTorch: about 3 GB to download, 2 to 10 minutes' install_torch
+step mmcv $CONSTRAINTS 'mmcv, compiled from source: about 10 minutes on 2 cores the first time' install_mmcv
+step rest "$CONSTRAINTS requirements/hosts.txt requirements/runtime.txt requirements/dev.txt" \
+    'mmpretrain, mmdet, mmseg, spikingjelly and tools: 1 to 3 minutes' install_rest
+step mmspike 'setup.py requirements/runtime.txt mmspike/version.py' 'mmspike itself (seconds)' install_mmspike

@@ -1,0 +1,57 @@
+"""Evaluate a checkpoint with a config of mmpretrain, mmdet or mmseg."""
+
+import argparse
+import os
+import sys
+
+# A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
+os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+
+from mmengine.config import DictAction
+from mmengine.evaluator import DumpResults
+from mmengine.runner import Runner
+
+from mmspike.utils.checkpoint import read_training_checkpoint
+from mmspike.utils.config import load_config
+from mmspike.utils.launch import LAUNCHERS, adapt_to_devices
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', help='folder for logs and metrics')
+    parser.add_argument('--out', help='write the predictions to this .pkl file')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override values of the config: key=value, with dots for nesting',
+    )
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
+    # torchrun says the local rank in the environment; older launchers pass it as an argument.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    if args.out and not args.out.endswith(('.pkl', '.pickle')):
+        parser.error(f'--out must end in .pkl or .pickle, got {args.out}')
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        cfg = load_config(args.config, args.cfg_options, args.work_dir)
+        read_training_checkpoint(args.checkpoint)
+        adapt_to_devices(cfg, args.launcher)
+    except (OSError, ValueError) as error:
+        sys.exit(f'test.py: {error}')
+    cfg.load_from = args.checkpoint
+    runner = Runner.from_cfg(cfg)
+    if args.out:
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    runner.test()
+
+
+if __name__ == '__main__':
+    main()
