@@ -5,6 +5,7 @@ predictions and firing rates in the terminal and as pictures.
 """
 
 import argparse
+import io
 import json
 import math
 import pickle
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import matplotlib
@@ -154,9 +156,10 @@ def measure_firing_rates(cfg: Config, checkpoint: Path) -> tuple[Runner, list[Fi
     cfg.load_from = str(checkpoint)
     cfg.work_dir = str(Path(cfg.work_dir) / 'firing')
     cfg.log_level = 'ERROR'
-    runner = Runner.from_cfg(cfg)
-    with FiringRateRecorder(runner.model) as recorder:
-        runner.test()
+    with redirect_stdout(io.StringIO()):  # mmengine prints what it loads
+        runner = Runner.from_cfg(cfg)
+        with FiringRateRecorder(runner.model) as recorder:
+            runner.test()
     return runner, recorder.rates()
 
 
@@ -202,12 +205,15 @@ def main() -> None:
     accuracies = [(r['step'], r['accuracy/top1']) for r in records if 'accuracy/top1' in r]
 
     pictures = Path(args.work_dir) / 'pictures'
-    figure, grid = plt.subplots(2, 2, figsize=(13, 9), layout='constrained')
-    plots.plot_training(grid[0, 0], losses, accuracies)
-    plots.plot_confusion(grid[0, 1], matrix, classes)
-    grid[1, 0].remove()
-    grid[1, 1].remove()
-    plots.plot_firing_rates(figure.add_subplot(2, 1, 2), rates, max_rate)
+    figure, axes = plt.subplot_mosaic(
+        [['training', 'confusion'], ['rates', 'rates']],
+        figsize=(12, 8.5),
+        height_ratios=(1.3, 1),
+        layout='constrained',
+    )
+    plots.plot_training(axes['training'], losses, accuracies)
+    plots.plot_confusion(axes['confusion'], matrix, classes)
+    plots.plot_firing_rates(axes['rates'], rates, max_rate)
     save(figure, pictures / 'summary.png')
     figure = plt.figure(figsize=(9, 3.2), layout='constrained')
     plots.draw_samples(figure, samples, classes)

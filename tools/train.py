@@ -58,11 +58,6 @@ def apply_options(cfg: Config, args: argparse.Namespace) -> None:
             raise ValueError(f'--amp does not work with optim_wrapper.type={kind!r}')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    elif cfg.optim_wrapper.get('type') == 'AmpOptimWrapper' and not torch.cuda.is_available():
-        print('no GPU: the config asks for AMP, training goes on in full precision')
-        cfg.optim_wrapper.type = 'OptimWrapper'
-        for key in ('loss_scale', 'dtype', 'use_fp64'):
-            cfg.optim_wrapper.pop(key, None)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.auto_scale_lr:

@@ -10,15 +10,18 @@ from torch.utils.checkpoint import checkpoint
 
 @contextmanager
 def _without_statistics(module: nn.Module) -> Iterator[None]:
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
-    tracking = [norm.track_running_stats for norm in norms]
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    counts = [norm.num_batches_tracked.clone() for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, tracked in zip(norms, tracking, strict=True):
-            norm.track_running_stats = tracked
+        for norm, momentum, count in zip(norms, momenta, counts, strict=True):
+            norm.momentum = momentum
+            # torch may stop the second computation early: restore the count, do not count down.
+            norm.num_batches_tracked.copy_(count)
 
 
 def recompute(block: nn.Module, x: Tensor) -> Tensor:

@@ -83,3 +83,14 @@ def replace_sync_bn(cfg: Config) -> None:
     visit(cfg._cfg_dict)
     if replaced:
         print_log(f'no GPU: SyncBN became BN in {replaced} places of the config', 'current')
+
+
+def leave_amp_out(cfg: Config) -> None:
+    """Turn AmpOptimWrapper into OptimWrapper in place, for machines without a GPU."""
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type') != 'AmpOptimWrapper':
+        return
+    wrapper['type'] = 'OptimWrapper'
+    for key in ('loss_scale', 'dtype', 'use_fp64'):
+        wrapper.pop(key, None)
+    print_log('no GPU: training in full precision instead of AMP', 'current')

@@ -6,7 +6,7 @@ import subprocess
 import torch
 from mmengine.config import Config
 
-from mmspike.utils.config import replace_sync_bn
+from mmspike.utils.config import leave_amp_out, replace_sync_bn
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -14,8 +14,8 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 def adapt_to_devices(cfg: Config, launcher: str) -> None:
     """Make a config run with or without GPUs, alone or with other processes.
 
-    mmengine starts process groups for GPUs by itself. Without a GPU it would fail in
-    ``torch.cuda.set_device``, so that the group is started here, on gloo.
+    Without a GPU, SyncBN becomes BN and mixed precision full precision, and processes talk over
+    gloo: mmengine starts process groups for GPUs only and would fail in ``torch.cuda.set_device``.
 
     Args:
         cfg: Config, changed in place.
@@ -28,6 +28,7 @@ def adapt_to_devices(cfg: Config, launcher: str) -> None:
     if torch.cuda.is_available():
         return
     replace_sync_bn(cfg)
+    leave_amp_out(cfg)
     if launcher == 'none':
         return
     if launcher == 'mpi':

@@ -12,11 +12,16 @@ from mmspike.utils.firing_rate import FiringRate
 _BLOCKS = ' ▏▎▍▌▋▊▉█'
 
 
-def bar(fraction: float, width: int = 24) -> str:
+def bar(fraction: float, width: int = 16) -> str:
     """A bar of ``width`` characters, filled to ``fraction`` (0 to 1) in steps of an eighth."""
     eighths = round(min(max(fraction, 0.0), 1.0) * width * 8)
     full, rest = divmod(eighths, 8)
     return ('█' * full + (_BLOCKS[rest] if rest else '')).ljust(width)
+
+
+def layer_label(name: str) -> str:
+    """A module's name without the parts that all neuron layers share."""
+    return name.removeprefix('backbone.').removesuffix('.activate')
 
 
 def firing_rate_table(rates: Sequence[FiringRate], title: str) -> Table:
@@ -25,11 +30,11 @@ def firing_rate_table(rates: Sequence[FiringRate], title: str) -> Table:
     table.add_column('neuron layer')
     table.add_column('rate', justify='right')
     table.add_column('active', justify='right')
-    table.add_column('rate over the largest')
+    table.add_column('of the largest')
     largest = max((rate.rate for rate in rates), default=0.0) or 1.0
     for rate in rates:
         table.add_row(
-            rate.name,
+            layer_label(rate.name),
             f'{rate.rate:.3f}',
             f'{rate.active_fraction:.1%}',
             Text(bar(rate.rate / largest), style='cyan'),

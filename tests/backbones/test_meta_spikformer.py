@@ -1,0 +1,273 @@
+import copy
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from reference_cases import SDTV3_CASES, Case, Sdtv3Classifier, compare_sdtv3
+
+from mmspike import set_timesteps
+from mmspike.backbones import MetaSpikformer
+from mmspike.layers import DropPath
+from mmspike.neurons import BaseNeuron, NeuronMismatchError
+
+SMALL_ARCH = dict(embed_dims=(4, 6, 8, 16, 16), depths=(1, 1, 1, 1, 2), num_heads=4, stem_stride=1)
+
+
+def tiny_net(**kwargs):
+    return MetaSpikformer(SMALL_ARCH, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ('arch', 'parameters'),
+    [('tiny', 2_702_048), ('small', 5_105_608), ('medium', 10_023_112), ('large', 18_987_504)],
+)
+def test_parameter_count_is_the_reference_count(arch, parameters):
+    with torch.device('meta'):
+        net = MetaSpikformer(arch)
+    classifier = net.out_channels[0] * 1000 + 1000
+    assert sum(p.numel() for p in net.parameters()) + classifier == parameters
+
+
+@pytest.mark.parametrize('case', SDTV3_CASES)
+def test_outputs_features_and_gradients_equal_the_reference(case):
+    for row in compare_sdtv3(case):
+        assert row.relative < 1e-5, row
+
+
+def test_every_neuron_fires_as_in_the_reference():
+    case = Case.load('sdtv3_base_s')
+    model = Sdtv3Classifier(case)
+    means = {}
+    for name, module in model.named_modules():
+        if isinstance(module, BaseNeuron):
+            module.register_forward_hook(
+                lambda module, _, out, name=name: means.update({name: out.mean().item()})
+            )
+    model(case.input())
+    # The neurons run in the order of the reference's modules, attention's and MLP's included.
+    reference = dict(
+        zip(case.numbers['stat_names'].tolist(), case.numbers['stat_mean'].tolist(), strict=True)
+    )
+    assert len(means) == len(reference) == 105
+    assert sorted(means.values()) == pytest.approx(sorted(reference.values()), abs=1e-6)
+    assert means['head.neuron'] == pytest.approx(reference['spike'], abs=1e-6)
+
+
+@pytest.mark.parametrize('size', [(32, 32), (33, 47), (1, 40)])
+def test_published_channels_and_strides_are_true(size):
+    net = MetaSpikformer('tiny', out_indices=(0, 1, 2, 3, 4))
+    assert net.out_strides == (2, 4, 8, 16, 16)
+    for feature, channels, stride in zip(
+        net(torch.rand(2, 3, *size)), net.out_channels, net.out_strides, strict=True
+    ):
+        assert feature.shape == (2, channels, *(-(-side // stride) for side in size))
+
+
+def test_stem_stride_and_out_indices():
+    net = tiny_net(out_indices=(3, 1))
+    assert net.out_strides == (8, 2)
+    assert net.out_channels == (16, 6)
+
+
+def test_stages_behind_the_last_output_do_not_run():
+    net = tiny_net(out_indices=(1,))
+    net.stages[2].register_forward_hook(lambda *_: pytest.fail('stage 2 ran'))
+    net(torch.rand(1, 3, 8, 8))
+
+
+NEURONS = [
+    dict(type='mmspike.SFA', D=2, rounding='half_up', grad_window='strict'),
+    dict(type='mmspike.ILIF', D=4),
+    dict(type='mmspike.IF'),
+    dict(type='mmspike.LIF', v_reset=None, surrogate='atan'),
+    dict(type='mmspike.PLIF', decay_input=False),
+]
+
+
+@pytest.mark.parametrize('neuron', NEURONS, ids=lambda cfg: cfg['type'])
+@pytest.mark.parametrize('timesteps', [1, 3])
+def test_any_neuron_trains_every_parameter(neuron, timesteps):
+    net = tiny_net(neuron_cfg=neuron, timesteps=timesteps)
+    out = net(torch.randn(4, 3, 16, 16) * 3)[0]
+    assert out.shape[0] == timesteps * 4
+    (out * torch.randn_like(out)).sum().backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_time_steps_of_a_stateless_neuron_are_independent():
+    net = tiny_net(timesteps=3).eval()
+    frames = torch.randn(2, 3, 3, 16, 16)
+    together = net(frames)[0].unflatten(0, (3, 2))
+    set_timesteps(net, 1)
+    for t in range(3):
+        torch.testing.assert_close(net(frames[:, t])[0], together[t])
+
+
+def test_readout_is_the_mean_over_time():
+    net = tiny_net(timesteps=4, neuron_cfg=dict(type='mmspike.LIF'))
+    with_readout = tiny_net(timesteps=4, neuron_cfg=dict(type='mmspike.LIF'), readout=True)
+    with_readout.load_state_dict(net.state_dict())
+    image = torch.randn(2, 3, 16, 16)
+    steps = net(image)[0].unflatten(0, (4, 2))
+    assert not torch.equal(steps[0], steps[3])
+    torch.testing.assert_close(with_readout(image)[0], steps.mean(0))
+
+
+def test_frozen_stages_and_norm_eval():
+    net = tiny_net(frozen_stages=1, norm_eval=True)
+    net.train()
+    before = copy.deepcopy(net.state_dict())
+    net(torch.randn(2, 3, 16, 16))[0].sum().backward()
+    for name, parameter in net.named_parameters():
+        frozen = name.startswith(('stages.0.', 'stages.1.'))
+        assert parameter.requires_grad is not frozen
+        assert (parameter.grad is None) is frozen
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert not net.stages[0].training
+    assert net.stages[4].training
+
+
+def test_checkpointing_changes_neither_gradients_nor_statistics():
+    plain = tiny_net().train()
+    recomputing = tiny_net(with_cp=True).train()
+    recomputing.load_state_dict(plain.state_dict())
+    image = torch.randn(2, 3, 16, 16)
+    saved = []
+    for net in (plain, recomputing):
+        count = 0
+
+        def pack(tensor):
+            nonlocal count
+            count += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            loss = net(image)[0].square().mean()
+        saved.append(count)
+        loss.backward()
+    assert saved[1] < saved[0] / 2
+    for (name, a), b in zip(plain.named_parameters(), recomputing.parameters(), strict=True):
+        assert torch.equal(a.grad, b.grad), name
+    for (name, a), b in zip(plain.named_buffers(), recomputing.buffers(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_layer_scale_multiplies_the_branches():
+    scaled = tiny_net(layer_scale_init_value=0.0)
+    plain = tiny_net()
+    plain.load_state_dict(scaled.state_dict(), strict=False)
+    image = torch.randn(2, 3, 16, 16)
+    x = image
+    for stage in plain.stages[:3]:
+        x = stage(x)
+    for stage in plain.stages[3:]:
+        x = stage.downsample(x)
+    torch.testing.assert_close(scaled(image)[0], x)
+    assert not torch.allclose(plain(image)[0], x)
+
+
+def test_stochastic_depth_rises_linearly_and_is_applied():
+    net = tiny_net(drop_path_rate=0.5)
+    rates = [module.drop_prob for module in net.modules() if isinstance(module, DropPath)]
+    assert rates == [0.0, 0.25, 0.5]
+    net.train()
+    image = torch.randn(1, 3, 16, 16)
+    outputs = {net(image)[0].sum().item() for _ in range(12)}
+    assert len(outputs) > 1
+    assert tiny_net().stages[4].blocks[1].drop_path.drop_prob == 0
+
+
+def test_torch_initialisation_is_kept_as_in_the_reference():
+    net = tiny_net()
+    net.init_weights()
+    weight = net.stages[2].blocks[0].conv1.conv.weight
+    bound = weight[0].numel() ** -0.5  # kaiming_uniform with a = sqrt(5)
+    assert weight.abs().max() <= bound
+    assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
+
+
+@pytest.mark.parametrize('prefix', ['backbone.', 'backbone', None])
+def test_pretrained_weights(tmp_path, prefix):
+    source = tiny_net()
+    holder = torch.nn.ModuleDict(dict(backbone=source)) if prefix else source
+    torch.save(dict(state_dict=holder.state_dict()), tmp_path / 'w.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'w.pth'))
+    if prefix:
+        init_cfg['prefix'] = prefix
+    net = tiny_net(init_cfg=init_cfg)
+    net.init_weights()
+    for (name, a), b in zip(source.state_dict().items(), net.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    other = tiny_net(init_cfg=init_cfg, neuron_cfg=dict(type='mmspike.SFA', D=8))
+    with pytest.raises(NeuronMismatchError, match=r'D=4.*D=8'):
+        other.init_weights()
+    tuned = dict(type='mmspike.SFA', D=8, on_mismatch='warn')
+    with pytest.warns(UserWarning, match='D=4'):
+        tiny_net(init_cfg=init_cfg, neuron_cfg=tuned).init_weights()
+
+
+def test_bfloat16_autocast_trains():
+    net = tiny_net()
+    with torch.autocast('cpu', torch.bfloat16):
+        out = net(torch.randn(2, 3, 16, 16))[0]
+        loss = out.float().square().mean()
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ('options', 'error', 'message'),
+    [
+        (dict(arch='huge'), ValueError, "unknown arch 'huge'; known are tiny, small"),
+        (dict(arch=dict(embed_dims=(1, 2))), ValueError, r"exactly the keys .* got \['embed_dims'"),
+        (
+            dict(arch=dict(SMALL_ARCH, depths=(1, 1))),
+            ValueError,
+            r'depths .* 5 stages, got \(1, 1\)',
+        ),
+        (dict(arch=dict(SMALL_ARCH, num_heads=3)), ValueError, 'embed_dims=16 .* num_heads=3'),
+        (dict(out_indices=(5,)), ValueError, r'out_indices .* got \(5,\)'),
+        (dict(out_indices=()), ValueError, 'out_indices'),
+        (dict(frozen_stages=5), ValueError, 'frozen_stages .* got 5'),
+        (dict(timesteps=0), ValueError, 'timesteps must be at least 1, got 0'),
+        (dict(timesteps=-2), ValueError, 'got -2'),
+        (dict(timesteps=2.0), TypeError, 'timesteps must be an int, got 2.0'),
+        (dict(neuron_cfg=dict(type='mmspike.SFA', D=0)), ValueError, 'D must be .* got 0'),
+        (dict(neuron_cfg=dict(type='mmspike.SFA', D=-4)), ValueError, 'D must be .* got -4'),
+        (dict(neuron_cfg=dict(type='mmspike.Izhikevich')), KeyError, 'Izhikevich is not in'),
+        (dict(neuron_cgf=dict()), TypeError, "unexpected keyword argument 'neuron_cgf'"),
+        (dict(drop_path_rate=1.0), ValueError, r'drop_prob must lie in \[0, 1\), got 1.0'),
+        (
+            dict(with_cp=True, neuron_cfg=dict(type='mmspike.LIF', stateful=True)),
+            ValueError,
+            'with_cp=True',
+        ),
+    ],
+    ids=str,
+)
+def test_bad_options(options, error, message):
+    options = dict(dict(arch=SMALL_ARCH), **options)
+    with pytest.raises(error, match=message):
+        MODELS.build(dict(type='mmspike.MetaSpikformer', **options))
+
+
+@pytest.mark.parametrize(
+    ('x', 'message'),
+    [
+        (torch.rand(1, 1, 8, 8), r'has 1 channels .* in_channels=3'),
+        (torch.rand(3, 8, 8), r'got shape \(3, 8, 8\)'),
+        (torch.rand(1, 2, 3, 8, 8), r'holds 2 frames .* T=1'),
+        (torch.full((1, 3, 8, 8), float('nan')), '192 NaN or infinite'),
+        (torch.rand(1, 3, 8, 8).log_().mul_(0).div_(0), 'NaN'),
+    ],
+)
+def test_bad_input(x, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_net()(x)
+
+
+def test_huge_but_finite_input_is_accepted():
+    tiny_net().eval()(torch.full((1, 3, 8, 8), 3e38))

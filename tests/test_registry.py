@@ -1,0 +1,93 @@
+import pytest
+
+SCOPED = """
+import sys
+from mmengine.registry import MODELS, HOOKS, DATASETS
+registry, name = MODELS, {name!r}
+if {host!r} != 'mmengine':
+    import importlib
+    registry = importlib.import_module({host!r} + '.registry').MODELS
+print(registry.get(name).__name__)
+"""
+
+
+@pytest.mark.parametrize('host', ['mmengine', 'mmpretrain', 'mmdet', 'mmseg'])
+def test_scoped_name_is_found_from_every_host_with_nothing_imported(run_python, host):
+    out = run_python('-c', SCOPED.format(name='mmspike.MetaSpikformer', host=host)).stdout
+    assert out.split()[-1] == 'MetaSpikformer'
+
+
+def test_hosted_parts_are_found_and_load_their_host(run_python):
+    code = SCOPED.format(name='mmspike.SpikeLinearClsHead', host='mmengine')
+    assert run_python('-c', code).stdout.split()[-1] == 'SpikeLinearClsHead'
+
+
+def test_parts_without_host_load_no_host(run_python):
+    code = SCOPED.format(name='mmspike.LIF', host='mmengine')
+    code += "assert not {'mmpretrain', 'mmdet', 'mmseg', 'cupy'} & set(sys.modules)"
+    run_python('-c', code)
+
+
+def test_import_is_light_and_touches_no_gpu(run_python):
+    code = """
+import sys, time, torch
+began = time.perf_counter()
+import mmspike
+seconds = time.perf_counter() - began
+assert not {'mmpretrain', 'mmdet', 'mmseg', 'mmcv', 'cupy'} & set(sys.modules)
+assert not torch.cuda.is_initialized()
+assert sum(name.startswith('mmspike') for name in sys.modules) < 10
+print(seconds)
+"""
+    # How long it takes belongs in a benchmark; what it may load is what keeps it short.
+    assert float(run_python('-c', code).stdout.split()[-1]) > 0
+
+
+BLOCK = """
+import importlib.util, sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in {blocked!r}:
+            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
+sys.meta_path.insert(0, Blocker())
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name in {blocked!r} else find_spec(name, *a)
+"""
+
+
+def test_missing_host_is_named_with_its_install_command(run_python):
+    code = BLOCK.format(blocked=['mmpretrain']) + (
+        'from mmengine.registry import MODELS\n'
+        "MODELS.build(dict(type='mmspike.SpikeLinearClsHead', num_classes=2, in_channels=2))"
+    )
+    error = run_python('-c', code, check=False).stderr.strip().splitlines()[-1]
+    assert error.startswith('ImportError')
+    assert "'SpikeLinearClsHead'" in error
+    assert 'pip install onedl-mmpretrain' in error
+
+
+def test_backbone_works_without_any_host_but_mmcv(run_python):
+    code = BLOCK.format(blocked=['mmpretrain', 'mmdet', 'mmseg', 'cupy']) + (
+        'from mmengine.registry import MODELS\n'
+        "net = MODELS.build(dict(type='mmspike.MetaSpikformer', arch='tiny'))\n"
+        'import torch\n'
+        'print(net(torch.rand(1, 3, 32, 32))[0].shape)'
+    )
+    assert 'torch.Size([1, 128, 2, 2])' in run_python('-c', code).stdout
+
+
+def test_unknown_name_with_all_hosts_installed():
+    from mmengine.registry import MODELS
+
+    with pytest.raises(KeyError, match='SpikeNothing is not in the'):
+        MODELS.build(dict(type='mmspike.SpikeNothing'))
+
+
+def test_public_names():
+    import mmspike
+    from mmspike import backbones, conversion, hooks, layers, neurons
+
+    assert sorted(mmspike.__all__) == ['__version__', 'get_timesteps', 'registry', 'set_timesteps']
+    for package in (mmspike, backbones, conversion, hooks, layers, neurons):
+        for name in package.__all__:
+            assert hasattr(package, name), name

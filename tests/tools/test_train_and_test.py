@@ -1,0 +1,254 @@
+"""The tools, run as a user runs them: in processes of their own."""
+
+import json
+import os
+import pickle
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import DIGITS, ROOT
+
+SMALL = """
+_base_ = {base!r}
+model = dict(
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dims=(4, 4, 8, 8, 8), depths=(1, 1, 1, 1, 1), num_heads=2,
+                  stem_stride=2),
+        {backbone}
+    ),
+    head=dict(in_channels=8),
+    {model}
+)
+pipeline = [{transforms} dict(type='PackInputs')]
+train_dataloader = dict(batch_size={batch}, dataset=dict(indices=64, pipeline=pipeline))
+val_dataloader = dict(dataset=dict(indices=20, pipeline=pipeline))
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=3)
+default_hooks = dict(logger=dict(interval=1))
+{more}
+"""
+
+
+def write_config(folder: Path, *, batch=8, backbone='', model='', transforms='', more='') -> Path:
+    path = folder / 'small.py'
+    path.write_text(
+        SMALL.format(base=str(DIGITS), batch=batch, backbone=backbone, model=model,
+                     transforms=transforms, more=more)
+    )  # fmt: skip
+    return path
+
+
+# Everything that draws random numbers while training.
+RANDOM = dict(
+    backbone='drop_path_rate=0.5,',
+    model="train_cfg=dict(augments=dict(type='Mixup', alpha=0.8)),",
+    transforms="dict(type='RandomCrop', crop_size=8, padding=2),",
+)
+
+
+def start(config: Path, work_dir: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, 'tools/train.py', config, '--work-dir', work_dir, *arguments]
+    env = dict(os.environ, OMP_NUM_THREADS='1')
+    return subprocess.Popen(
+        list(map(str, command)),
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> str:
+    output = process.communicate(timeout=240)[0]
+    assert process.returncode == 0, output[-3000:]
+    return output
+
+
+def final_weights(work_dir: Path) -> dict:
+    return torch.load(work_dir / 'epoch_3.pth', weights_only=False)['state_dict']
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(tmp_path_factory):
+    """A config with all kinds of randomness, trained in one go."""
+    folder = tmp_path_factory.mktemp('uninterrupted')
+    config = write_config(folder, **RANDOM)
+    finish(start(config, folder / 'work'))
+    return config, folder / 'work'
+
+
+@pytest.mark.parametrize('kill', [signal.SIGINT, signal.SIGKILL], ids=lambda kill: kill.name)
+def test_interrupted_training_resumes_exactly(uninterrupted, tmp_path, kill):
+    config, whole = uninterrupted
+    work_dir = tmp_path / 'work'
+    process = start(config, work_dir, '--resume')
+    for line in process.stdout:
+        if 'Epoch(train) [2][3/8]' in line:
+            process.send_signal(kill)
+            break
+    process.stdout.read()
+    assert process.wait(timeout=60) != 0
+    assert not (work_dir / 'epoch_2.pth').exists()
+
+    output = finish(start(config, work_dir, '--resume'))
+    assert 'resumed epoch: 1, iter: 8' in output
+    for name, value in final_weights(whole).items():
+        assert torch.equal(value, final_weights(work_dir)[name]), name
+
+
+def test_other_seeds_train_other_weights(uninterrupted, tmp_path):
+    config, whole = uninterrupted
+    finish(start(config, tmp_path / 'work', '--cfg-options', 'randomness.seed=1'))
+    name = 'head.fc.weight'
+    assert not torch.equal(final_weights(whole)[name], final_weights(tmp_path / 'work')[name])
+
+
+def test_evaluation_writes_predictions(uninterrupted, tmp_path, run_python):
+    config, whole = uninterrupted
+    out = tmp_path / 'predictions.pkl'
+    printed = run_python(
+        'tools/test.py', config, whole / 'epoch_3.pth', '--work-dir', tmp_path, '--out', out
+    )
+    top1 = float(re.findall(r'accuracy/top1: ([\d.]+)', printed.stdout + printed.stderr)[-1])
+    predictions = pickle.loads(out.read_bytes())
+    right = [int(p['pred_label']) == int(p['gt_label']) for p in predictions]
+    assert len(right) == 20
+    assert top1 == pytest.approx(100 * sum(right) / 20, abs=0.01)
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
+
+
+def test_two_processes_train_as_one_with_the_same_total_batch(tmp_path):
+    losses, weights = {}, {}
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        config = write_config(
+            folder,
+            batch=16 // processes,
+            backbone='norm_eval=True,',
+            more=(
+                "custom_imports = dict(imports=['mmspike', 'loss_recorder'])\n"
+                f"custom_hooks = [dict(type='mmspike.LossRecorder', path={str(folder / 'loss')!r})]"
+            ),
+        )
+        env = dict(
+            os.environ,
+            OMP_NUM_THREADS='1',
+            PYTHON=sys.executable,
+            PYTHONPATH=str(ROOT / 'tests'),
+            PORT=free_port(),
+        )
+        command = ['tools/dist_train.sh', config, processes, '--work-dir', folder]
+        done = subprocess.run(
+            list(map(str, command)), cwd=ROOT, env=env, capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        losses[processes] = [json.loads(x) for x in (folder / 'loss').read_text().split()]
+        weights[processes] = final_weights(folder)
+    assert len(losses[1]) == len(losses[2]) == 12
+    assert losses[1][-1] < losses[1][0]
+    assert losses[2] == pytest.approx(losses[1], rel=1e-4)
+    for name, value in weights[1].items():
+        torch.testing.assert_close(weights[2][name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+    command = ['tools/dist_test.sh', config, folder / 'epoch_3.pth', 2, '--work-dir', folder / 't']
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, env=env, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'accuracy/top1' in done.stdout + done.stderr
+
+
+def test_slurm_script_hands_over_its_arguments(tmp_path):
+    """A stand-in for srun that prints what it is given."""
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    srun.chmod(0o755)
+    env = dict(os.environ, PATH=f'{tmp_path}:{os.environ["PATH"]}', SRUN_ARGS='--time=1:00 -x n1')
+    printed = subprocess.run(
+        ['tools/slurm_train.sh', 'gpu', 'job', 'config.py', '--amp', '--work-dir', 'a b'],
+        cwd=ROOT, env=dict(env, GPUS='4'), capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert {'--partition=gpu', '--gres=gpu:4', '--ntasks=4', '--time=1:00', '-x'} <= set(printed)
+    assert printed[-6:] == ['config.py', '--launcher', 'slurm', '--amp', '--work-dir', 'a b']
+    printed = subprocess.run(
+        ['tools/slurm_test.sh', 'cpu', 'job', 'config.py', 'c.pth'],
+        cwd=ROOT, env=dict(env, GPUS='0'), capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert '--ntasks=2' in printed
+    assert not any('gres' in argument for argument in printed)
+    assert printed[-4:] == ['config.py', 'c.pth', '--launcher', 'slurm']
+
+
+@pytest.fixture
+def torn(tmp_path):
+    path = tmp_path / 'torn.pth'
+    torch.save(dict(state_dict=dict(a=torch.zeros(1000))), path)
+    path.write_bytes(path.read_bytes()[:2000])
+    return path
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ('executed',)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['train.py', 'absent.py'], 'there is no config file absent.py'),
+        (['train.py', DIGITS, '--resume', 'absent.pth'], 'there is no checkpoint file absent.pth'),
+        (['train.py', DIGITS, '--resume', '{folder}'], 'is a directory'),
+        (['train.py', DIGITS, '--resume', '{torn}'], 'cannot be read as a PyTorch checkpoint'),
+        (
+            ['train.py', DIGITS, '--cfg-options', 'optim_wraper.type=AmpOptimWrapper'],
+            "'optim_wraper', which nothing reads; did you mean 'optim_wrapper'?",
+        ),
+        (['test.py', DIGITS, '{torn}'], 'cannot be read as a PyTorch checkpoint'),
+        (['test.py', DIGITS, '{folder}'], 'is a directory; in it are'),
+        (['test.py', DIGITS, '{evil}'], 'could run code when loaded'),
+        (['test.py', DIGITS, '{torn}', '--out', 'x.txt'], '--out must end in .pkl'),
+    ],
+    ids=lambda value: ' '.join(Path(v).name for v in value) if isinstance(value, list) else '',
+)
+def test_bad_arguments_give_one_clear_sentence(torn, tmp_path, run_python, arguments, message):
+    evil = tmp_path / 'evil.pth'
+    torch.save(dict(state_dict={}, meta=Evil()), evil)
+    places = dict(folder=tmp_path, torn=torn, evil=evil)
+    tool, *rest = (str(argument).format(**places) for argument in arguments)
+    done = run_python(f'tools/{tool}', *rest, cwd=ROOT, check=False)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert 'executed' not in done.stdout
+
+
+def test_misspelled_option_of_a_part_names_it(tmp_path, run_python):
+    done = run_python(
+        'tools/train.py', DIGITS, '--work-dir', tmp_path,
+        '--cfg-options', 'model.backbone.timestep=4', check=False,
+    )  # fmt: skip
+    assert "unexpected keyword argument 'timestep'" in done.stderr.splitlines()[-1]
+
+
+def test_progress_is_written_while_training(uninterrupted):
+    _, whole = uninterrupted
+    records = [
+        json.loads(line)
+        for file in whole.glob('*/vis_data/scalars.json')
+        for line in file.read_text().splitlines()
+    ]
+    assert sum('loss' in record for record in records) == 24
+    assert sum('accuracy/top1' in record for record in records) == 3
