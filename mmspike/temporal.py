@@ -16,9 +16,7 @@ def check_timesteps(timesteps: int) -> int:
         ValueError: It is smaller than 1.
     """
     if isinstance(timesteps, bool) or not isinstance(timesteps, int):
-        raise TypeError(
-            f'timesteps must be an int, got {timesteps!r} ({type(timesteps).__name__})'
-        )
+        raise TypeError(f'timesteps must be an int, got {timesteps!r} ({type(timesteps).__name__})')
     if timesteps < 1:
         raise ValueError(f'timesteps must be at least 1, got {timesteps}')
     return timesteps

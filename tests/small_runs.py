@@ -10,12 +10,9 @@ from mmspike.utils.config import load_config
 from mmspike.utils.launch import adapt_to_devices
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIGS = sorted(
-    path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts
-)
+CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
 DIGITS = ROOT / (
-    'configs/classification/metaspikformer/'
-    'metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits.py'
+    'configs/classification/metaspikformer/metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits.py'
 )
 
 # Image sizes in the pipelines of the configs -> sizes for a test.
@@ -42,13 +39,13 @@ def shrink(cfg: Config, folder: Path) -> None:
     make_imagenet(folder / 'imagenet')
     for part in ('train', 'val', 'test'):
         loader = cfg[f'{part}_dataloader']
-        loader.update(batch_size=4, num_workers=0, persistent_workers=False)
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
         dataset = loader.dataset
         if dataset.type == 'ImageNet':
             split = 'train' if part == 'train' else 'val'
             dataset.update(data_root=str(folder / 'imagenet'), ann_file=f'{split}.txt')
         else:
-            dataset.indices = 8
+            dataset.indices = 4
         for transform in dataset.pipeline:
             for key, value in transform.items():
                 if isinstance(value, int) and value in _SIZES:

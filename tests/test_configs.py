@@ -15,7 +15,9 @@ def test_config_takes_a_step_and_evaluates(path, tmp_path):
     before = {name: p.detach().clone() for name, p in runner.model.named_parameters()}
     runner.train()
     assert runner.iter >= 1
-    moved = [name for name, p in runner.model.named_parameters() if not torch.equal(p, before[name])]
+    moved = [
+        name for name, p in runner.model.named_parameters() if not torch.equal(p, before[name])
+    ]
     assert len(moved) > 0.9 * len(before)
     metrics = runner.test()
     assert 0 <= metrics['accuracy/top1'] <= 100
@@ -93,6 +95,9 @@ def test_metafile_counts_parameters(path):
     model = MODELS.build(cfg.model)
     name = str(path.relative_to(ROOT))
     entry = next(
-        model for _, content in metafiles() for model in content['Models'] if model['Config'] == name
+        model
+        for _, content in metafiles()
+        for model in content['Models']
+        if model['Config'] == name
     )
     assert entry['Metadata']['Parameters'] == sum(p.numel() for p in model.parameters())

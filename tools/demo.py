@@ -40,7 +40,9 @@ from mmspike.utils.firing_rate import FiringRate, FiringRateRecorder
 from mmspike.visualization import plots, terminal
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIG = 'configs/classification/metaspikformer/metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits.py'
+CONFIG = (
+    'configs/classification/metaspikformer/metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits.py'
+)
 NUM_SAMPLES = 16
 
 console = Console()
@@ -48,7 +50,7 @@ console = Console()
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--config', default=str(ROOT / CONFIG), help='a digits config')
+    parser.add_argument('--config', default=str(CONFIG), help='a digits config')
     parser.add_argument('--work-dir', help='output folder; default work_dirs/demo/<config name>')
     args = parser.parse_args()
     if args.work_dir is None:

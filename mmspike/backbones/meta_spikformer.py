@@ -269,9 +269,7 @@ class MetaSpikformer(TemporalModule, BaseModule):
         if self.init_cfg and self.init_cfg['type'] == 'Pretrained' and 'prefix' in self.init_cfg:
             # mmengine drops the metadata when it cuts the prefix off, so look at it before.
             checkpoint = CheckpointLoader.load_checkpoint(self.init_cfg['checkpoint'], 'cpu')
-            check_neurons(
-                self, checkpoint.get('state_dict', checkpoint), self.init_cfg['prefix']
-            )
+            check_neurons(self, checkpoint.get('state_dict', checkpoint), self.init_cfg['prefix'])
         super().init_weights()
         if not self.init_cfg:
             for module in self.modules():
@@ -306,9 +304,7 @@ def read_arch(arch: str | dict) -> dict:
         return ARCHS[arch]
     keys = set(ARCHS['small'])
     if set(arch) != keys:
-        raise ValueError(
-            f'an arch dict needs exactly the keys {sorted(keys)}, got {sorted(arch)}'
-        )
+        raise ValueError(f'an arch dict needs exactly the keys {sorted(keys)}, got {sorted(arch)}')
     for key in ('embed_dims', 'depths'):
         if len(arch[key]) != NUM_STAGES:
             raise ValueError(

@@ -18,7 +18,10 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
         (r'^(backbone\.)?downsample1_1\.encode_conv\.', r'\.Conv\.pwconv1\.weight$'),
     ),
     ('an SDT v3 masked-autoencoder checkpoint', (r'^mask_token$', r'^decoder_')),
-    ('an SDT v3 large checkpoint', (r'^block3?\.\d+\.', r'attn\.q_conv\.', r'^(head_kd|downsample)')),
+    (
+        'an SDT v3 large checkpoint',
+        (r'^block3?\.\d+\.', r'attn\.q_conv\.', r'^(head_kd|downsample)'),
+    ),
     ('an SDT v1 checkpoint', (r'^patch_embed\.proj_conv\.', r'^block\.\d+\.attn\.')),
     (
         'a Masked Spiking Transformer (MST) or Swin checkpoint',

@@ -51,6 +51,5 @@ class HandwrittenDigits(BaseDataset):
         )[self.split]
         images = np.round(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
         return [
-            dict(img=images[i].repeat(3, axis=-1), gt_label=int(labels[i]))
-            for i in sorted(chosen)
+            dict(img=images[i].repeat(3, axis=-1), gt_label=int(labels[i])) for i in sorted(chosen)
         ]

@@ -5,6 +5,7 @@ from typing import Any
 from mmengine.hooks import CheckpointHook
 
 from mmspike.registry import HOOKS
+from mmspike.utils.checkpoint import ATOMIC_BACKEND
 
 
 @HOOKS.register_module()
@@ -28,5 +29,5 @@ class AtomicCheckpointHook(CheckpointHook):
                 'max_keep_ckpts=1 would delete the only checkpoint before the next one is '
                 'written; use 2 or more'
             )
-        kwargs.setdefault('backend_args', dict(backend='mmspike.atomic'))
+        kwargs.setdefault('backend_args', dict(backend=ATOMIC_BACKEND))
         super().__init__(*args, max_keep_ckpts=max_keep_ckpts, **kwargs)

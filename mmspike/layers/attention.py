@@ -54,17 +54,13 @@ class SpikeAttention(BaseModule):
     ) -> None:
         super().__init__()
         if embed_dims % num_heads:
-            raise ValueError(
-                f'embed_dims={embed_dims} must be a multiple of num_heads={num_heads}'
-            )
+            raise ValueError(f'embed_dims={embed_dims} must be a multiple of num_heads={num_heads}')
         self.num_heads = num_heads
         self.scale = 2 * (embed_dims // num_heads) ** -0.5
         value_dims = embed_dims * value_ratio
 
         def projection(out_channels: int) -> ConvModule:
-            return ConvModule(
-                embed_dims, out_channels, 1, norm_cfg=norm_cfg, act_cfg=neuron_cfg
-            )
+            return ConvModule(embed_dims, out_channels, 1, norm_cfg=norm_cfg, act_cfg=neuron_cfg)
 
         self.neuron = MODELS.build(neuron_cfg)
         self.q = projection(embed_dims)

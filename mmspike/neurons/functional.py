@@ -127,9 +127,7 @@ class _IntegerFire(torch.autograd.Function):
         return grad * inside, None, None, None
 
 
-def integer_fire(
-    x: Tensor, *, D: int, norm: float, rounding: str, grad_window: str
-) -> Tensor:
+def integer_fire(x: Tensor, *, D: int, norm: float, rounding: str, grad_window: str) -> Tensor:
     """``round(clamp(x, 0, D)) / norm``: the stateless integer neuron of SDT v3.
 
     Args:

@@ -116,4 +116,6 @@ class AtomicLocalBackend(LocalBackend):
             file.write(obj)
 
 
-register_backend('mmspike.atomic', AtomicLocalBackend)
+# What `backend_args=dict(backend=...)` of a hook names it by.
+ATOMIC_BACKEND = 'mmspike.atomic'
+register_backend(ATOMIC_BACKEND, AtomicLocalBackend)

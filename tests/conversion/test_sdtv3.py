@@ -168,7 +168,7 @@ def test_bad_files(tmp_path, published, capsys):
         convert_sdtv3_file(cut, target)
     with pytest.raises(IsADirectoryError, match=r'is a directory; in it are .*cut.pth'):
         convert_sdtv3_file(tmp_path, target)
-    with pytest.raises(FileNotFoundError, match='absent.pth'):
+    with pytest.raises(FileNotFoundError, match='no checkpoint file'):
         convert_sdtv3_file(tmp_path / 'absent.pth', target)
     evil = tmp_path / 'evil.pth'
     torch.save(dict(model={}, args=Evil()), evil)

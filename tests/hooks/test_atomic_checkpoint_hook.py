@@ -1,0 +1,63 @@
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch.utils.data import TensorDataset
+
+from mmspike.hooks import AtomicCheckpointHook
+
+
+class Toy(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(2, 1)
+
+    def forward(self, x, mode='tensor'):
+        return dict(loss=self.fc(x).square().mean())
+
+
+def train(work_dir, **hook):
+    runner = Runner(
+        Toy(),
+        str(work_dir),
+        train_dataloader=dict(
+            dataset=TensorDataset(torch.rand(8, 2)),
+            batch_size=4,
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            collate_fn=dict(type='default_collate'),
+        ),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        train_cfg=dict(by_epoch=True, max_epochs=3),
+        default_hooks=dict(
+            checkpoint=dict(type='mmspike.AtomicCheckpointHook', interval=1, **hook)
+        ),
+        default_scope='mmengine',
+        experiment_name=work_dir.name,
+    )
+    runner.train()
+
+
+def test_keeps_the_newest_and_leaves_nothing_else(tmp_path):
+    train(tmp_path, max_keep_ckpts=2)
+    assert sorted(p.name for p in tmp_path.glob('*.pth')) == ['epoch_2.pth', 'epoch_3.pth']
+    assert not list(tmp_path.glob('.*partial'))
+    assert (tmp_path / 'last_checkpoint').read_text().endswith('epoch_3.pth')
+
+
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    train(tmp_path)
+    old = (tmp_path / 'epoch_1.pth').read_bytes()
+
+    def interrupted(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('os.fsync', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path)
+    assert (tmp_path / 'epoch_1.pth').read_bytes() == old
+    assert not list(tmp_path.glob('.*partial'))
+
+
+def test_one_kept_file_would_be_none_for_a_while():
+    with pytest.raises(ValueError, match='max_keep_ckpts=1'):
+        AtomicCheckpointHook(max_keep_ckpts=1)

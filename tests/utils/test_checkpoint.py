@@ -1,0 +1,49 @@
+import pytest
+import torch
+
+from mmspike.utils.checkpoint import atomic_write, newest_checkpoint, read_checkpoint
+
+
+def test_newest_is_the_one_noted_last(tmp_path):
+    for name in ('epoch_2.pth', 'epoch_10.pth', 'best_accuracy_epoch_12.pth'):
+        (tmp_path / name).touch()
+    assert newest_checkpoint(tmp_path).name == 'epoch_10.pth'
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
+    assert newest_checkpoint(tmp_path).name == 'epoch_2.pth'
+
+
+@pytest.mark.parametrize('note', ['', '/nowhere/epoch_9.pth'])
+def test_a_damaged_note_does_not_lose_the_checkpoints(tmp_path, note):
+    (tmp_path / 'iter_500.pth').touch()
+    (tmp_path / 'last_checkpoint').write_text(note)
+    assert newest_checkpoint(tmp_path).name == 'iter_500.pth'
+
+
+def test_no_checkpoint_at_all(tmp_path):
+    assert newest_checkpoint(tmp_path) is None
+    assert newest_checkpoint(tmp_path / 'absent') is None
+
+
+def test_atomic_write_replaces_only_when_done(tmp_path):
+    target = tmp_path / 'folder' / 'file'
+    with atomic_write(target) as file:
+        file.write(b'one')
+        assert not target.exists()
+    assert target.read_bytes() == b'one'
+    with pytest.raises(OSError, match='disk full'), atomic_write(target) as file:
+        file.write(b'half of tw')
+        raise OSError('disk full')
+    assert target.read_bytes() == b'one'
+    assert [p.name for p in target.parent.iterdir()] == ['file']
+
+
+def test_other_content_is_refused(tmp_path):
+    torch.save(torch.zeros(3), tmp_path / 'tensor.pth')
+    with pytest.raises(ValueError, match='holds a Tensor, not a dictionary'):
+        read_checkpoint(tmp_path / 'tensor.pth')
+    (tmp_path / 'text.pth').write_text('<html>404</html>')
+    with pytest.raises(ValueError, match=r'text.pth \(16 bytes\) cannot be read'):
+        read_checkpoint(tmp_path / 'text.pth')
+    (tmp_path / 'empty.pth').touch()
+    with pytest.raises(ValueError, match=r'\(0 bytes\)'):
+        read_checkpoint(tmp_path / 'empty.pth')

@@ -1,0 +1,43 @@
+import pytest
+import torch
+from torch import nn
+
+from mmspike.neurons import IF, SFA
+from mmspike.utils.firing_rate import FiringRateRecorder
+
+
+def test_counts_spikes_of_integers_whatever_their_norm():
+    model = nn.ModuleDict(dict(a=SFA(D=4), b=SFA(D=4, norm=1), c=IF(timesteps=2), d=IF()))
+    x = torch.tensor([[0.2, 3.0], [9.0, -1.0]])
+    with FiringRateRecorder(model) as recorder:
+        for key in ('a', 'b', 'c'):
+            model[key](x)
+    a, b, c, d = recorder.rates()
+    assert (a.spikes, a.active, a.outputs) == (b.spikes, b.active, b.outputs) == (7, 2, 4)
+    assert (a.rate, a.active_fraction) == (1.75, 0.5)
+    # Neuron 0 gets 0.2 then 9, neuron 1 gets 3 (fires) then -1.
+    assert (c.spikes, c.outputs) == (2, 4)
+    assert (d.outputs, d.rate) == (0, 0.0)
+
+
+def test_sums_over_batches_of_different_size():
+    model = nn.Sequential(SFA(D=1))
+    with FiringRateRecorder(model) as recorder:
+        model(torch.ones(3, 1))
+        model(torch.zeros(1, 1))
+    assert recorder.rates()[0].rate == 0.75
+
+
+def test_leaves_the_model_as_it_was():
+    model = nn.Sequential(SFA(D=1))
+    with pytest.raises(RuntimeError, match='stop'), FiringRateRecorder(model) as recorder:
+        model(torch.ones(2, 1))
+        raise RuntimeError('stop')
+    model(torch.ones(2, 1))
+    assert recorder.rates()[0].outputs == 2
+    assert not model[0]._forward_hooks
+
+
+def test_model_without_neurons():
+    with pytest.raises(ValueError, match='Linear has no neurons'):
+        FiringRateRecorder(nn.Linear(1, 1))

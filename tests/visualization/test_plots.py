@@ -1,0 +1,49 @@
+import matplotlib
+import numpy as np
+
+matplotlib.use('Agg')
+
+import matplotlib.pyplot as plt
+
+from mmspike.utils.firing_rate import FiringRate
+from mmspike.visualization import plots
+
+
+def test_training_curve():
+    _, axes = plt.subplots()
+    plots.plot_training(axes, [(0.5, 2.0), (1.0, 1.0)], [(1, 40.0), (2, 90.0)])
+    assert axes.lines[0].get_ydata().tolist() == [2.0, 1.0]
+    right = axes.figure.axes[1]
+    assert right.lines[0].get_ydata().tolist() == [40.0, 90.0]
+
+
+def test_confusion_marks_mistakes():
+    _, axes = plt.subplots()
+    plots.plot_confusion(axes, np.array([[5, 0], [2, 7]]), ['a', 'b'])
+    texts = {text.get_text(): text.get_color() for text in axes.texts}
+    assert set(texts) == {'5', '2', '7'}
+    assert texts['2'] == plots.RED
+
+
+def test_firing_rates_are_coloured_by_stage():
+    rates = [
+        FiringRate('backbone.stages.0.downsample.activate', 1, 1, 4),
+        FiringRate('backbone.stages.1.downsample.activate', 2, 2, 4),
+        FiringRate('backbone.stages.1.blocks.0.attn.neuron', 4, 2, 4),
+        FiringRate('head.neuron', 8, 2, 4),
+    ]
+    _, axes = plt.subplots()
+    plots.plot_firing_rates(axes, rates, max_rate=4)
+    assert [bar.get_height() for bar in axes.patches] == [0.25, 0.5, 1.0, 2.0]
+    colours = [bar.get_facecolor() for bar in axes.patches]
+    assert colours[1] == colours[2]
+    assert len(set(colours)) == 3
+    assert [label.get_text() for label in axes.get_xticklabels()] == ['stage 0', 'stage 1', 'head']
+
+
+def test_samples_say_what_they_really_are():
+    image = np.zeros((8, 8), np.uint8)
+    figure = plt.figure()
+    samples = [plots.Prediction(image, 0, 0, 0.9), plots.Prediction(image, 1, 0, 0.6)]
+    plots.draw_samples(figure, samples, ['cat', 'dog'], per_row=4)
+    assert [axes.get_title() for axes in figure.axes] == ['cat  90%', 'cat  60%\nis dog', '', '']
