@@ -37,10 +37,7 @@ def _binary_neuron(
         fired = spike(v - threshold, surrogate)
         spikes.append(fired)
         gate = fired.detach() if detach_reset else fired
-        if v_reset is None:
-            v = v - gate * threshold
-        else:
-            v = (1 - gate) * v + gate * v_reset
+        v = v - gate * threshold if v_reset is None else (1 - gate) * v + gate * v_reset
     return torch.stack(spikes).to(x.dtype), v
 
 

@@ -87,7 +87,7 @@ class FiringRateRecorder:
         return count
 
     def rates(self) -> list[FiringRate]:
-        """Rates of all layers so far, in the order of the model; layers never run have 0 outputs."""
+        """Rates so far, in the order of the model; a layer that never ran has 0 outputs."""
         rates = []
         for name in self._neurons:
             spikes, active = self._sums[name].tolist() if name in self._sums else (0.0, 0.0)

@@ -29,7 +29,7 @@ def test_every_level_of_a_pyramid_is_read_out(T, container):
         torch.testing.assert_close(mean, expected)
 
 
-def test_the_gradient_is_shared_by_the_steps():
+def test_the_gradient_is_split_among_the_steps():
     x = torch.randn(8, 3, requires_grad=True)
     TemporalMean(timesteps=4)(x).sum().backward()
     assert torch.equal(x.grad, torch.full((8, 3), 0.25))

@@ -1,6 +1,4 @@
 import importlib
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -80,16 +78,13 @@ def test_build_from_the_root_registry(name):
     assert type(build_activation_layer(dict(type=f'mmspike.{name}'))) is NEURONS[name]
 
 
-def test_the_first_use_imports_the_package():
+def test_the_first_use_imports_the_package(run_python):
     script = (
         'import sys; from mmcv.cnn import ConvModule; '
         "assert 'mmspike' not in sys.modules; "
         "print(type(ConvModule(1, 1, 1, act_cfg=dict(type='mmspike.LIF')).activate))"
     )
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', script], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_python('-W', 'ignore', '-c', script)
     assert done.stdout.splitlines()[-1] == "<class 'mmspike.neurons.lif.LIF'>"
 
 

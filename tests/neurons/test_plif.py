@@ -51,7 +51,7 @@ def test_gradient_of_the_weight_without_input_decay_worked_by_hand():
     assert neuron.w.grad.item() == -0.75 / 4
 
 
-def test_one_weight_is_shared_by_all_elements():
+def test_all_elements_have_one_weight_in_common():
     together = PLIF(surrogate='rectangular')
     together(torch.tensor([[2.5, 1.5], [1.75, 2.0]])).sum().backward()
     assert together.w.grad.item() == (2.5 + 1.5 + 1.75 + 2.0) / 4

@@ -23,8 +23,10 @@ def test_misspelled_keys_are_refused(wrong, right):
 
 
 def test_variables_of_a_config_are_accepted():
-    names = ('train_pipeline', 'test_pipeline', 'tta_pipeline', 'dataset_type', 'timesteps',
-             'data_root', 'max_epochs', 'train_dataset', 'vis_backends', 'backend_args')  # fmt: skip
+    names = (
+        *('train_pipeline', 'test_pipeline', 'tta_pipeline', 'train_dataset', 'dataset_type'),
+        *('data_root', 'timesteps', 'max_epochs', 'vis_backends', 'backend_args'),
+    )
     check_keys(Config(dict.fromkeys(names, 1)))
     for path in CONFIGS:
         load_config(path)
