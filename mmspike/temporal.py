@@ -26,8 +26,10 @@ def unfold_time(x: Tensor, timesteps: int) -> Tensor:
     """View ``(T*B, ...)`` as ``(T, B, ...)``.
 
     Raises:
-        ValueError: The first size is not a multiple of ``timesteps``.
+        TypeError, ValueError: ``timesteps`` is no positive integer, or the first size is not a
+            multiple of it.
     """
+    check_timesteps(timesteps)
     if x.dim() == 0 or x.shape[0] % timesteps:
         raise ValueError(
             f'a tensor of shape {tuple(x.shape)} cannot hold {timesteps} time steps: its first '
@@ -54,8 +56,10 @@ def encode_input(x: Tensor, timesteps: int) -> Tensor:
         ``(T*B, C, H, W)``.
 
     Raises:
-        ValueError: Neither 4-D nor 5-D, or as many frames as steps are not there.
+        TypeError, ValueError: ``timesteps`` is no positive integer, the input is neither 4-D nor
+            5-D, or does not hold as many frames as steps.
     """
+    check_timesteps(timesteps)
     if x.dim() == 4:
         return x if timesteps == 1 else x.repeat(timesteps, 1, 1, 1)
     if x.dim() != 5:

@@ -1,12 +1,13 @@
 """What all neurons share: time, state, and a record of themselves in checkpoints."""
 
+import math
 import warnings
 from abc import abstractmethod
 
-import torch
 from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
 
+from mmspike.neurons.functional import at_rest
 from mmspike.temporal import TemporalModule, fold_time, unfold_time
 
 
@@ -39,7 +40,7 @@ class BaseNeuron(TemporalModule, MemoryModule):
         inplace: Without effect. ``mmcv.cnn.ConvModule`` passes it to every activation.
 
     Raises:
-        ValueError: ``timesteps`` or ``on_mismatch`` is not acceptable.
+        TypeError, ValueError: ``timesteps`` or ``on_mismatch`` is not acceptable.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class BaseNeuron(TemporalModule, MemoryModule):
         self.timesteps = timesteps
         self.stateful = stateful
         self.on_mismatch = on_mismatch
-        # spikingjelly's reset puts this placeholder back; it stands for "at rest".
+        # At rest the membrane is a plain number, which spikingjelly's reset puts back.
         self.register_memory('v', 0.0)
         self._register_state_dict_hook(_record_neuron)
 
@@ -90,13 +91,15 @@ class BaseNeuron(TemporalModule, MemoryModule):
         """
         sequence = unfold_time(x, self.timesteps)
         out, v = self.fire(sequence, self._carried(sequence))
-        if self.stateful:
+        if self.stateful and v is not None:
             self.v = v
         return fold_time(out)
 
     def _carried(self, sequence: Tensor) -> Tensor | None:
-        if not (self.stateful and isinstance(self.v, Tensor)):
+        if not self.stateful:
             return None
+        if not isinstance(self.v, Tensor):
+            return at_rest(sequence, self.v)
         if self.v.shape != sequence.shape[1:]:
             raise ValueError(
                 f'{type(self).__name__} carries the state of a batch of shape '
@@ -174,8 +177,27 @@ def check_neurons(model: nn.Module, state_dict: dict, prefix: str = '') -> None:
             module.check_description(metadata.get(key, {}).get('neuron'))
 
 
-def positive(name: str, value: float) -> float:
-    """Return ``value`` if it is a positive finite number, else raise a ValueError that names it."""
-    if not (isinstance(value, (int, float)) and 0 < value < torch.inf):
-        raise ValueError(f'{name} must be a positive number, got {value!r}')
-    return value
+def check_number(
+    name: str,
+    value: float,
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+) -> float:
+    """Return ``value`` as a float if it is a finite number within the bounds.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is out of bounds, infinite or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f'{name} must be a number, got {value!r} ({type(value).__name__})')
+    if math.isfinite(value) and value > above and at_least <= value <= at_most:
+        return float(value)
+    wanted = [
+        f'{word} {bound:g}'
+        for word, bound in (('above', above), ('at least', at_least), ('at most', at_most))
+        if math.isfinite(bound)
+    ]
+    raise ValueError(f'{name} must be {" and ".join(["finite", *wanted])}, got {value!r}')

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mmspike.neurons.base import BaseNeuron, positive
+from mmspike.neurons.base import BaseNeuron, check_number
 from mmspike.neurons.surrogate import Surrogate, get_surrogate
 
 
@@ -18,7 +18,8 @@ class BinaryNeuron(BaseNeuron):
         **kwargs: See :class:`~mmspike.neurons.base.BaseNeuron`.
 
     Raises:
-        ValueError: The threshold is not positive, or the surrogate is unknown.
+        TypeError, ValueError: The threshold is not positive, ``v_reset`` not below it, or the
+            surrogate unknown.
     """
 
     step_value = 1.0
@@ -33,8 +34,15 @@ class BinaryNeuron(BaseNeuron):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.threshold = float(positive('threshold', threshold))
-        self.v_reset = None if v_reset is None else float(v_reset)
+        self.threshold = check_number('threshold', threshold, above=0)
+        self.v_reset = None if v_reset is None else check_number('v_reset', v_reset)
+        if self.v_reset is not None and self.v_reset >= self.threshold:
+            raise ValueError(
+                f'v_reset={v_reset} must lie below threshold={threshold}: a neuron that is reset '
+                'to its threshold fires for ever'
+            )
+        self.set_reset_value('v', self.v_reset or 0.0)
+        self.reset()
         self.detach_reset = detach_reset
         self.surrogate = get_surrogate(surrogate)
 

@@ -7,6 +7,7 @@ step. half and bfloat16 inputs are computed in float32, and so is their membrane
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ def _binary_neuron(
     x: Tensor,
     v: Tensor,
     charge: Callable[[Tensor, Tensor], Tensor],
+    *,
     threshold: float,
     v_reset: float | None,
     detach_reset: bool,
@@ -41,7 +43,8 @@ def _binary_neuron(
     return torch.stack(spikes).to(x.dtype), v
 
 
-def _at_rest(x: Tensor, rest: float) -> Tensor:
+def at_rest(x: Tensor, rest: float) -> Tensor:
+    """The membrane ``(...)`` that belongs to an input ``(T, ...)``, filled with ``rest``."""
     return torch.full_like(_at_least_float32(x[0]), rest)
 
 
@@ -67,9 +70,15 @@ def integrate_and_fire(
     Returns:
         Spikes 0/1 ``(T, ...)`` and the membrane potential after the last step.
     """
-    v = _at_rest(x, v_reset or 0.0) if v is None else v
+    v = at_rest(x, v_reset or 0.0) if v is None else v
     return _binary_neuron(
-        x, v, lambda v, current: v + current, threshold, v_reset, detach_reset, surrogate
+        x,
+        v,
+        lambda v, current: v + current,
+        threshold=threshold,
+        v_reset=v_reset,
+        detach_reset=detach_reset,
+        surrogate=surrogate,
     )
 
 
@@ -77,37 +86,63 @@ def leaky_integrate_and_fire(
     x: Tensor,
     v: Tensor | None = None,
     *,
-    decay: float | Tensor,
+    tau: float,
     decay_input: bool,
-    threshold: float,
     v_reset: float | None,
-    detach_reset: bool,
-    surrogate: Surrogate,
+    **firing: Any,
 ) -> tuple[Tensor, Tensor]:
     """Leaky integrate and fire, with rest potential ``r`` = ``v_reset`` (0 with a soft reset).
 
-    ``v += (x - (v - r)) * decay`` with ``decay_input``, else ``v += x - (v - r) * decay``; then a
-    spike where ``v >= threshold``, and the reset.
+    ``v += (x - (v - r)) / tau`` with ``decay_input``, else ``v += x - (v - r) / tau``; then a spike
+    where ``v >= threshold``, and the reset.
 
     Args:
         x: Input current ``(T, ...)``.
         v: Membrane potential ``(...)``; None starts at rest.
-        decay: ``1 / tau``, tau in time steps; a scalar tensor where it is learned (PLIF).
-        decay_input: Scale the input by ``decay`` as well.
-        threshold, v_reset, detach_reset, surrogate: See :func:`integrate_and_fire`.
+        tau: Membrane time constant in time steps.
+        decay_input: Divide the input by ``tau`` as well.
+        v_reset: See :func:`integrate_and_fire`.
+        **firing: ``threshold``, ``detach_reset`` and ``surrogate``, see
+            :func:`integrate_and_fire`.
 
     Returns:
         Spikes 0/1 ``(T, ...)`` and the membrane potential after the last step.
     """
+    # A division, as in the papers' code: times 1 / tau rounds otherwise and can miss a threshold.
+    return _leaky_neuron(x, v, lambda d: d / tau, decay_input, v_reset, **firing)
+
+
+def parametric_leaky_integrate_and_fire(
+    x: Tensor,
+    v: Tensor | None = None,
+    *,
+    w: Tensor,
+    decay_input: bool,
+    v_reset: float | None,
+    **firing: Any,
+) -> tuple[Tensor, Tensor]:
+    """:func:`leaky_integrate_and_fire` with ``1 / tau = sigmoid(w)``, w a learned scalar."""
+    decay = w.sigmoid()
+    return _leaky_neuron(x, v, lambda d: d * decay, decay_input, v_reset, **firing)
+
+
+def _leaky_neuron(
+    x: Tensor,
+    v: Tensor | None,
+    leak: Callable[[Tensor], Tensor],
+    decay_input: bool,
+    v_reset: float | None,
+    **firing: Any,
+) -> tuple[Tensor, Tensor]:
     rest = v_reset or 0.0
-    v = _at_rest(x, rest) if v is None else v
+    v = at_rest(x, rest) if v is None else v
 
     def charge(v: Tensor, current: Tensor) -> Tensor:
         if decay_input:
-            return v + (current - (v - rest)) * decay
-        return v - (v - rest) * decay + current
+            return v + leak(current - (v - rest))
+        return v - leak(v - rest) + current
 
-    return _binary_neuron(x, v, charge, threshold, v_reset, detach_reset, surrogate)
+    return _binary_neuron(x, v, charge, v_reset=v_reset, **firing)
 
 
 class _IntegerFire(torch.autograd.Function):
@@ -164,7 +199,7 @@ def integer_leaky_integrate_and_fire(
     Returns:
         Multiples of ``1 / norm`` ``(T, ...)`` and the membrane potential after the last step.
     """
-    v = _at_rest(x, 0.0) if v is None else v
+    v = at_rest(x, 0.0) if v is None else v
     fired = []
     for current in _at_least_float32(x):
         v = decay * v + current

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from mmspike.neurons import functional
+from mmspike.neurons.base import check_number
 from mmspike.neurons.integer import IntegerNeuron
 from mmspike.registry import MODELS
 
@@ -25,7 +26,7 @@ class ILIF(IntegerNeuron):
         **kwargs: See :class:`~mmspike.neurons.integer.IntegerNeuron`.
 
     Raises:
-        ValueError: ``decay`` is outside 0..1.
+        TypeError, ValueError: ``decay`` is no number from 0 to 1.
     """
 
     def __init__(
@@ -37,9 +38,7 @@ class ILIF(IntegerNeuron):
         **kwargs: Any,
     ) -> None:
         super().__init__(norm=norm, **kwargs)
-        if not 0 <= decay <= 1:
-            raise ValueError(f'decay must lie between 0 and 1, got {decay!r}')
-        self.decay = float(decay)
+        self.decay = check_number('decay', decay, at_least=0, at_most=1)
         self.detach_reset = detach_reset
 
     def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:

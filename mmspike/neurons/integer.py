@@ -5,7 +5,7 @@ An integer ``0..D`` is trained and carried as one number; it stands for as many 
 
 from typing import Any
 
-from mmspike.neurons.base import BaseNeuron, positive
+from mmspike.neurons.base import BaseNeuron, check_number
 from mmspike.neurons.functional import GRAD_WINDOWS, ROUNDINGS
 
 
@@ -43,8 +43,9 @@ class IntegerNeuron(BaseNeuron):
             raise ValueError(f'rounding must be one of {ROUNDINGS}, got {rounding!r}')
         if grad_window not in GRAD_WINDOWS:
             raise ValueError(f'grad_window must be one of {GRAD_WINDOWS}, got {grad_window!r}')
-        self.D = positive('D', D)
-        self.norm = float(D if norm is None else positive('norm', norm))
+        check_number('D', D, at_least=1)
+        self.D = D
+        self.norm = check_number('norm', D if norm is None else norm, above=0)
         self.rounding = rounding
         self.grad_window = grad_window
 

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from mmspike.neurons import functional
+from mmspike.neurons.base import check_number
 from mmspike.neurons.binary import BinaryNeuron
 from mmspike.registry import MODELS
 
@@ -28,19 +29,17 @@ class LIF(BinaryNeuron):
         **kwargs: See :class:`~mmspike.neurons.binary.BinaryNeuron`.
 
     Raises:
-        ValueError: ``tau`` is below 1.
+        TypeError, ValueError: ``tau`` is no finite number of at least 1.
     """
 
     def __init__(self, *, tau: float = 2.0, decay_input: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not tau >= 1:
-            raise ValueError(f'tau must be at least 1 time step, got {tau!r}')
-        self.tau = float(tau)
+        self.tau = check_number('tau', tau, at_least=1)
         self.decay_input = decay_input
 
     def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
         return functional.leaky_integrate_and_fire(
-            x, v, decay=1 / self.tau, decay_input=self.decay_input, **self.firing_options
+            x, v, tau=self.tau, decay_input=self.decay_input, **self.firing_options
         )
 
     def describe(self) -> dict[str, str | float | None]:

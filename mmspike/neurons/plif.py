@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.neurons import functional
+from mmspike.neurons.base import check_number
 from mmspike.neurons.binary import BinaryNeuron
 from mmspike.registry import MODELS
 
@@ -24,13 +25,12 @@ class PLIF(BinaryNeuron):
         **kwargs: See :class:`~mmspike.neurons.binary.BinaryNeuron`.
 
     Raises:
-        ValueError: ``init_tau`` is not above 1.
+        TypeError, ValueError: ``init_tau`` is no finite number above 1.
     """
 
     def __init__(self, *, init_tau: float = 2.0, decay_input: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not init_tau > 1:
-            raise ValueError(f'init_tau must be above 1 time step, got {init_tau!r}')
+        init_tau = check_number('init_tau', init_tau, above=1)
         self.decay_input = decay_input
         self.w = nn.Parameter(torch.tensor(-math.log(init_tau - 1)))
 
@@ -40,8 +40,8 @@ class PLIF(BinaryNeuron):
         return 1 / self.w.detach().sigmoid().item()
 
     def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
-        return functional.leaky_integrate_and_fire(
-            x, v, decay=self.w.sigmoid(), decay_input=self.decay_input, **self.firing_options
+        return functional.parametric_leaky_integrate_and_fire(
+            x, v, w=self.w, decay_input=self.decay_input, **self.firing_options
         )
 
     def describe(self) -> dict[str, str | float | None]:

@@ -68,19 +68,19 @@ def get_surrogate(spec: 'str | dict | Surrogate') -> Surrogate:
         spec: A name (``'atan'``), or a dict with a width (``dict(type='atan', alpha=3.0)``).
 
     Raises:
-        ValueError: The name is unknown, a key is, or alpha is not positive.
+        ValueError: The name or a key is unknown, or alpha is not positive and finite.
     """
     if isinstance(spec, Surrogate):
         return spec
-    options = {'type': spec} if isinstance(spec, str) else dict(spec)
+    options = dict(spec) if isinstance(spec, dict) else {'type': spec}
     name = options.pop('type', None)
     if name not in DERIVATIVES:
         raise ValueError(f'unknown surrogate {name!r}; known are {", ".join(DERIVATIVES)}')
     alpha = float(options.pop('alpha', DERIVATIVES[name][1]))
     if options:
         raise ValueError(f'surrogate {name!r} takes alpha alone, got also {sorted(options)}')
-    if not alpha > 0:
-        raise ValueError(f'alpha of surrogate {name!r} must be positive, got {alpha}')
+    if not 0 < alpha < math.inf:
+        raise ValueError(f'alpha of surrogate {name!r} must be positive and finite, got {alpha}')
     return Surrogate(name, alpha)
 
 

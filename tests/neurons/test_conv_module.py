@@ -68,7 +68,7 @@ def test_set_timesteps_reaches_the_neuron():
 
 
 def test_a_bad_option_fails_when_the_layer_is_built():
-    with pytest.raises(ValueError, match=r'tau must be at least 1 time step, got 0\.5'):
+    with pytest.raises(ValueError, match=r'tau must be finite and at least 1, got 0\.5'):
         block(type='mmspike.LIF', tau=0.5)
 
 

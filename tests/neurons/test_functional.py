@@ -145,19 +145,24 @@ def test_integrate_and_fire_follows_the_scalar_simulation(
         assert v.grad[i].item() == approx(grad_v)
 
 
-@given(STEPS, SEEDS, st.floats(0, 1), BOOLS, THRESHOLDS, RESETS, BOOLS, SURROGATES)
+@given(STEPS, SEEDS, st.floats(1, 50), BOOLS, BOOLS, THRESHOLDS, RESETS, BOOLS, SURROGATES)
 @settings(deadline=None, max_examples=60)
 def test_leaky_integrate_and_fire_follows_the_scalar_simulation(
-    T, seed, decay, decay_input, threshold, v_reset, detach_reset, surrogate
+    T, seed, tau, learned, decay_input, threshold, v_reset, detach_reset, surrogate
 ):
     options = dict(
         decay_input=decay_input, threshold=threshold, v_reset=v_reset, detach_reset=detach_reset
     )
     x, v, weights, v_weight = random_case(seed, T, 3, scale=2)
-    learned = torch.tensor(decay, dtype=torch.float64, requires_grad=True)
-    out, v_end = functional.leaky_integrate_and_fire(
-        x, v, decay=learned, surrogate=get_surrogate(surrogate), **options
-    )
+    # LIF takes tau itself, PLIF the w whose sigmoid is 1 / tau.
+    w = torch.tensor(-math.log(max(tau - 1, 1e-6)), dtype=torch.float64, requires_grad=True)
+    if learned:
+        decay = w.sigmoid().item()
+        run, constant = functional.parametric_leaky_integrate_and_fire, dict(w=w)
+    else:
+        decay = 1 / tau
+        run, constant = functional.leaky_integrate_and_fire, dict(tau=tau)
+    out, v_end = run(x, v, surrogate=get_surrogate(surrogate), **constant, **options)
     ((out * weights).sum() + (v_end * v_weight).sum()).backward()
     total_grad_decay = 0.0
     for i in range(3):
@@ -175,7 +180,8 @@ def test_leaky_integrate_and_fire_follows_the_scalar_simulation(
         assert v_end[i].item() == approx(end)
         assert column(x.grad, i) == approx(grad_x)
         assert v.grad[i].item() == approx(grad_v)
-    assert learned.grad.item() == approx(total_grad_decay)
+    if learned:
+        assert w.grad.item() == approx(total_grad_decay * decay * (1 - decay))
 
 
 @given(
@@ -249,7 +255,7 @@ def run_if(x, v=None):
 
 def run_lif(x, v=None):
     return functional.leaky_integrate_and_fire(
-        x, v, decay=0.5, decay_input=True, v_reset=0.25, **BINARY
+        x, v, tau=2.0, decay_input=True, v_reset=0.25, **BINARY
     )
 
 

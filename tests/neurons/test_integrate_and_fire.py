@@ -110,10 +110,24 @@ def test_one_spike_is_worth_one(cls):
 
 
 @pytest.mark.parametrize('cls', [IF, LIF, PLIF])
-@pytest.mark.parametrize('threshold', [0, -1.0, math.nan, math.inf, '1', None])
+@pytest.mark.parametrize('threshold', [0, -1.0, math.nan, math.inf])
 def test_bad_thresholds(cls, threshold):
-    with pytest.raises(ValueError, match=f'threshold must be a positive number, got {threshold!r}'):
+    with pytest.raises(ValueError, match=f'threshold must be .* above 0, got {threshold!r}'):
         cls(threshold=threshold)
+
+
+@pytest.mark.parametrize('cls', [IF, LIF, PLIF])
+@pytest.mark.parametrize('threshold', ['1', None, True])
+def test_thresholds_that_are_no_numbers(cls, threshold):
+    with pytest.raises(TypeError, match=f'threshold must be a number, got {threshold!r}'):
+        cls(threshold=threshold)
+
+
+@pytest.mark.parametrize('cls', [IF, LIF, PLIF])
+@pytest.mark.parametrize('v_reset', [1.0, 1.5, math.nan, -math.inf])
+def test_bad_reset_potentials(cls, v_reset):
+    with pytest.raises(ValueError, match=f'v_reset.*{v_reset!r}'):
+        cls(threshold=1.0, v_reset=v_reset)
 
 
 @pytest.mark.parametrize('cls', [IF, LIF, PLIF])

@@ -116,7 +116,7 @@ def test_nothing_leaks_between_batches_by_default(cls, options):
     neuron(noise(14, 3, seed=1, scale=10))
     neuron(noise(35, 2, seed=2))
     assert torch.equal(neuron(x), before)
-    assert neuron.v == 0
+    assert neuron.v == (options.get('v_reset') or 0)
 
 
 @pytest.mark.parametrize(('cls', 'options'), VARIANTS)
@@ -494,3 +494,12 @@ def test_a_copy_has_its_own_state_and_record():
     twin.threshold = 3.0
     assert twin.state_dict()._metadata['']['neuron']['threshold'] == 3.0
     assert neuron.state_dict()._metadata['']['neuron']['threshold'] == 2.0
+
+
+def test_a_membrane_set_from_outside_is_where_a_stream_begins():
+    neuron = IF(stateful=True)
+    neuron.v = 0.5
+    assert neuron(torch.tensor([[0.5, 0.4]])).tolist() == [[1, 0]]
+    assert neuron.v.flatten().tolist() == pytest.approx([0, 0.9])
+    neuron.reset()
+    assert neuron(torch.tensor([[0.5, 0.4]])).tolist() == [[0, 0]]

@@ -89,14 +89,9 @@ def test_a_learned_time_constant_travels_in_the_checkpoint(recwarn):
         0.5,
         -2.0,
         math.nan,
-        pytest.param(
-            math.inf,
-            marks=pytest.mark.xfail(
-                strict=True, reason='an infinite init_tau is accepted; its .tau divides by zero'
-            ),
-        ),
+        math.inf,
     ],
 )
 def test_bad_initial_time_constants(init_tau):
-    with pytest.raises(ValueError, match=f'init_tau must be above 1 time step, got {init_tau!r}'):
+    with pytest.raises(ValueError, match=f'init_tau must be finite and above 1, got {init_tau!r}'):
         PLIF(init_tau=init_tau)

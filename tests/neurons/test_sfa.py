@@ -98,7 +98,7 @@ def test_infinities_saturate():
 @pytest.mark.parametrize('cls', INTEGERS)
 @pytest.mark.parametrize('D', [0, -4])
 def test_non_positive_d(cls, D):
-    with pytest.raises(ValueError, match=f'D must be a positive number, got {D}$'):
+    with pytest.raises(ValueError, match=f'D must be finite and at least 1, got {D}$'):
         cls(D=D)
 
 
@@ -111,9 +111,9 @@ def test_d_that_is_no_integer(cls, D):
 
 
 @pytest.mark.parametrize('cls', INTEGERS)
-@pytest.mark.parametrize('norm', [0, -1.0, math.nan, math.inf, '4'])
+@pytest.mark.parametrize('norm', [0, -1.0, math.nan, math.inf])
 def test_bad_norm(cls, norm):
-    with pytest.raises(ValueError, match=f'norm must be a positive number, got {norm!r}'):
+    with pytest.raises(ValueError, match=f'norm must be finite and above 0, got {norm!r}'):
         cls(norm=norm)
 
 

@@ -310,30 +310,6 @@ def test_simple_energy_counts_the_operations_of_spikingjelly_nodes():
     assert ours.counts['synop'] > 0
 
 
-NOT_A_BASE_NODE = pytest.mark.xfail(
-    strict=True, reason='counters of neuron state look for spikingjelly BaseNode instances only'
-)
-
-
-@NOT_A_BASE_NODE
-def test_neuron_state_counter_sees_the_membrane():
-    (model, x), _ = counted_models()
-    assert count(op_counter.NeuronStateCounter(), model, x).get_total() > 0
-
-
-@NOT_A_BASE_NODE
-def test_simple_energy_includes_the_traffic_of_the_membrane():
-    ours, theirs = (op_counter.estimate_simple_energy(*model) for model in counted_models())
-    assert theirs.counts['neuron_state_read_bytes'] > 0
-    assert ours.counts['neuron_state_read_bytes'] > 0
-
-
-@pytest.mark.xfail(strict=True, raises=ValueError, reason='Lemaire formulas refuse our neurons')
-def test_lemaire_energy_accepts_our_neurons():
-    (model, x), _ = counted_models()
-    op_counter.estimate_lemaire_energy(model, x)
-
-
 def test_stateful_neurons_of_ours_and_theirs_share_one_reset():
     model = nn.Sequential(IF(stateful=True), neuron.IFNode())
     model(torch.full((1, 2), 0.5))

@@ -1,0 +1,87 @@
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import pytest
+from conftest import ROOT
+
+EXPECTED = (
+    'mmspike/.mim/model-index.yml',
+    'mmspike/.mim/configs/classification/metaspikformer/metafile.yml',
+    'mmspike/.mim/configs/_base_/classification_runtime.py',
+    'mmspike/.mim/tools/train.py',
+    'mmspike/.mim/tools/dist_train.sh',
+    'mmspike/neurons/functional.py',
+    'mmspike/heads/cls/tet_loss.py',
+)
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    """A wheel built from the sdist, as an installation from the index would be."""
+    folder = tmp_path_factory.mktemp('dist')
+    build = (
+        'import sys, os; os.chdir(sys.argv[1]); from setuptools import build_meta; '
+        'print(getattr(build_meta, sys.argv[2])(sys.argv[3]))'
+    )
+
+    def run(source, hook):
+        done = subprocess.run(
+            [sys.executable, '-c', build, str(source), hook, str(folder)],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        return folder / done.stdout.split()[-1]
+
+    # setuptools leaves files beside the sources: work on a copy of what git would give.
+    source = folder / 'source'
+    files = subprocess.run(
+        ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split('\0')  # fmt: skip
+    for name in filter(None, files):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    sdist = run(source, 'build_sdist')
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / 'unpacked', filter='data')
+    (unpacked,) = (folder / 'unpacked').iterdir()
+    return run(unpacked, 'build_wheel')
+
+
+def test_wheel_from_the_sdist_holds_configs_and_tools(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in EXPECTED:
+        assert name in names
+    assert not [name for name in names if name.startswith(('tests', 'benchmarks', 'docs'))]
+
+
+def test_wheel_works_without_the_sources(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    code = (
+        f'import sys; sys.path.insert(0, {str(tmp_path)!r}); import mmspike; '
+        'from mmengine.registry import MODELS; '
+        "print(mmspike.__file__, type(MODELS.build(dict(type='mmspike.ILIF'))).__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert str(tmp_path) in done.stdout
+    assert 'ILIF' in done.stdout
+
+
+def test_editable_installation_links_configs_and_tools():
+    for part in ('configs', 'tools', 'model-index.yml'):
+        assert (ROOT / 'mmspike' / '.mim' / part).resolve() == ROOT / part
+
+
+def test_version_is_the_same_everywhere():
+    from importlib.metadata import version
+
+    import mmspike
+
+    assert version('mmspike') == mmspike.__version__
+    assert f'## {mmspike.__version__}' in (ROOT / 'CHANGELOG.md').read_text()
