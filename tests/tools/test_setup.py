@@ -1,0 +1,66 @@
+"""`make setup` on machines where something is missing: one clear message, soon."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from conftest import ROOT
+
+
+@pytest.fixture
+def setup(tmp_path):
+    """Run the set-up in a copy of the project."""
+    project = tmp_path / 'project with a space'
+    for name in ('tools/setup.sh', 'pyproject.toml', 'setup.py', 'mmspike/version.py'):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, project / name)
+    shutil.copytree(ROOT / 'requirements', project / 'requirements')
+
+    def run(**environment):
+        return subprocess.run(
+            ['bash', 'tools/setup.sh'],
+            cwd=project,
+            env=dict(os.environ, **environment),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+def message(done) -> str:
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert 'Traceback' not in done.stderr
+    return done.stderr.strip().removeprefix('make setup: ')
+
+
+def test_old_python(setup, tmp_path):
+    old = tmp_path / 'python3.8'
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.8.10 || exit 1\n')
+    old.chmod(0o755)
+    text = message(setup(PYTHON=str(old)))
+    assert text.startswith('Python 3.11 or 3.12 is needed')
+    assert 'Python 3.8.10' in text
+    assert 'make setup PYTHON=' in text
+
+
+def test_no_compiler(setup):
+    text = message(setup(CXX='absent-c++'))
+    assert text.startswith("a C++ compiler is needed to build mmcv; found no 'absent-c++'")
+    assert 'apt install g++' in text
+
+
+def test_no_network(setup):
+    offline = dict(
+        PIP_INDEX_URL='http://127.0.0.1:9/simple',
+        PIP_CONFIG_FILE='/dev/null',
+        PIP_NO_CACHE_DIR='1',
+        PIP_FIND_LINKS='',
+    )
+    done = setup(**offline)
+    assert '[1/5] Build tools' in done.stdout
+    text = message(done)
+    assert 'the package index cannot be reached' in text
+    assert 'goes on where it stopped' in text
