@@ -30,6 +30,10 @@ find_python() {
         fi
     done
 }
+if [ -n "${PYTHON:-}" ] && [ -x $VENV/bin/python ] && usable "$PYTHON" &&
+    [ "$("$PYTHON" --version)" != "$($VENV/bin/python --version)" ]; then
+    fail "$VENV was made with $($VENV/bin/python --version), not $("$PYTHON" --version); remove it first: rm -r $VENV"
+fi
 if [ -x $VENV/bin/python ] && usable $VENV/bin/python; then
     python=$VENV/bin/python
 else

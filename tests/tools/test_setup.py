@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 from conftest import ROOT
@@ -44,6 +45,17 @@ def test_old_python(setup, tmp_path):
     assert text.startswith('Python 3.11 or 3.12 is needed')
     assert 'Python 3.8.10' in text
     assert 'make setup PYTHON=' in text
+
+
+def test_another_python_than_that_of_the_environment(setup, tmp_path):
+    other = tmp_path / 'python3.12'
+    other.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.12.99\nexit 0\n')
+    other.chmod(0o755)
+    environment = tmp_path / 'project with a space' / '.venv' / 'bin'
+    environment.mkdir(parents=True)
+    (environment / 'python').symlink_to(sys.executable)
+    text = message(setup(PYTHON=str(other)))
+    assert 'not Python 3.12.99; remove it first: rm -r .venv' in text
 
 
 def test_no_compiler(setup):
