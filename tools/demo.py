@@ -98,8 +98,11 @@ def run_tool(tool: str, arguments: list[str], log: Path, watch=None) -> float:
     return time.perf_counter() - began
 
 
-def train(cfg: Config, args: argparse.Namespace) -> float:
-    """Train with a progress bar; an interrupted demo goes on, a finished one starts anew."""
+def train(cfg: Config, args: argparse.Namespace) -> str:
+    """Train with a progress bar and say how long it took.
+
+    An interrupted demo goes on, a finished one starts anew.
+    """
     work_dir = Path(args.work_dir)
     epochs = cfg.train_cfg.max_epochs
     unfinished = newest_checkpoint(work_dir) and not (work_dir / 'finished').exists()
@@ -116,7 +119,8 @@ def train(cfg: Config, args: argparse.Namespace) -> float:
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task('training', total=epochs, status='starting')
-        images = len(DATASETS.build(cfg.train_dataloader.dataset))
+        with redirect_stdout(io.StringIO()):  # the host's import prints
+            images = len(DATASETS.build(cfg.train_dataloader.dataset))
         iterations = math.ceil(images / cfg.train_dataloader.batch_size)
 
         def watch() -> None:
@@ -135,7 +139,7 @@ def train(cfg: Config, args: argparse.Namespace) -> float:
             watch,
         )
     (work_dir / 'finished').touch()
-    return seconds
+    return f'{seconds:.0f} s' + (' since it was resumed' if unfinished else '')
 
 
 def evaluate(args: argparse.Namespace) -> tuple[Path, list[dict]]:
@@ -175,7 +179,7 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, work_dir=args.work_dir)
     console.print(Panel(f'mmspike demo: {Path(args.config).stem}', expand=False))
-    seconds = train(cfg, args)
+    training_time = train(cfg, args)
     console.print('evaluating the saved checkpoint with tools/test.py ...')
     checkpoint, results = evaluate(args)
     console.print('counting spikes ...')
@@ -239,7 +243,7 @@ def main() -> None:
         ('neurons', f'{neurons[0].describe()["type"]}, T={get_timesteps(runner.model)}'),
         ('parameters', f'{sum(p.numel() for p in runner.model.parameters()):,}'),
         ('mean firing rate', f'{mean_rate:.3f} spikes per neuron and step'),
-        ('training time', f'{seconds:.0f} s'),
+        ('training time', training_time),
         ('checkpoint', str(checkpoint)),
         ('pictures', ', '.join(str(picture) for picture in sorted(pictures.glob('*.png')))),
     ):
