@@ -115,8 +115,14 @@ install_mmcv() {
     if ! command -v nvidia-smi >/dev/null 2>&1; then
         export FORCE_CUDA=0 # a CUDA toolkit without a GPU is no reason to build CUDA operators
     fi
+    "$VENV/bin/python" -c 'import torch'
     install --no-build-isolation "$(pin onedl-mmcv)"
-    "$VENV/bin/python" -c 'import mmcv.ops'
+    if ! "$VENV/bin/python" -c 'import mmcv.ops'; then
+        # A wheel without operators, left in pip's cache by a build that did not see torch.
+        "${PIP[@]}" cache remove onedl_mmcv
+        install --no-build-isolation --no-deps --force-reinstall "$(pin onedl-mmcv)"
+        "$VENV/bin/python" -c 'import mmcv.ops'
+    fi
 }
 
 install_rest() {
@@ -128,6 +134,10 @@ install_mmspike() {
     "${PIP[@]}" check
 }
 
+exec 9>.setup.lock
+if ! flock -n 9; then
+    fail "another make setup is at work in this folder; wait for it, or stop it."
+fi
 if [ ! -x $VENV/bin/python ] || ! usable $VENV/bin/python; then
     echo "Creating $VENV with $("$python" --version)"
     rm -rf $VENV

@@ -1,5 +1,6 @@
 """`make setup` on machines where something is missing: one clear message, soon."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -76,3 +77,10 @@ def test_no_network(setup):
     text = message(done)
     assert 'the package index cannot be reached' in text
     assert 'goes on where it stopped' in text
+
+
+def test_one_at_a_time(setup, tmp_path):
+    lock = open(tmp_path / 'project with a space' / '.setup.lock', 'w')
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert 'another make setup is at work' in message(setup())

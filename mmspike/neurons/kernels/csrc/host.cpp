@@ -1,0 +1,364 @@
+// Host entry points: loops over time and neurons around the steps of neuron_steps.h.
+//
+// A plain C interface, called through ctypes, so that the library depends on no torch version and
+// compiles in seconds. A call works on the neurons [begin, end) of sequences (T, N) laid out in T
+// contiguous rows of N; the caller hands disjoint ranges to its threads.
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "neuron_steps.h"
+
+namespace {
+
+using namespace mmspike;
+
+struct BFloat16 {
+    uint16_t bits;
+};
+
+inline float load(const float* p) { return *p; }
+inline void store(float* p, float value) { *p = value; }
+
+inline float load(const BFloat16* p) {
+    const uint32_t bits = static_cast<uint32_t>(p->bits) << 16;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+inline void store(BFloat16* p, float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    p->bits = value != value ? 0x7fc0u : static_cast<uint16_t>(rounded);
+}
+
+#if defined(__FLT16_MANT_DIG__)
+inline float load(const _Float16* p) { return static_cast<float>(*p); }
+inline void store(_Float16* p, float value) { *p = static_cast<_Float16>(value); }
+#endif
+
+// Neurons whose whole time course stays in the first-level cache.
+constexpr int64_t BLOCK = 512;
+// Neurons of a block in backward, where the membrane of every step is kept.
+inline int64_t backward_block(int64_t steps) {
+    const int64_t block = (8192 / steps) / 16 * 16;
+    return block < 16 ? 16 : block > BLOCK ? BLOCK : block;
+}
+
+struct BinaryArguments {
+    const void* x;
+    const float* v;         // membrane to start from; null: at rest
+    void* out;              // forward: spikes
+    float* v_end;           // membrane after the last step; null: not wanted
+    const void* grad_out;   // backward: gradient at the spikes
+    const float* grad_v_end;  // null: zero
+    void* grad_x;
+    float* grad_v;          // null: not wanted
+    double* grad_decay;     // one sum for this range; null: not wanted
+    int64_t steps, neurons, begin, end;
+    int32_t detach_reset;
+    BinaryOptions options;
+};
+
+inline void start(float* v, const float* from, float rest, int64_t first, int64_t count) {
+    if (from) {
+        std::memcpy(v, from + first, count * sizeof(float));
+    } else {
+        for (int64_t i = 0; i < count; ++i) v[i] = rest;
+    }
+}
+
+template <typename S, int LEAK, bool DECAY_INPUT, bool HARD>
+void binary_forward(const BinaryArguments& a) {
+    const BinaryOptions o = a.options;
+    const S* x = static_cast<const S*>(a.x);
+    S* out = static_cast<S*>(a.out);
+    float v[BLOCK];
+    for (int64_t first = a.begin; first < a.end; first += BLOCK) {
+        const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
+        start(v, a.v, o.v_reset, first, count);
+        for (int64_t t = 0; t < a.steps; ++t) {
+            const S* xt = x + t * a.neurons + first;
+            S* st = out + t * a.neurons + first;
+#pragma GCC ivdep
+            for (int64_t i = 0; i < count; ++i) {
+                const float h = charge<LEAK, DECAY_INPUT>(v[i], load(xt + i), o);
+                store(st + i, fires(h, o) ? 1.0f : 0.0f);
+                v[i] = reset<HARD>(h, o);
+            }
+        }
+        if (a.v_end) std::memcpy(a.v_end + first, v, count * sizeof(float));
+    }
+}
+
+template <int SURROGATE>
+void derivatives(const float* h, float* out, int64_t count, const BinaryOptions& options) {
+    const BinaryOptions o = options;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < count; ++i) {
+        out[i] = surrogate_derivative<SURROGATE>(h[i] - o.threshold, o);
+    }
+}
+
+using Derivatives = void (*)(const float*, float*, int64_t, const BinaryOptions&);
+constexpr Derivatives DERIVATIVES[] = {
+    derivatives<SIGMOID>, derivatives<ATAN>, derivatives<RECTANGULAR>, derivatives<TRIANGULAR>};
+
+template <typename S, int LEAK, bool DECAY_INPUT, bool HARD>
+void binary_backward(const BinaryArguments& a, Derivatives derivatives_of) {
+    const BinaryOptions o = a.options;
+    const S* x = static_cast<const S*>(a.x);
+    const S* grad_out = static_cast<const S*>(a.grad_out);
+    S* grad_x = static_cast<S*>(a.grad_x);
+    const int64_t block = backward_block(a.steps);
+    std::vector<float> h(a.steps * block);
+    float v[BLOCK], derivative[BLOCK], grad_v[BLOCK];
+    const float through_reset = a.detach_reset ? 0.0f : 1.0f;
+    const float by_v = charge_by_v<LEAK>(o), by_x = charge_by_x<LEAK, DECAY_INPUT>(o);
+    double grad_decay = 0.0;
+    for (int64_t first = a.begin; first < a.end; first += block) {
+        const int64_t count = a.end - first < block ? a.end - first : block;
+        // Forward once more: reading x again is cheaper than writing and reading a trace.
+        start(v, a.v, o.v_reset, first, count);
+        for (int64_t t = 0; t < a.steps; ++t) {
+            const S* xt = x + t * a.neurons + first;
+            float* ht = h.data() + t * block;
+#pragma GCC ivdep
+            for (int64_t i = 0; i < count; ++i) {
+                ht[i] = charge<LEAK, DECAY_INPUT>(v[i], load(xt + i), o);
+                v[i] = reset<HARD>(ht[i], o);
+            }
+        }
+        start(grad_v, a.grad_v_end, 0.0f, first, count);
+        for (int64_t t = a.steps - 1; t >= 0; --t) {
+            const float* ht = h.data() + t * block;
+            const S* gt = grad_out + t * a.neurons + first;
+            S* gx = grad_x + t * a.neurons + first;
+            derivatives_of(ht, derivative, count, o);
+#pragma GCC ivdep
+            for (int64_t i = 0; i < count; ++i) {
+                const float g = grad_fire<HARD>(ht[i], derivative[i], load(gt + i), grad_v[i],
+                                                through_reset, o);
+                store(gx + i, g * by_x);
+                grad_v[i] = g * by_v;
+                derivative[i] = g;  // handed to the gradient of the decay below
+            }
+            if (LEAK == MULTIPLY && a.grad_decay) {
+                const S* xt = x + t * a.neurons + first;
+                float sum = 0.0f;
+                for (int64_t i = 0; i < count; ++i) {
+                    const float before = t ? reset<HARD>(h[(t - 1) * block + i], o)
+                                           : (a.v ? a.v[first + i] : o.v_reset);
+                    sum += derivative[i] * charge_by_decay<DECAY_INPUT>(before, load(xt + i), o);
+                }
+                grad_decay += sum;
+            }
+        }
+        if (a.grad_v) std::memcpy(a.grad_v + first, grad_v, count * sizeof(float));
+    }
+    if (a.grad_decay) *a.grad_decay = grad_decay;
+}
+
+struct IntegerArguments {
+    const void* x;
+    const float* v;
+    void* out;
+    float* v_end;
+    uint8_t* mask;          // one bit per element of x, where the gradient passes; null: not wanted
+    const void* grad_out;
+    const float* grad_v_end;
+    void* grad_x;
+    float* grad_v;
+    int64_t steps, neurons, begin, end;
+    int32_t detach_reset;
+    IntegerOptions options;
+};
+
+// Stateless integer neuron. `begin` is a multiple of 8, so that threads share no byte of the mask.
+template <typename S, bool HALF_UP, bool STRICT>
+void sfa_forward(const IntegerArguments& a) {
+    const IntegerOptions o = a.options;
+    const S* x = static_cast<const S*>(a.x);
+    S* out = static_cast<S*>(a.out);
+    uint8_t inside[BLOCK];
+    for (int64_t first = a.begin; first < a.end; first += BLOCK) {
+        const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
+#pragma GCC ivdep
+        for (int64_t i = 0; i < count; ++i) {
+            store(out + first + i, integer_fire<HALF_UP>(load(x + first + i), o) / o.norm);
+        }
+        if (!a.mask) continue;
+#pragma GCC ivdep
+        for (int64_t i = 0; i < count; ++i) inside[i] = inside_window<STRICT>(load(x + first + i), o);
+        for (int64_t i = count; i < (count + 7) / 8 * 8; ++i) inside[i] = 0;
+        for (int64_t i = 0; i < count; i += 8) {
+            // Gathers the low bits of eight bytes into one.
+            uint64_t bytes;
+            std::memcpy(&bytes, inside + i, 8);
+            a.mask[(first + i) / 8] = static_cast<uint8_t>((bytes * 0x0102040810204080ull) >> 56);
+        }
+    }
+}
+
+template <typename S>
+void sfa_backward(const IntegerArguments& a) {
+    const float scale = 1.0f / a.options.norm;
+    const bool exact = scale * a.options.norm == 1.0f;
+    const float norm = a.options.norm;
+    const S* grad_out = static_cast<const S*>(a.grad_out);
+    S* grad_x = static_cast<S*>(a.grad_x);
+    int32_t inside[BLOCK];
+    for (int64_t first = a.begin; first < a.end; first += BLOCK) {
+        const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
+        const uint8_t* mask = a.mask + first / 8;
+        for (int64_t i = 0; i < (count + 7) / 8; ++i) {
+            for (int bit = 0; bit < 8; ++bit) inside[i * 8 + bit] = (mask[i] >> (7 - bit)) & 1;
+        }
+#pragma GCC ivdep
+        for (int64_t i = 0; i < count; ++i) {
+            const float g = load(grad_out + first + i);
+            store(grad_x + first + i, inside[i] ? (exact ? g * scale : g / norm) : 0.0f);
+        }
+    }
+}
+
+template <typename S, bool HALF_UP>
+void ilif_forward(const IntegerArguments& a) {
+    const IntegerOptions o = a.options;
+    const S* x = static_cast<const S*>(a.x);
+    S* out = static_cast<S*>(a.out);
+    float v[BLOCK];
+    for (int64_t first = a.begin; first < a.end; first += BLOCK) {
+        const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
+        start(v, a.v, 0.0f, first, count);
+        for (int64_t t = 0; t < a.steps; ++t) {
+            const S* xt = x + t * a.neurons + first;
+            S* st = out + t * a.neurons + first;
+#pragma GCC ivdep
+            for (int64_t i = 0; i < count; ++i) {
+                const float h = o.decay * v[i] + load(xt + i);
+                const float fired = integer_fire<HALF_UP>(h, o);
+                store(st + i, fired / o.norm);
+                v[i] = h - fired;
+            }
+        }
+        if (a.v_end) std::memcpy(a.v_end + first, v, count * sizeof(float));
+    }
+}
+
+template <typename S, bool HALF_UP, bool STRICT>
+void ilif_backward(const IntegerArguments& a) {
+    const IntegerOptions o = a.options;
+    const S* x = static_cast<const S*>(a.x);
+    const S* grad_out = static_cast<const S*>(a.grad_out);
+    S* grad_x = static_cast<S*>(a.grad_x);
+    const int64_t block = backward_block(a.steps);
+    std::vector<float> h(a.steps * block);
+    float v[BLOCK], grad_v[BLOCK];
+    const float through_reset = a.detach_reset ? 0.0f : 1.0f;
+    for (int64_t first = a.begin; first < a.end; first += block) {
+        const int64_t count = a.end - first < block ? a.end - first : block;
+        start(v, a.v, 0.0f, first, count);
+        for (int64_t t = 0; t < a.steps; ++t) {
+            const S* xt = x + t * a.neurons + first;
+            float* ht = h.data() + t * block;
+#pragma GCC ivdep
+            for (int64_t i = 0; i < count; ++i) {
+                ht[i] = o.decay * v[i] + load(xt + i);
+                v[i] = ht[i] - integer_fire<HALF_UP>(ht[i], o);
+            }
+        }
+        start(grad_v, a.grad_v_end, 0.0f, first, count);
+        for (int64_t t = a.steps - 1; t >= 0; --t) {
+            const float* ht = h.data() + t * block;
+            const S* gt = grad_out + t * a.neurons + first;
+            S* gx = grad_x + t * a.neurons + first;
+#pragma GCC ivdep
+            for (int64_t i = 0; i < count; ++i) {
+                const float inside = inside_window<STRICT>(ht[i], o) ? 1.0f : 0.0f;
+                const float g = load(gt + i) / o.norm * inside +
+                                grad_v[i] * (1.0f - through_reset * inside);
+                store(gx + i, g);
+                grad_v[i] = g * o.decay;
+            }
+        }
+        if (a.grad_v) std::memcpy(a.grad_v + first, grad_v, count * sizeof(float));
+    }
+}
+
+// --- from runtime options to template arguments -------------------------------------------------
+
+template <typename S, int LEAK, bool DECAY_INPUT>
+void binary(const BinaryArguments& a, bool hard, int surrogate, bool backward) {
+    if (backward) {
+        hard ? binary_backward<S, LEAK, DECAY_INPUT, true>(a, DERIVATIVES[surrogate])
+             : binary_backward<S, LEAK, DECAY_INPUT, false>(a, DERIVATIVES[surrogate]);
+    } else {
+        hard ? binary_forward<S, LEAK, DECAY_INPUT, true>(a)
+             : binary_forward<S, LEAK, DECAY_INPUT, false>(a);
+    }
+}
+
+template <typename S>
+void binary(const BinaryArguments& a, int kind, bool decay_input, bool hard, int surrogate,
+            bool backward) {
+    if (kind == NO_LEAK) return binary<S, NO_LEAK, false>(a, hard, surrogate, backward);
+    if (kind == DIVIDE) {
+        return decay_input ? binary<S, DIVIDE, true>(a, hard, surrogate, backward)
+                           : binary<S, DIVIDE, false>(a, hard, surrogate, backward);
+    }
+    return decay_input ? binary<S, MULTIPLY, true>(a, hard, surrogate, backward)
+                       : binary<S, MULTIPLY, false>(a, hard, surrogate, backward);
+}
+
+template <typename S>
+void sfa(const IntegerArguments& a, bool half_up, bool strict, bool backward) {
+    if (backward) return sfa_backward<S>(a);
+    if (half_up) return strict ? sfa_forward<S, true, true>(a) : sfa_forward<S, true, false>(a);
+    return strict ? sfa_forward<S, false, true>(a) : sfa_forward<S, false, false>(a);
+}
+
+template <typename S>
+void ilif(const IntegerArguments& a, bool half_up, bool strict, bool backward) {
+    if (!backward) return half_up ? ilif_forward<S, true>(a) : ilif_forward<S, false>(a);
+    if (half_up) return strict ? ilif_backward<S, true, true>(a) : ilif_backward<S, true, false>(a);
+    return strict ? ilif_backward<S, false, true>(a) : ilif_backward<S, false, false>(a);
+}
+
+}  // namespace
+
+// Storage types by number: 0 float32, 1 float16, 2 bfloat16. Unknown ones leave 1 as the result.
+#if defined(__FLT16_MANT_DIG__)
+#define MMSPIKE_HALF(call) \
+    case 1: { using S = _Float16; call; return 0; }
+#else
+#define MMSPIKE_HALF(call)
+#endif
+#define MMSPIKE_DISPATCH(dtype, call)                   \
+    switch (dtype) {                                    \
+        case 0: { using S = float; call; return 0; }    \
+        MMSPIKE_HALF(call)                              \
+        case 2: { using S = BFloat16; call; return 0; } \
+        default: return 1;                              \
+    }
+
+extern "C" {
+
+int mmspike_binary(const BinaryArguments* a, int dtype, int kind, int decay_input, int hard,
+                   int surrogate, int backward) {
+    MMSPIKE_DISPATCH(dtype, (binary<S>(*a, kind, decay_input, hard, surrogate, backward)))
+}
+
+int mmspike_sfa(const IntegerArguments* a, int dtype, int half_up, int strict, int backward) {
+    MMSPIKE_DISPATCH(dtype, (sfa<S>(*a, half_up, strict, backward)))
+}
+
+int mmspike_ilif(const IntegerArguments* a, int dtype, int half_up, int strict, int backward) {
+    MMSPIKE_DISPATCH(dtype, (ilif<S>(*a, half_up, strict, backward)))
+}
+
+}  // extern "C"

@@ -1,0 +1,144 @@
+// One time step of every neuron, forward and backward: the arithmetic of mmspike's kernels.
+//
+// This file is compiled by NVRTC for GPUs and by a C++ compiler for the host, so that what a GPU
+// computes is executed and tested on every machine. It includes nothing and touches no memory.
+// Neither side may contract a product and a sum into one rounding (-ffp-contract=off,
+// --fmad=false): the steps round like the plain torch reference, operation by operation.
+#pragma once
+
+#if defined(__CUDACC__)
+#define MMSPIKE_FN static __device__ __forceinline__
+#else
+#define MMSPIKE_FN static inline __attribute__((always_inline))
+#endif
+
+namespace mmspike {
+
+// --- binary neurons -----------------------------------------------------------------------------
+
+// How the membrane leaks. IF, LIF (divides by tau) and PLIF (multiplies by the learned sigmoid(w)).
+enum Leak { NO_LEAK = 0, DIVIDE = 1, MULTIPLY = 2 };
+
+enum SurrogateKind { SIGMOID = 0, ATAN = 1, RECTANGULAR = 2, TRIANGULAR = 3 };
+
+struct BinaryOptions {
+    float constant;   // tau (DIVIDE) or 1 / tau (MULTIPLY)
+    float threshold;
+    float v_reset;    // target of the hard reset, and the rest potential; 0 with a soft reset
+    float alpha;      // width of the surrogate
+};
+
+template <int LEAK>
+MMSPIKE_FN float leak(float d, const BinaryOptions& o) {
+    return LEAK == DIVIDE ? d / o.constant : d * o.constant;
+}
+
+// Membrane potential before the spike.
+template <int LEAK, bool DECAY_INPUT>
+MMSPIKE_FN float charge(float v, float x, const BinaryOptions& o) {
+    if (LEAK == NO_LEAK) return v + x;
+    if (DECAY_INPUT) return v + leak<LEAK>(x - (v - o.v_reset), o);
+    return v - leak<LEAK>(v - o.v_reset, o) + x;
+}
+
+MMSPIKE_FN bool fires(float h, const BinaryOptions& o) { return h - o.threshold >= 0.0f; }
+
+// Membrane potential after the spike.
+template <bool HARD>
+MMSPIKE_FN float reset(float h, const BinaryOptions& o) {
+    if (HARD) return fires(h, o) ? o.v_reset : h;
+    return fires(h, o) ? h - o.threshold : h;
+}
+
+// exp(x) for x <= 0 to within 2 units in the last place; a plain expression, so that compilers
+// vectorise it, and the same on host and GPU.
+MMSPIKE_FN float exp_negative(float x) {
+    x = x < -87.0f ? -87.0f : x;
+    // x = n * ln(2) + r with abs(r) <= ln(2) / 2; the sum with 1.5 * 2^23 rounds to n.
+    const float shifted = x * 1.44269504088896341f + 12582912.0f;
+    const float n = shifted - 12582912.0f;
+    const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    const int exponent = (static_cast<int>(n) + 127) << 23;
+#if defined(__CUDACC__)
+    return p * __int_as_float(exponent);
+#else
+    float power;
+    __builtin_memcpy(&power, &exponent, sizeof power);
+    return p * power;
+#endif
+}
+
+// Derivative of the spike with respect to u = h - threshold.
+template <int SURROGATE>
+MMSPIKE_FN float surrogate_derivative(float u, const BinaryOptions& o) {
+    const float a = o.alpha;
+    const float distance = u < 0.0f ? -u : u;
+    if (SURROGATE == SIGMOID) {
+        // With e = exp(-a |u|), s (1 - s) = e / (1 + e)^2.
+        const float e = exp_negative(-a * distance);
+        return a * e / ((1.0f + e) * (1.0f + e));
+    }
+    if (SURROGATE == ATAN) {
+        const float w = 1.57079632679489662f * a * u;
+        return 0.5f * a / (1.0f + w * w);
+    }
+    if (SURROGATE == RECTANGULAR) return distance < 1.0f / (2.0f * a) ? a : 0.0f;
+    const float height = a - a * a * distance;
+    return height > 0.0f ? height : 0.0f;
+}
+
+// Gradient at h from those at the spike and at the membrane after the reset. `through_reset` is 0
+// where the reset is kept out of the backward pass, else 1.
+template <bool HARD>
+MMSPIKE_FN float grad_fire(float h, float derivative, float grad_spike, float grad_v,
+                           float through_reset, const BinaryOptions& o) {
+    const float moved = HARD ? o.v_reset - h : -o.threshold;
+    const float kept = HARD && fires(h, o) ? 0.0f : 1.0f;
+    return grad_spike * derivative + grad_v * (kept + through_reset * moved * derivative);
+}
+
+// Derivatives of the charge: with respect to v, to x, and to 1 / tau.
+template <int LEAK>
+MMSPIKE_FN float charge_by_v(const BinaryOptions& o) {
+    return LEAK == NO_LEAK ? 1.0f : 1.0f - leak<LEAK>(1.0f, o);
+}
+
+template <int LEAK, bool DECAY_INPUT>
+MMSPIKE_FN float charge_by_x(const BinaryOptions& o) {
+    return LEAK == NO_LEAK || !DECAY_INPUT ? 1.0f : leak<LEAK>(1.0f, o);
+}
+
+template <bool DECAY_INPUT>
+MMSPIKE_FN float charge_by_decay(float v, float x, const BinaryOptions& o) {
+    return (DECAY_INPUT ? x : 0.0f) - (v - o.v_reset);
+}
+
+// --- integer neurons ----------------------------------------------------------------------------
+
+struct IntegerOptions {
+    float D;
+    float norm;
+    float decay;      // what is left of the membrane after a step (I-LIF)
+};
+
+template <bool HALF_UP>
+MMSPIKE_FN float integer_fire(float x, const IntegerOptions& o) {
+    x = x < 0.0f ? 0.0f : x;    // written so that NaN stays NaN
+    x = x > o.D ? o.D : x;
+    // Adding and taking away 1.5 * 2^23 rounds to the nearest integer, halves to even.
+    return HALF_UP ? __builtin_floorf(x + 0.5f) : (x + 12582912.0f) - 12582912.0f;
+}
+
+template <bool STRICT>
+MMSPIKE_FN bool inside_window(float x, const IntegerOptions& o) {
+    return STRICT ? (x > 0.0f && x < o.D) : (x >= 0.0f && x <= o.D);
+}
+
+}  // namespace mmspike
