@@ -80,7 +80,6 @@ def test_no_network(setup):
 
 
 def test_one_at_a_time(setup, tmp_path):
-    lock = open(tmp_path / 'project with a space' / '.setup.lock', 'w')
-    with lock:
+    with open(tmp_path / 'project with a space' / '.setup.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert 'another make setup is at work' in message(setup())
