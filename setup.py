@@ -1,10 +1,11 @@
 """Packaging of mmspike. Tool settings are in pyproject.toml, tested versions in requirements/."""
 
+import platform
 import re
 import shutil
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
@@ -37,6 +38,30 @@ class BuildWithMim(build_py):
                 shutil.copy(ROOT / part, target / part)
 
 
+def host_kernels() -> list[Extension]:
+    """The fused neuron kernels for the CPU, once per instruction set; the loader picks one.
+
+    They are optional: where they cannot be compiled, the neurons run in plain torch. Products and
+    sums must round one by one, as they do in torch.
+    """
+    folder = 'mmspike/neurons/kernels/csrc'
+    flags = ['-O3', '-std=c++17', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math']
+    variants = {'baseline': []}
+    if platform.machine() in ('x86_64', 'AMD64'):
+        variants['avx2'] = ['-march=x86-64-v3']
+    return [
+        Extension(
+            f'mmspike.neurons.kernels._host_{variant}',
+            sources=[f'{folder}/host.cpp'],
+            depends=[f'{folder}/neuron_steps.h'],
+            extra_compile_args=flags + more,
+            language='c++',
+            optional=True,
+        )
+        for variant, more in variants.items()
+    ]
+
+
 def read_requirements(name: str) -> list[str]:
     lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
     return [line for line in lines if line and not line.startswith(('#', '-'))]
@@ -51,6 +76,8 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=find_packages(include=['mmspike', 'mmspike.*']),
+    package_data={'mmspike.neurons.kernels': ['csrc/*']},
+    ext_modules=host_kernels(),
     install_requires=read_requirements('runtime'),
     extras_require={'dev': read_requirements('dev')},
     cmdclass={'build_py': BuildWithMim},

@@ -44,6 +44,8 @@ CONFIG = (
     'configs/classification/metaspikformer/metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits.py'
 )
 NUM_SAMPLES = 16
+# In every folder that the demo made, and may therefore empty.
+MARKER = '.mmspike-demo'
 
 console = Console()
 
@@ -106,8 +108,13 @@ def train(cfg: Config, args: argparse.Namespace) -> str:
     work_dir = Path(args.work_dir)
     epochs = cfg.train_cfg.max_epochs
     unfinished = newest_checkpoint(work_dir) and not (work_dir / 'finished').exists()
-    if work_dir.exists() and not unfinished:
-        shutil.rmtree(work_dir)
+    if work_dir.exists() and any(work_dir.iterdir()):
+        if not (work_dir / MARKER).exists():
+            sys.exit(f'demo: {work_dir} holds files of others; name an empty folder in --work-dir')
+        if not unfinished:
+            shutil.rmtree(work_dir)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    (work_dir / MARKER).touch()
     if unfinished:
         console.print('going on with the training that was interrupted')
     columns = (
@@ -177,7 +184,10 @@ def save(figure: plt.Figure, path: Path) -> None:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args.config, work_dir=args.work_dir)
+    try:
+        cfg = load_config(args.config, work_dir=args.work_dir)
+    except (OSError, ValueError) as error:
+        sys.exit(f'demo: {error}')
     console.print(Panel(f'mmspike demo: {Path(args.config).stem}', expand=False))
     training_time = train(cfg, args)
     console.print('evaluating the saved checkpoint with tools/test.py ...')

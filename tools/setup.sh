@@ -18,6 +18,9 @@ fail() {
 # --- what the machine must have ------------------------------------------------------------------
 [ "$(uname -s)" = Linux ] || fail "mmspike supports Linux; this is $(uname -s)."
 
+if [ -n "${PYTHON:-}" ] && ! command -v "$PYTHON" >/dev/null 2>&1; then
+    fail "PYTHON=$PYTHON cannot be run."
+fi
 usable() { # an interpreter that runs and is of a supported version
     "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null
 }
@@ -34,7 +37,10 @@ if [ -n "${PYTHON:-}" ] && [ -x $VENV/bin/python ] && usable "$PYTHON" &&
     [ "$("$PYTHON" --version)" != "$($VENV/bin/python --version)" ]; then
     fail "$VENV was made with $($VENV/bin/python --version), not $("$PYTHON" --version); remove it first: rm -r $VENV"
 fi
-if [ -x $VENV/bin/python ] && usable $VENV/bin/python; then
+complete() { # an environment that is there as a whole: the interpreter comes first, pip last
+    [ -x $VENV/bin/python ] && usable $VENV/bin/python && $VENV/bin/python -m pip --version >/dev/null 2>&1
+}
+if complete; then
     python=$VENV/bin/python
 else
     python=$(find_python)
@@ -45,7 +51,8 @@ Install one (Debian, Ubuntu: apt install python3.11 python3.11-venv python3.11-d
 make setup PYTHON=/path/to/python3.11"
     fi
 fi
-command -v "${CXX:-c++}" >/dev/null 2>&1 || fail "a C++ compiler is needed to build mmcv; found no '${CXX:-c++}'.
+compiler=${CXX:-c++}
+command -v "${compiler%% *}" >/dev/null 2>&1 || fail "a C++ compiler is needed to build mmcv; found no '${CXX:-c++}'.
 Install one (Debian, Ubuntu: apt install g++) or name one in CXX."
 "$python" -c 'import pathlib, sys, sysconfig
 sys.exit(not (pathlib.Path(sysconfig.get_paths()["include"]) / "Python.h").is_file())' ||
@@ -60,6 +67,7 @@ fi
 # --- steps ---------------------------------------------------------------------------------------
 # Ctrl-C does not reach background jobs by itself.
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+trap 'exit 130' INT TERM
 TOTAL=5
 number=0
 step() { # name, files it depends on, what to say, command...
@@ -119,7 +127,7 @@ install_mmcv() {
     install --no-build-isolation "$(pin onedl-mmcv)"
     if ! "$VENV/bin/python" -c 'import mmcv.ops'; then
         # A wheel without operators, left in pip's cache by a build that did not see torch.
-        "${PIP[@]}" cache remove onedl_mmcv
+        "${PIP[@]}" cache remove onedl_mmcv || true
         install --no-build-isolation --no-deps --force-reinstall "$(pin onedl-mmcv)"
         "$VENV/bin/python" -c 'import mmcv.ops'
     fi
@@ -138,10 +146,16 @@ exec 9>.setup.lock
 if ! flock -n 9; then
     fail "another make setup is at work in this folder; wait for it, or stop it."
 fi
-if [ ! -x $VENV/bin/python ] || ! usable $VENV/bin/python; then
+if ! complete; then
+    if [ -x $VENV/bin/python ] && [ ! -d $STAMPS ] && [ ! -e $VENV/.unfinished ]; then
+        fail "$VENV is an environment of another kind ($($VENV/bin/python --version 2>&1)); remove or rename it: mv $VENV $VENV.old"
+    fi
     echo "Creating $VENV with $("$python" --version)"
     rm -rf $VENV
+    mkdir $VENV
+    touch $VENV/.unfinished
     "$python" -m venv $VENV
+    rm $VENV/.unfinished
 fi
 mkdir -p $STAMPS
 step tools 'pyproject.toml' 'Build tools (seconds)' install_build_tools
@@ -149,4 +163,5 @@ step torch $CONSTRAINTS 'PyTorch: about 3 GB to download, 2 to 10 minutes' insta
 step mmcv $CONSTRAINTS 'mmcv, compiled from source: about 10 minutes on 2 cores the first time' install_mmcv
 step rest "$CONSTRAINTS requirements/hosts.txt requirements/runtime.txt requirements/dev.txt" \
     'mmpretrain, mmdet, mmseg, spikingjelly and tools: 1 to 3 minutes' install_rest
-step mmspike 'setup.py requirements/runtime.txt mmspike/version.py' 'mmspike itself (seconds)' install_mmspike
+step mmspike 'setup.py requirements/runtime.txt mmspike/version.py mmspike/neurons/kernels/csrc/host.cpp mmspike/neurons/kernels/csrc/neuron_steps.h' \
+    'mmspike itself and its kernels (half a minute)' install_mmspike

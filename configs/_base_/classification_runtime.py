@@ -13,7 +13,7 @@ default_hooks = dict(
     visualization=dict(type='VisualizationHook', enable=False),
 )
 # Makes a resumed run draw the random numbers of an uninterrupted one.
-custom_hooks = [dict(type='mmspike.EpochSeedHook')]
+custom_hooks = [dict(type='mmspike.ProgressSeedHook')]
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -14,7 +14,7 @@ What differs from the reference, at defaults nothing that its weights can tell:
 
 from mmcv.cnn.bricks.scale import LayerScale
 from mmengine.model import BaseModule, ModuleList, Sequential
-from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.model.weight_init import PretrainedInit, initialize
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -28,10 +28,10 @@ from mmspike.layers import (
     recompute,
     spike_conv,
 )
-from mmspike.neurons import check_neurons
 from mmspike.registry import MODELS
 from mmspike.temporal import TemporalModule, encode_input, set_timesteps
 from mmspike.utils.checks import check_finite
+from mmspike.utils.pretrained import check_pretrained_neurons
 
 _DEPTHS = (1, 1, 2, 6, 2)
 ARCHS: dict[str, dict] = {
@@ -182,11 +182,6 @@ class MetaSpikformer(TemporalModule, BaseModule):
             raise ValueError(
                 f'frozen_stages must lie between -1 and {NUM_STAGES - 1}, got {frozen_stages}'
             )
-        if with_cp and neuron_cfg.get('stateful'):
-            raise ValueError(
-                'with_cp=True runs every neuron twice and would advance the state of stateful '
-                'neurons twice; use one of the two'
-            )
         self.in_channels = in_channels
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
@@ -199,7 +194,8 @@ class MetaSpikformer(TemporalModule, BaseModule):
         )
         strides = (arch['stem_stride'], 2, 2, 2, 1)
         stages, stride, self._stage_strides = [], 1, []
-        for i in range(NUM_STAGES):
+        # Stages behind the last output would not run, and DDP waits for every gradient.
+        for i in range(max(out_indices) + 1):
             downsample = spike_conv(
                 embed_dims[i - 1] if i else in_channels,
                 embed_dims[i],
@@ -254,7 +250,7 @@ class MetaSpikformer(TemporalModule, BaseModule):
             )
         check_finite(x, 'input')
         outs = []
-        for i, stage in enumerate(self.stages[: max(self.out_indices) + 1]):
+        for i, stage in enumerate(self.stages):
             x = stage(x)
             if i in self.out_indices:
                 outs.append(self.readout(x))
@@ -266,20 +262,27 @@ class MetaSpikformer(TemporalModule, BaseModule):
         Raises:
             NeuronMismatchError: A pretrained checkpoint was made with other neurons.
         """
-        if self.init_cfg and self.init_cfg['type'] == 'Pretrained' and 'prefix' in self.init_cfg:
-            # mmengine drops the metadata when it cuts the prefix off, so look at it before.
-            checkpoint = CheckpointLoader.load_checkpoint(self.init_cfg['checkpoint'], 'cpu')
-            check_neurons(self, checkpoint.get('state_dict', checkpoint), self.init_cfg['prefix'])
+        if self.is_init:
+            super().init_weights()  # which warns
+            return
+        check_pretrained_neurons(self)
         super().init_weights()
-        if not self.init_cfg:
-            for module in self.modules():
-                if isinstance(module, nn.Conv2d):
-                    module.reset_parameters()
+        chosen = [self.init_cfg] if isinstance(self.init_cfg, dict) else self.init_cfg or []
+        if any(cfg['type'] in ('Pretrained', PretrainedInit) for cfg in chosen):
+            return
+        # mmcv's ConvModule has initialised its convolutions once more in between: begin with
+        # torch's own initialisation, then do what the config says.
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                module.reset_parameters()
+        for cfg in chosen:
+            initialize(self, dict(cfg))
 
     def _freeze_stages(self) -> None:
-        for stage in self.stages[: self.frozen_stages + 1]:
-            stage.eval()
-            stage.requires_grad_(False)
+        for i, stage in enumerate(self.stages):
+            if i <= self.frozen_stages:
+                stage.eval()
+                stage.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'MetaSpikformer':
         """Set the mode, except of frozen stages and, with ``norm_eval``, of norms."""

@@ -1,6 +1,6 @@
 """Hooks for mmengine's Runner."""
 
 from mmspike.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
-from mmspike.hooks.epoch_seed_hook import EpochSeedHook
+from mmspike.hooks.progress_seed_hook import ProgressSeedHook
 
-__all__ = ['AtomicCheckpointHook', 'EpochSeedHook']
+__all__ = ['AtomicCheckpointHook', 'ProgressSeedHook']

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from mmspike.neurons import BaseNeuron
+
 
 @contextmanager
 def _without_statistics(module: nn.Module) -> Iterator[None]:
@@ -33,7 +35,15 @@ def recompute(block: nn.Module, x: Tensor) -> Tensor:
 
     The second computation would move the running statistics of batch norms a second time, so they
     are kept out of it: training with and without recomputation gives the same model.
+
+    Raises:
+        RuntimeError: A neuron of the block is stateful; it would go through its steps twice.
     """
+    if any(isinstance(module, BaseNeuron) and module.stateful for module in block.modules()):
+        raise RuntimeError(
+            'with_cp=True runs every neuron twice and would advance the state of stateful neurons '
+            'twice; use one of the two'
+        )
     return checkpoint(
         block,
         x,

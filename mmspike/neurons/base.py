@@ -70,8 +70,8 @@ class BaseNeuron(TemporalModule, MemoryModule):
             v: Membrane potential ``(B, ...)`` to start from; None is at rest.
 
         Returns:
-            Output ``(T, B, ...)`` and the membrane potential after the last step (None for a
-            neuron without memory).
+            Output ``(T, B, ...)`` and the membrane potential after the last step; None where the
+            neuron has no memory or is not to keep it.
         """
 
     @property

@@ -1,51 +1,56 @@
-"""The neurons as pure functions over a whole sequence: plain torch, obviously right.
+"""The neurons as pure functions over a whole sequence, by the fastest implementation there is.
 
 Every function takes the input current ``x`` of shape ``(T, ...)`` and, where the neuron has one,
 the membrane potential ``v`` of shape ``x.shape[1:]`` that the previous chunk left behind (None:
 at rest). It returns the output ``(T, ...)`` in the dtype of ``x``, and the membrane after the last
-step. half and bfloat16 inputs are computed in float32, and so is their membrane.
-"""
+step, or None with ``keep_state=False``. half and bfloat16 inputs are computed in float32, and so is
+their membrane.
 
-from collections.abc import Callable
-from typing import Any
+What they compute is written down in :mod:`mmspike.neurons.reference`, which also runs wherever the
+fused kernels of :mod:`mmspike.neurons.kernels` cannot.
+"""
 
 import torch
 from torch import Tensor
 
-from mmspike.neurons.surrogate import Surrogate, spike
+from mmspike.neurons import reference
+from mmspike.neurons.kernels import ops
+from mmspike.neurons.kernels.backend import use_kernels
+from mmspike.neurons.kernels.layout import time_outermost
+from mmspike.neurons.reference import GRAD_WINDOWS, ROUNDINGS, at_rest
+from mmspike.neurons.surrogate import Surrogate
 
-ROUNDINGS = ('half_even', 'half_up')
-GRAD_WINDOWS = ('inclusive', 'strict')
+__all__ = [
+    'GRAD_WINDOWS',
+    'ROUNDINGS',
+    'at_rest',
+    'integer_fire',
+    'integer_leaky_integrate_and_fire',
+    'integrate_and_fire',
+    'leaky_integrate_and_fire',
+    'parametric_leaky_integrate_and_fire',
+]
 
 
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def _binary_neuron(
+def _binary(
     x: Tensor,
-    v: Tensor,
-    charge: Callable[[Tensor, Tensor], Tensor],
+    v: Tensor | None,
+    decay: Tensor | None,
+    leak: int,
+    tau: float,
+    decay_input: bool,
     *,
     threshold: float,
     v_reset: float | None,
     detach_reset: bool,
     surrogate: Surrogate,
-) -> tuple[Tensor, Tensor]:
-    """Charge, fire, reset, once per step. ``charge(v, x[t])`` is the new membrane potential."""
-    spikes = []
-    for current in _at_least_float32(x):
-        v = charge(v, current)
-        fired = spike(v - threshold, surrogate)
-        spikes.append(fired)
-        gate = fired.detach() if detach_reset else fired
-        v = v - gate * threshold if v_reset is None else (1 - gate) * v + gate * v_reset
-    return torch.stack(spikes).to(x.dtype), v
-
-
-def at_rest(x: Tensor, rest: float) -> Tensor:
-    """The membrane ``(...)`` that belongs to an input ``(T, ...)``, filled with ``rest``."""
-    return torch.full_like(_at_least_float32(x[0]), rest)
+    keep_state: bool,
+) -> tuple[Tensor, Tensor | None]:
+    out, v_end = ops.binary(
+        time_outermost(x), None if v is None else v.float(), decay, leak, tau, decay_input,
+        threshold, v_reset, detach_reset, surrogate.name, surrogate.alpha, keep_state,
+    )  # fmt: skip
+    return out, v_end if keep_state else None
 
 
 def integrate_and_fire(
@@ -56,30 +61,16 @@ def integrate_and_fire(
     v_reset: float | None,
     detach_reset: bool,
     surrogate: Surrogate,
-) -> tuple[Tensor, Tensor]:
-    """Integrate and fire: ``v += x``; a spike where ``v >= threshold``; reset.
-
-    Args:
-        x: Input current ``(T, ...)``.
-        v: Membrane potential ``(...)``; None starts at ``v_reset``, or 0 with a soft reset.
-        threshold: Firing threshold.
-        v_reset: Potential after a spike (hard reset); None subtracts the threshold (soft reset).
-        detach_reset: Keep the reset out of the backward pass.
-        surrogate: Gradient of the spike.
-
-    Returns:
-        Spikes 0/1 ``(T, ...)`` and the membrane potential after the last step.
-    """
-    v = at_rest(x, v_reset or 0.0) if v is None else v
-    return _binary_neuron(
-        x,
-        v,
-        lambda v, current: v + current,
-        threshold=threshold,
-        v_reset=v_reset,
-        detach_reset=detach_reset,
-        surrogate=surrogate,
+    keep_state: bool = True,
+) -> tuple[Tensor, Tensor | None]:
+    """Integrate and fire, see :func:`mmspike.neurons.reference.integrate_and_fire`."""
+    firing = dict(
+        threshold=threshold, v_reset=v_reset, detach_reset=detach_reset, surrogate=surrogate
     )
+    if use_kernels(x):
+        return _binary(x, v, None, ops.NO_LEAK, 1.0, False, keep_state=keep_state, **firing)
+    out, v = reference.integrate_and_fire(x, v, **firing)
+    return out, v if keep_state else None
 
 
 def leaky_integrate_and_fire(
@@ -88,28 +79,20 @@ def leaky_integrate_and_fire(
     *,
     tau: float,
     decay_input: bool,
+    threshold: float,
     v_reset: float | None,
-    **firing: Any,
-) -> tuple[Tensor, Tensor]:
-    """Leaky integrate and fire, with rest potential ``r`` = ``v_reset`` (0 with a soft reset).
-
-    ``v += (x - (v - r)) / tau`` with ``decay_input``, else ``v += x - (v - r) / tau``; then a spike
-    where ``v >= threshold``, and the reset.
-
-    Args:
-        x: Input current ``(T, ...)``.
-        v: Membrane potential ``(...)``; None starts at rest.
-        tau: Membrane time constant in time steps.
-        decay_input: Divide the input by ``tau`` as well.
-        v_reset: See :func:`integrate_and_fire`.
-        **firing: ``threshold``, ``detach_reset`` and ``surrogate``, see
-            :func:`integrate_and_fire`.
-
-    Returns:
-        Spikes 0/1 ``(T, ...)`` and the membrane potential after the last step.
-    """
-    # A division, as in the papers' code: times 1 / tau rounds otherwise and can miss a threshold.
-    return _leaky_neuron(x, v, lambda d: d / tau, decay_input, v_reset, **firing)
+    detach_reset: bool,
+    surrogate: Surrogate,
+    keep_state: bool = True,
+) -> tuple[Tensor, Tensor | None]:
+    """LIF, see :func:`mmspike.neurons.reference.leaky_integrate_and_fire`."""
+    firing = dict(
+        threshold=threshold, v_reset=v_reset, detach_reset=detach_reset, surrogate=surrogate
+    )
+    if use_kernels(x):
+        return _binary(x, v, None, ops.DIVIDE, tau, decay_input, keep_state=keep_state, **firing)
+    out, v = reference.leaky_integrate_and_fire(x, v, tau=tau, decay_input=decay_input, **firing)
+    return out, v if keep_state else None
 
 
 def parametric_leaky_integrate_and_fire(
@@ -118,62 +101,31 @@ def parametric_leaky_integrate_and_fire(
     *,
     w: Tensor,
     decay_input: bool,
+    threshold: float,
     v_reset: float | None,
-    **firing: Any,
-) -> tuple[Tensor, Tensor]:
-    """:func:`leaky_integrate_and_fire` with ``1 / tau = sigmoid(w)``, w a learned scalar."""
-    decay = w.sigmoid()
-    return _leaky_neuron(x, v, lambda d: d * decay, decay_input, v_reset, **firing)
-
-
-def _leaky_neuron(
-    x: Tensor,
-    v: Tensor | None,
-    leak: Callable[[Tensor], Tensor],
-    decay_input: bool,
-    v_reset: float | None,
-    **firing: Any,
-) -> tuple[Tensor, Tensor]:
-    rest = v_reset or 0.0
-    v = at_rest(x, rest) if v is None else v
-
-    def charge(v: Tensor, current: Tensor) -> Tensor:
-        if decay_input:
-            return v + leak(current - (v - rest))
-        return v - leak(v - rest) + current
-
-    return _binary_neuron(x, v, charge, v_reset=v_reset, **firing)
-
-
-class _IntegerFire(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x: Tensor, D: int, rounding: str, grad_window: str) -> Tensor:
-        inside = (x >= 0) & (x <= D) if grad_window == 'inclusive' else (x > 0) & (x < D)
-        ctx.save_for_backward(inside)
-        x = x.clamp(0, D)
-        return torch.round(x) if rounding == 'half_even' else torch.floor(x + 0.5)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        (inside,) = ctx.saved_tensors
-        return grad * inside, None, None, None
+    detach_reset: bool,
+    surrogate: Surrogate,
+    keep_state: bool = True,
+) -> tuple[Tensor, Tensor | None]:
+    """PLIF, see :func:`mmspike.neurons.reference.parametric_leaky_integrate_and_fire`."""
+    firing = dict(
+        threshold=threshold, v_reset=v_reset, detach_reset=detach_reset, surrogate=surrogate
+    )
+    if use_kernels(x):
+        decay = w.float().sigmoid()
+        return _binary(x, v, decay, ops.MULTIPLY, 1.0, decay_input, keep_state=keep_state, **firing)
+    out, v = reference.parametric_leaky_integrate_and_fire(
+        x, v, w=w, decay_input=decay_input, **firing
+    )
+    return out, v if keep_state else None
 
 
 def integer_fire(x: Tensor, *, D: int, norm: float, rounding: str, grad_window: str) -> Tensor:
-    """``round(clamp(x, 0, D)) / norm``: the stateless integer neuron of SDT v3.
-
-    Args:
-        x: Input of any shape.
-        D: Largest integer, the number of binary spikes it stands for.
-        norm: Divisor of the output.
-        rounding: ``'half_even'`` (0.5 -> 0, 1.5 -> 2) or ``'half_up'`` (0.5 -> 1, 1.5 -> 2).
-        grad_window: The gradient ``1 / norm`` passes where ``0 <= x <= D`` (``'inclusive'``) or
-            where ``0 < x < D`` (``'strict'``).
-
-    Returns:
-        Multiples of ``1 / norm``, shape and dtype of ``x``.
-    """
-    return (_IntegerFire.apply(_at_least_float32(x), D, rounding, grad_window) / norm).to(x.dtype)
+    """Integer neuron without memory, see :func:`mmspike.neurons.reference.integer_fire`."""
+    if x.dim() and use_kernels(x):
+        wants_grad = torch.is_grad_enabled() and x.requires_grad
+        return ops.sfa(time_outermost(x), D, norm, rounding, grad_window, wants_grad)[0]
+    return reference.integer_fire(x, D=D, norm=norm, rounding=rounding, grad_window=grad_window)
 
 
 def integer_leaky_integrate_and_fire(
@@ -186,24 +138,17 @@ def integer_leaky_integrate_and_fire(
     detach_reset: bool,
     rounding: str,
     grad_window: str,
-) -> tuple[Tensor, Tensor]:
-    """I-LIF: ``v = decay * v + x``; ``s = round(clamp(v, 0, D))``; ``v -= s``; output ``s / norm``.
-
-    Args:
-        x: Input current ``(T, ...)``.
-        v: Membrane potential ``(...)`` after the last reset; None starts at 0.
-        decay: What is left of the membrane after one step.
-        D, norm, rounding, grad_window: See :func:`integer_fire`.
-        detach_reset: Keep the subtracted integer out of the backward pass.
-
-    Returns:
-        Multiples of ``1 / norm`` ``(T, ...)`` and the membrane potential after the last step.
-    """
-    v = at_rest(x, 0.0) if v is None else v
-    fired = []
-    for current in _at_least_float32(x):
-        v = decay * v + current
-        count = integer_fire(v, D=D, norm=1.0, rounding=rounding, grad_window=grad_window)
-        fired.append(count)
-        v = v - (count.detach() if detach_reset else count)
-    return (torch.stack(fired) / norm).to(x.dtype), v
+    keep_state: bool = True,
+) -> tuple[Tensor, Tensor | None]:
+    """I-LIF, see :func:`mmspike.neurons.reference.integer_leaky_integrate_and_fire`."""
+    options = dict(
+        D=D, norm=norm, decay=decay, detach_reset=detach_reset, rounding=rounding,
+        grad_window=grad_window,
+    )  # fmt: skip
+    if use_kernels(x):
+        out, v_end = ops.ilif(
+            time_outermost(x), None if v is None else v.float(), *options.values(), keep_state
+        )
+        return out, v_end if keep_state else None
+    out, v = reference.integer_leaky_integrate_and_fire(x, v, **options)
+    return out, v if keep_state else None

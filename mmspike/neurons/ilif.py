@@ -41,9 +41,14 @@ class ILIF(IntegerNeuron):
         self.decay = check_number('decay', decay, at_least=0, at_most=1)
         self.detach_reset = detach_reset
 
-    def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+    def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return functional.integer_leaky_integrate_and_fire(
-            x, v, decay=self.decay, detach_reset=self.detach_reset, **self.firing_options
+            x,
+            v,
+            decay=self.decay,
+            detach_reset=self.detach_reset,
+            keep_state=self.stateful,
+            **self.firing_options,
         )
 
     def describe(self) -> dict[str, str | float | None]:

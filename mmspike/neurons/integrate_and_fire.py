@@ -15,5 +15,5 @@ class IF(BinaryNeuron):
         **kwargs: See :class:`~mmspike.neurons.binary.BinaryNeuron`.
     """
 
-    def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
-        return functional.integrate_and_fire(x, v, **self.firing_options)
+    def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return functional.integrate_and_fire(x, v, keep_state=self.stateful, **self.firing_options)

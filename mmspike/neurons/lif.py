@@ -37,9 +37,14 @@ class LIF(BinaryNeuron):
         self.tau = check_number('tau', tau, at_least=1)
         self.decay_input = decay_input
 
-    def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+    def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return functional.leaky_integrate_and_fire(
-            x, v, tau=self.tau, decay_input=self.decay_input, **self.firing_options
+            x,
+            v,
+            tau=self.tau,
+            decay_input=self.decay_input,
+            keep_state=self.stateful,
+            **self.firing_options,
         )
 
     def describe(self) -> dict[str, str | float | None]:

@@ -39,9 +39,14 @@ class PLIF(BinaryNeuron):
         """The membrane time constant in time steps, as learned so far."""
         return 1 / self.w.detach().sigmoid().item()
 
-    def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+    def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return functional.parametric_leaky_integrate_and_fire(
-            x, v, w=self.w, decay_input=self.decay_input, **self.firing_options
+            x,
+            v,
+            w=self.w,
+            decay_input=self.decay_input,
+            keep_state=self.stateful,
+            **self.firing_options,
         )
 
     def describe(self) -> dict[str, str | float | None]:

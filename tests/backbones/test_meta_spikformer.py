@@ -7,8 +7,9 @@ from reference_cases import SDTV3_CASES, Case, Sdtv3Classifier, compare_sdtv3
 
 from mmspike import set_timesteps
 from mmspike.backbones import MetaSpikformer
+from mmspike.conversion.sdtv3 import rename_key
 from mmspike.layers import DropPath
-from mmspike.neurons import BaseNeuron, NeuronMismatchError
+from mmspike.neurons import BaseNeuron, NeuronMismatchError, set_stateful
 
 SMALL_ARCH = dict(embed_dims=(4, 6, 8, 16, 16), depths=(1, 1, 1, 1, 2), num_heads=4, stem_stride=1)
 
@@ -34,6 +35,28 @@ def test_outputs_features_and_gradients_equal_the_reference(case):
         assert row.relative < 1e-5, row
 
 
+def neuron_of_ours(name):
+    """Our name of a neuron of the reference: it stands before, or in q, k, v behind, a layer."""
+    if name == 'spike':
+        return 'head.neuron'
+    place, _, spike = name.rpartition('.')
+    layer = {
+        'encode_spike': 'encode_conv.weight',
+        'spike1': 'pwconv1.0.weight' if place.lower().endswith('conv') else 'conv1.weight',
+        'spike2': 'dwconv.0.weight' if place.lower().endswith('conv') else 'conv2.weight',
+        'spike3': 'pwconv2.0.weight',
+        'q_spike': 'q_conv.0.weight',
+        'k_spike': 'k_conv.0.weight',
+        'v_spike': 'v_conv.0.weight',
+        'attn_spike': 'proj_conv.0.weight',
+        'head_spike': 'q_conv.0.weight',
+        'fc1_spike': 'fc1_conv.weight',
+        'fc2_spike': 'fc2_conv.weight',
+    }[spike]
+    ours = rename_key(f'{place}.{layer}').removesuffix('conv.weight')
+    return ours.removesuffix('q.') + 'neuron' if spike == 'head_spike' else ours + 'activate'
+
+
 def test_every_neuron_fires_as_in_the_reference():
     case = Case.load('sdtv3_base_s')
     model = Sdtv3Classifier(case)
@@ -44,13 +67,10 @@ def test_every_neuron_fires_as_in_the_reference():
                 lambda module, _, out, name=name: means.update({name: out.mean().item()})
             )
     model(case.input())
-    # The neurons run in the order of the reference's modules, attention's and MLP's included.
-    reference = dict(
-        zip(case.numbers['stat_names'].tolist(), case.numbers['stat_mean'].tolist(), strict=True)
-    )
-    assert len(means) == len(reference) == 105
-    assert sorted(means.values()) == pytest.approx(sorted(reference.values()), abs=1e-6)
-    assert means['head.neuron'] == pytest.approx(reference['spike'], abs=1e-6)
+    names, expected = (case.numbers[f'stat_{key}'].tolist() for key in ('names', 'mean'))
+    assert len(means) == len(names) == 105
+    for name, mean in zip(names, expected, strict=True):
+        assert means[neuron_of_ours(name)] == pytest.approx(mean, abs=1e-6), name
 
 
 @pytest.mark.parametrize('size', [(32, 32), (33, 47), (1, 40)])
@@ -69,10 +89,44 @@ def test_stem_stride_and_out_indices():
     assert net.out_channels == (16, 6)
 
 
-def test_stages_behind_the_last_output_do_not_run():
-    net = tiny_net(out_indices=(1,))
-    net.stages[2].register_forward_hook(lambda *_: pytest.fail('stage 2 ran'))
-    net(torch.rand(1, 3, 8, 8))
+def test_stages_behind_the_last_output_are_not_built():
+    net = tiny_net(out_indices=(0, 2))
+    assert len(net.stages) == 3
+    net(torch.rand(2, 3, 8, 8))[-1].sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    net.load_state_dict(tiny_net().state_dict(), strict=False)
+
+
+def test_stateful_neurons_and_recomputation_exclude_each_other():
+    net = tiny_net(with_cp=True, neuron_cfg=dict(type='mmspike.LIF'))
+    set_stateful(net)
+    with pytest.raises(RuntimeError, match='with_cp=True runs every neuron twice'):
+        net(torch.rand(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize('neuron', ['SFA', 'LIF', 'PLIF', 'ILIF'])
+def test_compiles_into_one_graph(neuron):
+    net = tiny_net(neuron_cfg=dict(type=f'mmspike.{neuron}'), timesteps=2).eval()
+    x = torch.randn(2, 3, 8, 8)
+    compiled = torch.compile(net, fullgraph=True, backend='aot_eager')
+    torch.testing.assert_close(compiled(x)[0], net(x)[0])
+
+
+@pytest.mark.parametrize('as_list', [False, True])
+def test_initialisation_by_config(as_list):
+    init_cfg = dict(type='Constant', layer='Conv2d', val=0.125)
+    net = tiny_net(init_cfg=[init_cfg] if as_list else init_cfg)
+    net.init_weights()
+    convolutions = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert all((m.weight == 0.125).all() for m in convolutions)
+
+
+def test_second_initialisation_changes_nothing():
+    net = tiny_net()
+    net.init_weights()
+    before = net.stages[0].downsample.conv.weight.clone()
+    net.init_weights()
+    assert torch.equal(net.stages[0].downsample.conv.weight, before)
 
 
 NEURONS = [
@@ -240,11 +294,6 @@ def test_bfloat16_autocast_trains():
         (dict(neuron_cfg=dict(type='mmspike.Izhikevich')), KeyError, 'Izhikevich is not in'),
         (dict(neuron_cgf=dict()), TypeError, "unexpected keyword argument 'neuron_cgf'"),
         (dict(drop_path_rate=1.0), ValueError, r'drop_prob must lie in \[0, 1\), got 1.0'),
-        (
-            dict(with_cp=True, neuron_cfg=dict(type='mmspike.LIF', stateful=True)),
-            ValueError,
-            'with_cp=True',
-        ),
     ],
     ids=str,
 )

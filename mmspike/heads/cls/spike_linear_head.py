@@ -9,6 +9,7 @@ from torch import Tensor
 from mmspike.heads.cls.tet_loss import TETLoss
 from mmspike.registry import MODELS
 from mmspike.temporal import TemporalModule, set_timesteps, unfold_time
+from mmspike.utils.pretrained import check_pretrained_neurons
 
 
 @MODELS.register_module()
@@ -47,13 +48,26 @@ class SpikeLinearClsHead(TemporalModule, LinearClsHead):
         self.neuron = MODELS.build(neuron_cfg)
         set_timesteps(self, timesteps)
 
+    def init_weights(self) -> None:
+        """Initialise from ``init_cfg``.
+
+        Raises:
+            NeuronMismatchError: A pretrained checkpoint was made with other neurons.
+        """
+        check_pretrained_neurons(self)
+        super().init_weights()
+
+    def _spikes(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """Spikes of the last pooled feature: ``(T, B, C)``."""
+        return unfold_time(self.neuron(feats[-1]), self.timesteps)
+
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Spikes of the last pooled feature: ``(T*B, C)``."""
-        return self.neuron(feats[-1])
+        """What the classifier reads, averaged over time: ``(B, C)``."""
+        return self._spikes(feats).mean(0)
 
     def step_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Logits of every time step: ``(T, B, num_classes)``."""
-        return unfold_time(self.fc(self.pre_logits(feats)), self.timesteps)
+        return self.fc(self._spikes(feats))
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Logits ``(B, num_classes)``, the mean over time."""

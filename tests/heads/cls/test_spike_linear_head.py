@@ -6,6 +6,7 @@ from mmpretrain.structures import DataSample
 
 from mmspike import set_timesteps
 from mmspike.heads.cls import SpikeLinearClsHead
+from mmspike.neurons import NeuronMismatchError
 
 ARCH = dict(embed_dims=(4, 6, 8, 16, 16), depths=(1, 1, 1, 1, 1), num_heads=4, stem_stride=1)
 
@@ -46,7 +47,8 @@ def test_reads_the_mean_of_the_logits_of_all_steps():
     head.fc.bias.data.zero_()
     # IF with x = 0.6, 0.6 fires at the second step only; with x = 1, 0 at the first only.
     feats = torch.tensor([[0.6, 1.0], [0.6, 0.0]])
-    assert head.pre_logits((feats,)).tolist() == [[0, 1], [1, 0]]
+    assert head.step_logits((feats,)).tolist() == [[[0, 1, 1]], [[1, 0, 1]]]
+    assert head.pre_logits((feats,)).tolist() == [[0.5, 0.5]]
     assert head((feats,)).tolist() == [[0.5, 0.5, 1.0]]
 
 
@@ -114,6 +116,24 @@ def test_mixed_precision():
         loss = model(**data, mode='loss')['loss']
     loss.backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_features_before_the_classifier_are_one_per_image():
+    model = classifier(3).eval()
+    images = torch.rand(4, 3, 16, 16)
+    feature = model.extract_feat(images, stage='pre_logits')
+    assert feature.shape == (4, 16)
+    torch.testing.assert_close(model.head.fc(feature), model(images))
+
+
+def test_pretrained_head_checks_its_neuron(tmp_path):
+    model = classifier(2)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'w.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'w.pth'), prefix='head.')
+    SpikeLinearClsHead(5, 16, init_cfg=init_cfg).init_weights()
+    other = SpikeLinearClsHead(5, 16, init_cfg=init_cfg, neuron_cfg=dict(type='mmspike.IF'))
+    with pytest.raises(NeuronMismatchError, match=r'SFA\(D=4.*IF\('):
+        other.init_weights()
 
 
 def test_time_steps_of_backbone_and_head_must_agree():

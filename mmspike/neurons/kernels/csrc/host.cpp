@@ -196,7 +196,7 @@ void sfa_forward(const IntegerArguments& a) {
         for (int64_t i = 0; i < count; ++i) inside[i] = inside_window<STRICT>(load(x + first + i), o);
         for (int64_t i = count; i < (count + 7) / 8 * 8; ++i) inside[i] = 0;
         for (int64_t i = 0; i < count; i += 8) {
-            // Gathers the low bits of eight bytes into one.
+            // Gathers the low bits of eight bytes into one byte, the first in the lowest bit.
             uint64_t bytes;
             std::memcpy(&bytes, inside + i, 8);
             a.mask[(first + i) / 8] = static_cast<uint8_t>((bytes * 0x0102040810204080ull) >> 56);
@@ -216,7 +216,7 @@ void sfa_backward(const IntegerArguments& a) {
         const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
         const uint8_t* mask = a.mask + first / 8;
         for (int64_t i = 0; i < (count + 7) / 8; ++i) {
-            for (int bit = 0; bit < 8; ++bit) inside[i * 8 + bit] = (mask[i] >> (7 - bit)) & 1;
+            for (int bit = 0; bit < 8; ++bit) inside[i * 8 + bit] = (mask[i] >> bit) & 1;
         }
 #pragma GCC ivdep
         for (int64_t i = 0; i < count; ++i) {

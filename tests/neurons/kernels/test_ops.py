@@ -1,0 +1,354 @@
+"""The fused kernels against the plain torch reference."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.autograd.graph import saved_tensors_hooks
+
+from mmspike.neurons import IF, ILIF, LIF, PLIF, SFA, functional, reference
+from mmspike.neurons.kernels import host, ops
+from mmspike.neurons.kernels.backend import neuron_backend
+from mmspike.neurons.surrogate import DERIVATIVES, get_surrogate
+
+pytestmark = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
+
+SHAPES = st.sampled_from([(0,), (1,), (7,), (2, 3, 5), (513,), (1031,), (4, 700)])
+DTYPES = st.sampled_from([torch.float32, torch.float16, torch.bfloat16])
+STEPS = st.sampled_from([1, 2, 3, 7, 40])
+SEEDS = st.integers(0, 10_000)
+BOOLS = st.booleans()
+# How far a gradient may be from the float64 one, relative to the largest.
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _unwritten_memory_is_nan():
+    torch.use_deterministic_algorithms(True)
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def draw_inputs(shape, steps, dtype, seed, with_state):
+    generator = torch.Generator().manual_seed(seed)
+    x = (torch.randn(steps, *shape, generator=generator) * 2).to(dtype)
+    # A third of the values lie on a coarse grid: thresholds, halves and window ends are hit.
+    grid = (torch.randint(-4, 20, x.shape, generator=generator) / 4).to(dtype)
+    x = torch.where(torch.rand(x.shape, generator=generator) < 1 / 3, grid, x)
+    v = torch.randn(shape, generator=generator) if with_state else None
+    return x, v
+
+
+def compare(name, x, v, **options):
+    """Same spikes and membrane as the reference in float32, gradients of the float64 reference."""
+    tensors = [t for t in (v, options.get('w')) if t is not None]
+    with neuron_backend('host'):
+        x_k, *t_k = (t.clone().requires_grad_() for t in (x, *tensors))
+        out, v_end = call(getattr(functional, name), x_k, t_k, v, options)
+    expected, v_expected = call(getattr(reference, name), x, tensors, v, options)
+    assert torch.equal(out, expected)
+    assert out.dtype == x.dtype
+    if v_end is not None:
+        assert v_end.dtype == torch.float32
+        assert torch.equal(v_end, v_expected)
+
+    weights = torch.randn(out.shape, dtype=torch.float64).to(x.dtype)
+    total = (out.double() * weights.double()).sum()
+    v_weights = None
+    if v_end is not None:
+        v_weights = torch.randn(v_end.shape, dtype=torch.float64).float()
+        total = total + (v_end.double() * v_weights.double()).sum()
+    total.backward()
+
+    # float64 throughout, on the numbers that float32 saw: spikes may differ only at a threshold
+    # that rounding decides, so take the reference's gradient where they do not.
+    x_r, *t_r = (t.double().requires_grad_() for t in (x, *tensors))
+    exact, v_exact = call(getattr(reference, name), x_r, t_r, v, options)
+    if not torch.equal(exact.float(), expected.double().float()):
+        x_r, *t_r = (t.float().requires_grad_() for t in (x, *tensors))
+        exact, v_exact = call(getattr(reference, name), x_r, t_r, v, options)
+    total = (exact.double() * weights.double()).sum()
+    if v_end is not None:
+        total = total + (v_exact.double() * v_weights.double()).sum()
+    total.backward()
+    for ours, wanted in zip((x_k, *t_k), (x_r, *t_r), strict=True):
+        if ours.numel() == 0:
+            continue
+        difference = (ours.grad.double() - wanted.grad.double()).abs().max().item()
+        scale = max(wanted.grad.abs().max().item(), 1.0)
+        assert difference <= TOLERANCE[x.dtype] * scale
+
+
+def call(function, x, tensors, v, options):
+    options = dict(options)
+    tensors = list(tensors)
+    state = tensors.pop(0) if v is not None else None
+    if 'w' in options:
+        options['w'] = tensors.pop(0)
+    if function.__name__ == 'integer_fire':
+        return function(x, **options), None
+    return function(x, state, **options)
+
+
+BINARY = dict(
+    shape=SHAPES,
+    steps=STEPS,
+    dtype=DTYPES,
+    seed=SEEDS,
+    with_state=BOOLS,
+    threshold=st.sampled_from([0.5, 1.0, 1.5]),
+    v_reset=st.sampled_from([None, 0.0, -0.5, 0.25]),
+    detach_reset=BOOLS,
+    surrogate=st.sampled_from(sorted(DERIVATIVES)),
+    alpha=st.sampled_from([0.5, 2.0, 4.0]),
+)
+
+
+def firing(threshold, v_reset, detach_reset, surrogate, alpha):
+    return dict(
+        threshold=threshold,
+        v_reset=v_reset,
+        detach_reset=detach_reset,
+        surrogate=get_surrogate(dict(type=surrogate, alpha=alpha)),
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(**BINARY)
+def test_integrate_and_fire(shape, steps, dtype, seed, with_state, **options):
+    x, v = draw_inputs(shape, steps, dtype, seed, with_state)
+    compare('integrate_and_fire', x, v, **firing(**options))
+
+
+@settings(deadline=None, max_examples=80)
+@given(tau=st.sampled_from([1.0, 2.0, 3.0, 41.0]), decay_input=BOOLS, **BINARY)
+def test_leaky_integrate_and_fire(
+    shape, steps, dtype, seed, with_state, tau, decay_input, **options
+):
+    x, v = draw_inputs(shape, steps, dtype, seed, with_state)
+    leak = dict(tau=tau, decay_input=decay_input)
+    compare('leaky_integrate_and_fire', x, v, **leak, **firing(**options))
+
+
+@settings(deadline=None, max_examples=80)
+@given(w=st.sampled_from([-2.0, 0.0, 0.3, 3.0]), decay_input=BOOLS, **BINARY)
+def test_parametric_leaky_integrate_and_fire(
+    shape, steps, dtype, seed, with_state, w, decay_input, **options
+):
+    x, v = draw_inputs(shape, steps, dtype, seed, with_state)
+    leak = dict(w=torch.tensor(w), decay_input=decay_input)
+    compare('parametric_leaky_integrate_and_fire', x, v, **leak, **firing(**options))
+
+
+INTEGER = dict(
+    shape=SHAPES,
+    steps=STEPS,
+    dtype=DTYPES,
+    seed=SEEDS,
+    D=st.sampled_from([1, 3, 4, 8]),
+    norm=st.sampled_from([1.0, 3.0, 4.0]),
+    rounding=st.sampled_from(reference.ROUNDINGS),
+    grad_window=st.sampled_from(reference.GRAD_WINDOWS),
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(**INTEGER)
+def test_integer_fire(shape, steps, dtype, seed, **options):
+    x, _ = draw_inputs(shape, steps, dtype, seed, False)
+    compare('integer_fire', x, None, **options)
+
+
+@settings(deadline=None, max_examples=80)
+@given(decay=st.sampled_from([0.0, 0.25, 1.0]), detach_reset=BOOLS, with_state=BOOLS, **INTEGER)
+def test_integer_leaky_integrate_and_fire(
+    shape, steps, dtype, seed, with_state, decay, detach_reset, **options
+):
+    x, v = draw_inputs(shape, steps, dtype, seed, with_state)
+    leak = dict(decay=decay, detach_reset=detach_reset)
+    compare('integer_leaky_integrate_and_fire', x, v, **leak, **options)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf'), -0.0, 3e38])
+@pytest.mark.parametrize('rounding', reference.ROUNDINGS)
+def test_special_values_of_the_integer_neuron(value, rounding):
+    x = torch.tensor([value])
+    options = dict(D=4, norm=4.0, rounding=rounding, grad_window='inclusive')
+    with neuron_backend('host'):
+        out = functional.integer_fire(x, **options)
+    torch.testing.assert_close(out, reference.integer_fire(x, **options), equal_nan=True)
+
+
+NEURONS = [IF(), LIF(), PLIF(), SFA(), ILIF(), LIF(v_reset=None, detach_reset=False)]
+IDS = [repr(neuron) for neuron in NEURONS]
+
+
+@pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
+@pytest.mark.parametrize('layout', ['channels_last', 'transposed', 'strided', 'expanded'])
+def test_any_memory_layout(neuron, layout):
+    neuron.timesteps = 2
+    x = torch.randn(4, 6, 5, 8) * 2
+    x = {
+        'channels_last': x.to(memory_format=torch.channels_last),
+        'transposed': x.transpose(0, 3),
+        'strided': x[:, ::2],
+        'expanded': x[:1].expand(4, 6, 5, 8),
+    }[layout]
+    grads = []
+    for backend in ('host', 'reference'):
+        leaf = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+        view = leaf if layout != 'expanded' else leaf[:1].expand(4, 6, 5, 8)
+        with neuron_backend(backend):
+            out = neuron(view)
+            # The gradient of a sum is expanded: strides 0.
+            out.sum().backward()
+        grads.append((out.detach(), leaf.grad))
+    assert torch.equal(grads[0][0], grads[1][0])
+    torch.testing.assert_close(grads[0][1], grads[1][1])
+
+
+def test_channels_last_maps_are_taken_as_they_are():
+    x = torch.randn(4, 6, 5, 8).to(memory_format=torch.channels_last)
+    with neuron_backend('host'):
+        out = LIF(timesteps=2)(x)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
+def test_threads_do_not_change_the_result(neuron):
+    neuron.timesteps = 2
+    x = torch.randn(2, 100_003)
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            leaf = x.clone().requires_grad_()
+            with neuron_backend('host'):
+                out = neuron(leaf)
+            (out * x).sum().backward()
+            results.append((out.detach(), leaf.grad))
+    finally:
+        torch.set_num_threads(threads)
+    for out, grad in results[1:]:
+        assert torch.equal(out, results[0][0])
+        assert torch.equal(grad, results[0][1])
+
+
+def test_a_long_simulation():
+    x = torch.rand(3000, 20)
+    with neuron_backend('host'):
+        leaf = x.clone().requires_grad_()
+        out = LIF(timesteps=3000)(leaf)
+        out.sum().backward()
+    with neuron_backend('reference'):
+        other = x.clone().requires_grad_()
+        expected = LIF(timesteps=3000)(other)
+        expected.sum().backward()
+    assert torch.equal(out, expected)
+    torch.testing.assert_close(leaf.grad, other.grad)
+
+
+def saved_bytes(neuron, x):
+    total = 0
+
+    def pack(tensor):
+        nonlocal total
+        total += tensor.numel() * tensor.element_size()
+        return tensor
+
+    with neuron_backend('host'), saved_tensors_hooks(pack, lambda tensor: tensor):
+        neuron(x.clone().requires_grad_())
+    return total
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_backward_keeps_a_bit_or_the_input(dtype):
+    x = torch.randn(4, 1000).to(dtype)
+    assert saved_bytes(SFA(timesteps=4), x) == 4000 // 8
+    for neuron in (IF(timesteps=4), LIF(timesteps=4), ILIF(timesteps=4)):
+        assert saved_bytes(neuron, x) == x.numel() * x.element_size()
+
+
+def test_nothing_is_kept_without_gradient():
+    total = []
+    with torch.no_grad(), saved_tensors_hooks(total.append, lambda t: t), neuron_backend('host'):
+        for neuron in NEURONS:
+            neuron.timesteps = 1
+            neuron(torch.randn(2, 3, requires_grad=True))
+    assert total == []
+
+
+def binary_arguments(**changes):
+    options = dict(
+        v=None, decay=None, leak=ops.DIVIDE, tau=2.0, decay_input=True, threshold=1.0, v_reset=0.0,
+        detach_reset=True, surrogate='atan', alpha=2.0, keep_state=True,
+    )  # fmt: skip
+    return tuple(dict(options, **changes).values())
+
+
+@pytest.mark.parametrize('keep_state', [True, False])
+def test_operators_keep_the_contract_of_torch_library(keep_state):
+    x = torch.randn(3, 5, requires_grad=True)
+    v = torch.randn(5, requires_grad=True)
+    w = torch.tensor(0.4, requires_grad=True)
+    checks = ('test_schema', 'test_autograd_registration', 'test_faketensor')
+    torch.use_deterministic_algorithms(False)  # opcheck compares what was never written
+    for op, arguments in (
+        (ops.binary, (x, *binary_arguments(keep_state=keep_state))),
+        (
+            ops.binary,
+            (x, *binary_arguments(v=v, decay=w, leak=ops.MULTIPLY, keep_state=keep_state)),
+        ),
+        (ops.sfa, (x, 4, 4.0, 'half_even', 'inclusive', True)),
+        (ops.ilif, (x, v, 4, 1.0, 0.25, True, 'half_even', 'strict', keep_state)),
+    ):
+        torch.library.opcheck(op, arguments, test_utils=checks)
+    torch.use_deterministic_algorithms(True)
+
+
+@pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
+def test_compiles_into_one_graph(neuron):
+    neuron.timesteps = 2
+    x = torch.randn(4, 6)
+    compiled = torch.compile(neuron, fullgraph=True, backend='aot_eager')
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    out, expected = compiled(a), neuron(b)
+    assert torch.equal(out, expected)
+    out.sum().backward()
+    expected.sum().backward()
+    assert torch.equal(a.grad, b.grad)
+
+
+@pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
+def test_exports(neuron):
+    neuron.timesteps = 2
+    x = torch.randn(4, 6)
+    exported = torch.export.export(neuron, (x,))
+    assert any('mmspike' in str(node.target) for node in exported.graph.nodes)
+    assert torch.equal(exported.module()(x), neuron(x))
+
+
+@pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
+def test_double_backward_is_refused(neuron):
+    neuron.timesteps = 1
+    x = torch.randn(2, 3, requires_grad=True)
+    with neuron_backend('host'):
+        out = neuron(x)
+    (grad,) = torch.autograd.grad((out * x).sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match='double backward'):
+        grad.sum().backward()
+
+
+@pytest.mark.parametrize('neuron', [LIF(), SFA(), ILIF()], ids=repr)
+def test_vmap_runs_sample_by_sample(neuron):
+    x = torch.randn(3, 2, 4)
+    with neuron_backend('host'):
+        assert torch.equal(torch.func.vmap(neuron)(x), torch.stack([neuron(row) for row in x]))
+
+
+def test_autocast_keeps_the_dtype_of_the_input():
+    with torch.autocast('cpu', torch.bfloat16), neuron_backend('host'):
+        out = LIF()(torch.nn.functional.linear(torch.randn(2, 3), torch.randn(3, 3)))
+    assert out.dtype == torch.bfloat16
