@@ -4,11 +4,14 @@ Importing the package registers nothing heavy: neurons, backbones, necks, heads 
 imported when a config first names one of them (see :mod:`mmspike.registry`).
 """
 
-from mmspike import registry
-from mmspike.temporal import get_timesteps, set_timesteps
 from mmspike.utils.versions import check_version
-from mmspike.version import __version__
 
+# Before anything else, so that a missing library is named with the command that installs it.
+check_version('torch')
 check_version('mmengine')
+
+from mmspike import registry  # noqa: E402
+from mmspike.temporal import get_timesteps, set_timesteps  # noqa: E402
+from mmspike.version import __version__  # noqa: E402
 
 __all__ = ['__version__', 'get_timesteps', 'registry', 'set_timesteps']

@@ -6,7 +6,9 @@ import re
 import pytest
 import torch
 from conftest import ROOT
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData, PixelData
 
 from mmspike.neurons import BaseNeuron
 
@@ -17,18 +19,51 @@ def snippets(path):
     return re.findall(r'^```python\n(.*?)^```', path.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
+def batch_of(host):
+    """Two images with annotations, as the host's pipelines pack them."""
+    inputs = [torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8) for _ in range(2)]
+    if host == 'mmpretrain':
+        from mmpretrain.structures import DataSample
+
+        samples = [DataSample().set_gt_label(i) for i in range(2)]
+    elif host == 'mmdet':
+        from mmdet.structures import DetDataSample
+
+        boxes = InstanceData(
+            bboxes=torch.tensor([[8.0, 8.0, 40.0, 40.0]]), labels=torch.tensor([3])
+        )
+        samples = [DetDataSample(gt_instances=boxes) for _ in range(2)]
+    else:
+        from mmseg.structures import SegDataSample
+
+        maps = PixelData(data=torch.randint(0, 150, (1, 64, 64)))
+        samples = [SegDataSample(gt_sem_seg=maps) for _ in range(2)]
+    for sample in samples:
+        sample.set_metainfo(
+            dict(
+                img_shape=(64, 64), ori_shape=(64, 64), scale_factor=(1.0, 1.0), pad_shape=(64, 64)
+            )
+        )
+    return dict(inputs=inputs, data_samples=samples)
+
+
 @pytest.mark.parametrize('host', ['mmpretrain', 'mmdet', 'mmseg'])
 def test_configs_of_the_readme_build_and_run(host):
     (code,) = (s for s in snippets(ROOT / 'README.md') if s.startswith(f'# {host}\n'))
     scope = {}
-    exec(code, scope)
+    exec(code, {}, scope)
     init_default_scope(host)
-    model = importlib.import_module(f'{host}.registry').MODELS.build(scope['model'])
+    model = importlib.import_module(f'{host}.registry').MODELS.build(Config(scope).model)
     assert any(isinstance(module, BaseNeuron) for module in model.modules())
-    out = model(torch.rand(2, 3, 64, 64), mode='tensor')
-    first = out if isinstance(out, torch.Tensor) else out[0]
-    first = first if isinstance(first, torch.Tensor) else first[0]
-    assert first.shape[0] == 2
+    data = model.data_preprocessor(batch_of(host), training=True)
+    losses = model(**data, mode='loss')
+    model.parse_losses(losses)[0].backward()
+    unused = [name for name, p in model.named_parameters() if p.grad is None]
+    assert not unused
+    model.eval()
+    with torch.no_grad():
+        data = model.data_preprocessor(batch_of(host), training=False)
+        assert len(model(**data, mode='predict')) == 2
 
 
 RUNNABLE = [

@@ -39,8 +39,8 @@ assert not torch.cuda.is_initialized()
 assert sum(name.startswith('mmspike') for name in sys.modules) < 10
 print(seconds)
 """
-    # How long it takes belongs in a benchmark; what it may load is what keeps it short.
-    assert float(run_python('-c', code).stdout.split()[-1]) > 0
+    # What it may load is what keeps it short; 3 s beyond torch is the promise.
+    assert float(run_python('-c', code).stdout.split()[-1]) < 3
 
 
 BLOCK = """

@@ -80,7 +80,8 @@ def convert_sdtv3(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
         D: Largest integer of the neurons the weights were trained with.
 
     Raises:
-        ValueError: The weights belong to another model; the message says what it looks like.
+        ValueError: The weights belong to another model; the message says what it looks like. Or a
+            tensor has a shape that no MetaSpikformer has.
     """
     weights = {key.removeprefix('module.'): value for key, value in weights.items()}
     looks_like = identify(list(weights))
@@ -110,6 +111,12 @@ def convert_sdtv3(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
         )
     expected = model.state_dict()
     known = [*expected, 'head.fc.weight', 'head.fc.bias']
+    for old, new in renamed.items():
+        if new in expected and tensors[new].shape != expected[new].shape:
+            raise ValueError(
+                f'{old} has shape {tuple(weights[old].shape)}, MetaSpikformer wants '
+                f'{tuple(expected[new].shape)} at {new}; this is no SDT v3 base model'
+            )
     state_dict = type(expected)({key: tensors[key] for key in known if key in tensors})
     state_dict._metadata = expected._metadata
     return Conversion(
@@ -138,6 +145,8 @@ def convert_sdtv3_file(
     """
     content = read_checkpoint(source, [argparse.Namespace])
     weights = next((content[key] for key in ('model', 'state_dict') if key in content), content)
+    if not isinstance(weights, dict):
+        raise ValueError(f'{source} holds a {type(weights).__name__} where weights are expected')
     weights = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
     conversion = convert_sdtv3(weights, D=D)
     lacking = [key for key in conversion.missing if not key.startswith('head.')]
@@ -175,11 +184,12 @@ def _read_arch(tensors: dict[str, Tensor]) -> dict:
     """Widths and depths from the shapes. Heads and stem stride leave no trace: 8 and 2 always."""
     places = [re.match(r'backbone\.stages\.(\d)\.blocks\.(\d+)\.', key) for key in tensors]
     blocks = {(int(place[1]), int(place[2])) for place in places if place}
+    stems = [f'backbone.stages.{i}.downsample.conv.weight' for i in range(NUM_STAGES)]
+    absent = [stem for stem in stems if stem not in tensors]
+    if absent:
+        raise ValueError(f'the weights are incomplete: nothing becomes {", ".join(absent)}')
     return dict(
-        embed_dims=tuple(
-            tensors[f'backbone.stages.{i}.downsample.conv.weight'].shape[0]
-            for i in range(NUM_STAGES)
-        ),
+        embed_dims=tuple(tensors[stem].shape[0] for stem in stems),
         depths=tuple(sum(stage == i for stage, _ in blocks) for i in range(NUM_STAGES)),
         num_heads=8,
         stem_stride=2,

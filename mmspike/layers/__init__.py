@@ -1,11 +1,15 @@
 """Building blocks that several spiking networks share."""
 
-from mmspike.layers.attention import SpikeAttention, attention_product
-from mmspike.layers.conv import SpikeConvBlock, SpikeSepConv, spike_conv
-from mmspike.layers.drop_path import DropPath
-from mmspike.layers.mlp import SpikeMLP
-from mmspike.layers.readout import TemporalMean
-from mmspike.layers.recompute import recompute
+from mmspike.utils.versions import check_version
+
+check_version('mmcv')
+
+from mmspike.layers.attention import SpikeAttention, attention_product  # noqa: E402
+from mmspike.layers.conv import SpikeConvBlock, SpikeSepConv, spike_conv  # noqa: E402
+from mmspike.layers.drop_path import DropPath  # noqa: E402
+from mmspike.layers.mlp import SpikeMLP  # noqa: E402
+from mmspike.layers.readout import TemporalMean  # noqa: E402
+from mmspike.layers.recompute import recompute  # noqa: E402
 
 __all__ = [
     'DropPath',

@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 import torch
 from mmengine.fileio import register_backend
 from mmengine.fileio.backends import LocalBackend
-from mmengine.runner.checkpoint import get_torch_safe_globals
 
 
 def check_checkpoint_path(path: str | os.PathLike) -> Path:
@@ -66,6 +65,10 @@ def read_checkpoint(
 
 def read_training_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """:func:`read_checkpoint` for a file that mmengine's Runner wrote (log history included)."""
+    try:
+        from mmengine.runner.checkpoint import get_torch_safe_globals
+    except ImportError:  # mmengine before the onedl continuation writes what torch refuses
+        return read_checkpoint(path)
     return read_checkpoint(path, get_torch_safe_globals())
 
 

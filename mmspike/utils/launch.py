@@ -29,6 +29,7 @@ def adapt_to_devices(cfg: Config, launcher: str) -> None:
         return
     replace_sync_bn(cfg)
     leave_amp_out(cfg)
+    cfg.pop('sync_bn', None)
     if launcher == 'none':
         return
     if launcher == 'mpi':

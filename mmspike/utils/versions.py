@@ -1,16 +1,21 @@
 """Version check of the libraries mmspike stands on: too old fails, untested only warns."""
 
+import re
 import warnings
 from importlib import import_module
 
-from mmengine.utils import digit_version
-
 # library -> (oldest version that works, newest version tested, command that installs it)
 SUPPORTED = {
-    'mmengine': ('0.10.0', '0.10.12', 'pip install onedl-mmengine==0.10.12'),
+    'torch': ('2.6', '2.9.1', 'pip install torch==2.9.1 torchvision==0.24.1 torchaudio==2.9.1'),
+    'mmengine': ('0.10.8', '0.10.12', 'pip install onedl-mmengine==0.10.12'),
     'mmcv': ('2.1.0', '2.3.6', 'pip install --no-build-isolation onedl-mmcv==2.3.6'),
     'mmpretrain': ('1.0.0', '1.3.6', 'pip install --no-build-isolation onedl-mmpretrain==1.3.6'),
 }
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """``'2.9.1+cu128'`` -> ``(2, 9, 1)``; what follows the release number does not count."""
+    return tuple(map(int, re.match(r'\d+(?:\.\d+)*', version)[0].split('.')))
 
 
 def check_version(library: str) -> None:
@@ -27,9 +32,9 @@ def check_version(library: str) -> None:
         if error.name != library:
             raise
         raise ImportError(f'mmspike needs {library}, which is not installed: {command}') from None
-    if digit_version(found) < digit_version(oldest):
+    if _numbers(found) < _numbers(oldest):
         raise ImportError(f'mmspike needs {library} >= {oldest}, found {found}: {command}')
-    if digit_version(found) > digit_version(newest):
+    if _numbers(found) > _numbers(newest):
         warnings.warn(
             f'{library} {found} is newer than {newest}, the newest version mmspike was tested '
             'with; it may well work',

@@ -80,6 +80,22 @@ def test_missing_and_unexpected_keys_are_reported(weights):
     assert sorted(conversion.unexpected) == ['block3.2.attn.gate.weight', 'head_kd.weight']
 
 
+def test_incomplete_or_misshapen_weights_are_refused(tmp_path, weights):
+    without = {k: v for k, v in weights.items() if not k.startswith('downsample3.')}
+    with pytest.raises(ValueError, match=r'incomplete: nothing becomes .*stages\.3\.downsample'):
+        convert_sdtv3(without)
+    other = dict(weights, **{'ConvBlock2_1.0.conv1.weight': torch.zeros(7, 7, 3, 3)})
+    with pytest.raises(ValueError, match=r'ConvBlock2_1.* has shape \(7, 7, 3, 3\), .*192, 48, 3'):
+        convert_sdtv3(other)
+    torch.save(dict(model=torch.zeros(3)), tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match='holds a Tensor where weights are expected'):
+        convert_sdtv3_file(tmp_path / 'a.pth', tmp_path / 'b.pth')
+    lacking = {k: v for k, v in weights.items() if k != 'block3.2.attn.k_conv.1.bias'}
+    torch.save(lacking, tmp_path / 'c.pth')
+    with pytest.raises(ValueError, match='lacks 1 tensors'):
+        convert_sdtv3_file(tmp_path / 'c.pth', tmp_path / 'b.pth')
+
+
 def test_file_round_trip(tmp_path, published, weights):
     target = tmp_path / 'out' / 'converted.pth'
     convert_sdtv3_file(published, target)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import TensorDataset
@@ -13,19 +14,37 @@ class Toy(BaseModel):
         self.fc = torch.nn.Linear(2, 1)
 
     def forward(self, x, mode='tensor'):
-        return dict(loss=self.fc(x).square().mean())
+        loss = self.fc(x).square().mean()
+        return dict(loss=loss) if mode == 'loss' else [loss.item()]
+
+
+class Rising(BaseMetric):
+    """A metric that is better every time."""
+
+    calls = 0
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        Rising.calls += 1
+        return dict(score=Rising.calls)
 
 
 def train(work_dir, **hook):
+    loader = dict(
+        dataset=TensorDataset(torch.rand(8, 2)),
+        batch_size=4,
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        collate_fn=dict(type='default_collate'),
+    )
     runner = Runner(
         Toy(),
         str(work_dir),
-        train_dataloader=dict(
-            dataset=TensorDataset(torch.rand(8, 2)),
-            batch_size=4,
-            sampler=dict(type='DefaultSampler', shuffle=True),
-            collate_fn=dict(type='default_collate'),
-        ),
+        train_dataloader=loader,
+        val_dataloader=dict(loader),
+        val_evaluator=[Rising()],
+        val_cfg=dict(),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         train_cfg=dict(by_epoch=True, max_epochs=3),
         default_hooks=dict(
@@ -61,3 +80,31 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 def test_one_kept_file_would_be_none_for_a_while():
     with pytest.raises(ValueError, match='max_keep_ckpts=1'):
         AtomicCheckpointHook(max_keep_ckpts=1)
+
+
+def test_best_checkpoint_is_there_at_any_time(tmp_path, monkeypatch):
+    """The old best file goes only after the new one is complete."""
+    seen = []
+    original = AtomicCheckpointHook._save_best_checkpoint
+
+    def watched(hook, runner, metrics):
+        save = runner.save_checkpoint
+        runner.save_checkpoint = lambda *a, **k: (
+            seen.append(sorted(p.name for p in tmp_path.glob('best*'))),
+            save(*a, **k),
+        )
+        original(hook, runner, metrics)
+        runner.save_checkpoint = save
+
+    monkeypatch.setattr(AtomicCheckpointHook, '_save_best_checkpoint', watched)
+    train(tmp_path, save_best='score', rule='greater')
+    assert len(seen) >= 3
+    assert seen[0] == []
+    assert all(seen[1:])
+    assert [p.name for p in tmp_path.glob('best*')] == ['best_score_epoch_3.pth']
+
+
+def test_remains_of_a_killed_run_are_cleared_away(tmp_path):
+    (tmp_path / '.epoch_7.pth.123.partial').touch()
+    train(tmp_path)
+    assert not list(tmp_path.glob('.*partial'))
