@@ -24,3 +24,4 @@ lint: setup
 
 bench: setup
 	$(BIN)/python benchmarks/neurons.py $(ARGS)
+	$(BIN)/python benchmarks/model.py

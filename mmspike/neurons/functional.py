@@ -53,6 +53,10 @@ def _binary(
     return out, v_end if keep_state else None
 
 
+def _wants_grad(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
 def integrate_and_fire(
     x: Tensor,
     v: Tensor | None = None,
@@ -123,8 +127,7 @@ def parametric_leaky_integrate_and_fire(
 def integer_fire(x: Tensor, *, D: int, norm: float, rounding: str, grad_window: str) -> Tensor:
     """Integer neuron without memory, see :func:`mmspike.neurons.reference.integer_fire`."""
     if x.dim() and use_kernels(x):
-        wants_grad = torch.is_grad_enabled() and x.requires_grad
-        return ops.sfa(time_outermost(x), D, norm, rounding, grad_window, wants_grad)[0]
+        return ops.sfa(time_outermost(x), D, norm, rounding, grad_window, _wants_grad(x))[0]
     return reference.integer_fire(x, D=D, norm=norm, rounding=rounding, grad_window=grad_window)
 
 
@@ -146,9 +149,11 @@ def integer_leaky_integrate_and_fire(
         grad_window=grad_window,
     )  # fmt: skip
     if use_kernels(x):
-        out, v_end = ops.ilif(
-            time_outermost(x), None if v is None else v.float(), *options.values(), keep_state
-        )
+        wants_grad = _wants_grad(x, v)
+        out, v_end, _ = ops.ilif(
+            time_outermost(x), None if v is None else v.float(), *options.values(), keep_state,
+            wants_grad,
+        )  # fmt: skip
         return out, v_end if keep_state else None
     out, v = reference.integer_leaky_integrate_and_fire(x, v, **options)
     return out, v if keep_state else None

@@ -2,8 +2,8 @@
 
 Each operator has a fake implementation for tracing. Backward runs through an operator of its own,
 which has no derivative: double backward is refused. What backward keeps: the input in its own dtype
-(binary neurons and I-LIF, which compute their membranes a second time), or one bit per element
-(SFA).
+(binary neurons, which compute their membranes a second time), or one bit per element (integer
+neurons).
 """
 
 import torch
@@ -145,9 +145,10 @@ binary.register_autograd(_binary_grads, setup_context=_keep_binary)
 # --- SFA ----------------------------------------------------------------------------------------
 
 
-def _mask(x: Tensor, wanted: bool) -> Tensor:
-    size = (x.numel() + 7) // 8 if wanted else 0
-    return torch.empty(size, dtype=torch.uint8, device=x.device)
+def _mask(x: Tensor, steps: int, wanted: bool) -> Tensor:
+    """Room for a bit per element, in rows of whole bytes, one per step."""
+    row = (x.numel() // steps + 7) // 8
+    return torch.empty(steps * row if wanted else 0, dtype=torch.uint8, device=x.device)
 
 
 @custom_op('mmspike::sfa', mutates_args=(), device_types='cpu')
@@ -155,7 +156,7 @@ def sfa(
     x: Tensor, D: int, norm: float, rounding: str, grad_window: str, keep_mask: bool
 ) -> tuple[Tensor, Tensor]:
     """Output (...) and, if wanted, a bit per element that says where the gradient passes."""
-    out, mask = torch.empty_like(x), _mask(x, keep_mask)
+    out, mask = torch.empty_like(x), _mask(x, 1, keep_mask)
     if x.numel():
         host.run_integer(
             'mmspike_sfa', x, steps=1, D=D, norm=norm, decay=0.0, detach_reset=True,
@@ -167,7 +168,7 @@ def sfa(
 
 @sfa.register_fake
 def _(x, D, norm, rounding, grad_window, keep_mask):
-    return torch.empty_like(x), _mask(x, keep_mask)
+    return torch.empty_like(x), _mask(x, 1, keep_mask)
 
 
 @custom_op('mmspike::sfa_backward', mutates_args=(), device_types='cpu')
@@ -223,74 +224,73 @@ def ilif(
     rounding: str,
     grad_window: str,
     keep_state: bool,
-) -> tuple[Tensor, Tensor]:
-    """Output (T, ...) and the membrane after the last step (empty unless ``keep_state``)."""
-    out, v_end = torch.empty_like(x), _state(x, keep_state)
+    keep_mask: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Output (T, ...), the membrane after the last step and the mask; the two may be empty."""
+    steps = x.shape[0]
+    out, v_end, mask = torch.empty_like(x), _state(x, keep_state), _mask(x, steps, keep_mask)
     if x.numel():
         host.run_integer(
-            'mmspike_ilif', x, steps=x.shape[0], D=D, norm=norm, decay=decay,
+            'mmspike_ilif', x, steps=steps, D=D, norm=norm, decay=decay,
             detach_reset=detach_reset, rounding=rounding, grad_window=grad_window, backward=False,
             x=x, v=None if v is None else laid_out_like(v, _row_strides(x)),
-            out=out, v_end=v_end if keep_state else None,
+            out=out, v_end=v_end if keep_state else None, mask=mask if keep_mask else None,
         )  # fmt: skip
-    return out, v_end
+    return out, v_end, mask
 
 
 @ilif.register_fake
-def _(x, v, D, norm, decay, detach_reset, rounding, grad_window, keep_state):
-    return torch.empty_like(x), _state(x, keep_state)
+def _(x, v, D, norm, decay, detach_reset, rounding, grad_window, keep_state, keep_mask):
+    return torch.empty_like(x), _state(x, keep_state), _mask(x, x.shape[0], keep_mask)
 
 
 @custom_op('mmspike::ilif_backward', mutates_args=(), device_types='cpu')
 def ilif_backward(
-    x: Tensor,
-    v: Tensor | None,
-    grad_out: Tensor | None,
+    grad_out: Tensor,
     grad_v_end: Tensor | None,
-    D: int,
+    mask: Tensor,
     norm: float,
     decay: float,
     detach_reset: bool,
-    rounding: str,
-    grad_window: str,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of x (T, ...) and of v (...)."""
-    grad_x, grad_v = torch.empty_like(x), _state(x, True)
-    if x.numel():
-        strides = _row_strides(x)
-        zeros = torch.zeros_like(x) if grad_out is None else grad_out
+    """Gradients of x (T, ...) and of v (...), in the layout of ``grad_out``, that of x."""
+    grad_x, grad_v = torch.empty_like(grad_out), _state(grad_out, True)
+    if grad_out.numel():
+        strides = _row_strides(grad_out)
         host.run_integer(
-            'mmspike_ilif', x, steps=x.shape[0], D=D, norm=norm, decay=decay,
-            detach_reset=detach_reset, rounding=rounding, grad_window=grad_window, backward=True,
-            x=x, v=None if v is None else laid_out_like(v, strides),
-            grad_out=laid_out_like(zeros, x),
+            'mmspike_ilif', grad_out, steps=grad_out.shape[0], D=1, norm=norm, decay=decay,
+            detach_reset=detach_reset, rounding='half_even', grad_window='inclusive',
+            backward=True, grad_out=grad_out, mask=mask, grad_x=grad_x, grad_v=grad_v,
             grad_v_end=None if grad_v_end is None else laid_out_like(grad_v_end, strides),
-            grad_x=grad_x, grad_v=grad_v,
         )  # fmt: skip
     return grad_x, grad_v
 
 
 @ilif_backward.register_fake
-def _(x, v, grad_out, grad_v_end, D, norm, decay, detach_reset, rounding, grad_window):
-    return torch.empty_like(x), _state(x, True)
+def _(grad_out, grad_v_end, mask, norm, decay, detach_reset):
+    return torch.empty_like(grad_out), _state(grad_out, True)
 
 
 ilif_backward.register_autograd(_refuse_double_backward, setup_context=_no_context)
 
 
 def _keep_ilif(ctx, inputs: tuple, output: tuple) -> None:
-    x, v, *options, keep_state = inputs
-    ctx.save_for_backward(x, v)
-    ctx.options = options
-    ctx.keep_state = keep_state
-    ctx.set_materialize_grads(False)
+    x, v, _, norm, decay, detach_reset, _, _, keep_state, keep_mask = inputs
+    if not keep_mask:
+        raise RuntimeError('mmspike::ilif needs keep_mask=True where a gradient is asked for')
+    ctx.save_for_backward(output[2])
+    ctx.mark_non_differentiable(output[2])
+    ctx.options = (norm, decay, detach_reset)
+    ctx.keep_state, ctx.has_state = keep_state, v is not None
+    ctx.strides = x.stride()
 
 
-def _ilif_grads(ctx, grad_out: Tensor | None, grad_v_end: Tensor | None) -> tuple:
-    x, v = ctx.saved_tensors
+def _ilif_grads(ctx, grad_out: Tensor, grad_v_end: Tensor, _: Tensor | None) -> tuple:
+    (mask,) = ctx.saved_tensors
+    grad_out = laid_out_like(grad_out, ctx.strides)
     grad_v_end = grad_v_end if ctx.keep_state else None
-    grad_x, grad_v = ilif_backward(x, v, grad_out, grad_v_end, *ctx.options)
-    return grad_x, None if v is None else grad_v, *[None] * (len(ctx.options) + 1)
+    grad_x, grad_v = ilif_backward(grad_out, grad_v_end, mask, *ctx.options)
+    return grad_x, grad_v if ctx.has_state else None, *[None] * 8
 
 
 ilif.register_autograd(_ilif_grads, setup_context=_keep_ilif)

@@ -61,23 +61,26 @@ def compare(name, x, v, **options):
         total = total + (v_end.double() * v_weights.double()).sum()
     total.backward()
 
-    # float64 throughout, on the numbers that float32 saw: spikes may differ only at a threshold
-    # that rounding decides, so take the reference's gradient where they do not.
-    x_r, *t_r = (t.double().requires_grad_() for t in (x, *tensors))
-    exact, v_exact = call(getattr(reference, name), x_r, t_r, v, options)
-    if not torch.equal(exact.float(), expected.double().float()):
-        x_r, *t_r = (t.float().requires_grad_() for t in (x, *tensors))
-        exact, v_exact = call(getattr(reference, name), x_r, t_r, v, options)
-    total = (exact.double() * weights.double()).sum()
-    if v_end is not None:
-        total = total + (v_exact.double() * v_weights.double()).sum()
-    total.backward()
-    for ours, wanted in zip((x_k, *t_k), (x_r, *t_r), strict=True):
+    def reference_grads(cast):
+        leaves = [cast(t).requires_grad_() for t in (x, *tensors)]
+        exact, v_exact = call(getattr(reference, name), leaves[0], leaves[1:], v, options)
+        total = (exact.double() * weights.double()).sum()
+        if v_end is not None:
+            total = total + (v_exact.double() * v_weights.double()).sum()
+        total.backward()
+        return exact.detach(), [leaf.grad.double() for leaf in leaves]
+
+    exact, wanted = reference_grads(torch.Tensor.double)
+    _, plain = reference_grads(torch.Tensor.clone)
+    if not torch.equal(exact.to(x.dtype), expected):
+        wanted = plain  # rounding decided a spike: float64 took another way
+    for ours, right, simple in zip((x_k, *t_k), wanted, plain, strict=True):
         if ours.numel() == 0:
             continue
-        difference = (ours.grad.double() - wanted.grad.double()).abs().max().item()
-        scale = max(wanted.grad.abs().max().item(), 1.0)
-        assert difference <= TOLERANCE[x.dtype] * scale
+        error = (ours.grad.double() - right).abs().max().item()
+        # Long sums amplify rounding: then the kernel may be as far off as plain torch is.
+        allowed = TOLERANCE[x.dtype] * max(right.abs().max().item(), 1.0)
+        assert error <= allowed + 2 * (simple - right).abs().max().item()
 
 
 def call(function, x, tensors, v, options):
@@ -266,8 +269,9 @@ def saved_bytes(neuron, x):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_backward_keeps_a_bit_or_the_input(dtype):
     x = torch.randn(4, 1000).to(dtype)
-    assert saved_bytes(SFA(timesteps=4), x) == 4000 // 8
-    for neuron in (IF(timesteps=4), LIF(timesteps=4), ILIF(timesteps=4)):
+    for neuron in (SFA(timesteps=4), ILIF(timesteps=4)):
+        assert saved_bytes(neuron, x) == 4000 // 8
+    for neuron in (IF(timesteps=4), LIF(timesteps=4)):
         assert saved_bytes(neuron, x) == x.numel() * x.element_size()
 
 
@@ -302,7 +306,7 @@ def test_operators_keep_the_contract_of_torch_library(keep_state):
             (x, *binary_arguments(v=v, decay=w, leak=ops.MULTIPLY, keep_state=keep_state)),
         ),
         (ops.sfa, (x, 4, 4.0, 'half_even', 'inclusive', True)),
-        (ops.ilif, (x, v, 4, 1.0, 0.25, True, 'half_even', 'strict', keep_state)),
+        (ops.ilif, (x, v, 4, 1.0, 0.25, True, 'half_even', 'strict', keep_state, True)),
     ):
         torch.library.opcheck(op, arguments, test_utils=checks)
     torch.use_deterministic_algorithms(True)

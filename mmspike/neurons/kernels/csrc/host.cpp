@@ -168,7 +168,8 @@ struct IntegerArguments {
     const float* v;
     void* out;
     float* v_end;
-    uint8_t* mask;          // one bit per element of x, where the gradient passes; null: not wanted
+    uint8_t* mask;          // one bit per element of x, where the gradient passes, in rows of whole
+                            // bytes, one per step; null: not wanted
     const void* grad_out;
     const float* grad_v_end;
     void* grad_x;
@@ -178,7 +179,24 @@ struct IntegerArguments {
     IntegerOptions options;
 };
 
-// Stateless integer neuron. `begin` is a multiple of 8, so that threads share no byte of the mask.
+// Bits of a block of the mask. `first` is a multiple of 8, so that threads share no byte.
+inline void pack(uint8_t* inside, int64_t count, uint8_t* mask) {
+    for (int64_t i = count; i < (count + 7) / 8 * 8; ++i) inside[i] = 0;
+    for (int64_t i = 0; i < count; i += 8) {
+        // Gathers the low bits of eight bytes into one byte, the first in the lowest bit.
+        uint64_t bytes;
+        std::memcpy(&bytes, inside + i, 8);
+        mask[i / 8] = static_cast<uint8_t>((bytes * 0x0102040810204080ull) >> 56);
+    }
+}
+
+inline void unpack(const uint8_t* mask, int64_t count, int32_t* inside) {
+    for (int64_t i = 0; i < (count + 7) / 8; ++i) {
+        for (int bit = 0; bit < 8; ++bit) inside[i * 8 + bit] = (mask[i] >> bit) & 1;
+    }
+}
+
+// Stateless integer neuron.
 template <typename S, bool HALF_UP, bool STRICT>
 void sfa_forward(const IntegerArguments& a) {
     const IntegerOptions o = a.options;
@@ -194,13 +212,7 @@ void sfa_forward(const IntegerArguments& a) {
         if (!a.mask) continue;
 #pragma GCC ivdep
         for (int64_t i = 0; i < count; ++i) inside[i] = inside_window<STRICT>(load(x + first + i), o);
-        for (int64_t i = count; i < (count + 7) / 8 * 8; ++i) inside[i] = 0;
-        for (int64_t i = 0; i < count; i += 8) {
-            // Gathers the low bits of eight bytes into one byte, the first in the lowest bit.
-            uint64_t bytes;
-            std::memcpy(&bytes, inside + i, 8);
-            a.mask[(first + i) / 8] = static_cast<uint8_t>((bytes * 0x0102040810204080ull) >> 56);
-        }
+        pack(inside, count, a.mask + first / 8);
     }
 }
 
@@ -214,10 +226,7 @@ void sfa_backward(const IntegerArguments& a) {
     int32_t inside[BLOCK];
     for (int64_t first = a.begin; first < a.end; first += BLOCK) {
         const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
-        const uint8_t* mask = a.mask + first / 8;
-        for (int64_t i = 0; i < (count + 7) / 8; ++i) {
-            for (int bit = 0; bit < 8; ++bit) inside[i * 8 + bit] = (mask[i] >> bit) & 1;
-        }
+        unpack(a.mask + first / 8, count, inside);
 #pragma GCC ivdep
         for (int64_t i = 0; i < count; ++i) {
             const float g = load(grad_out + first + i);
@@ -226,12 +235,14 @@ void sfa_backward(const IntegerArguments& a) {
     }
 }
 
-template <typename S, bool HALF_UP>
+template <typename S, bool HALF_UP, bool STRICT>
 void ilif_forward(const IntegerArguments& a) {
     const IntegerOptions o = a.options;
     const S* x = static_cast<const S*>(a.x);
     S* out = static_cast<S*>(a.out);
+    const int64_t mask_row = (a.neurons + 7) / 8;
     float v[BLOCK];
+    uint8_t inside[BLOCK];
     for (int64_t first = a.begin; first < a.end; first += BLOCK) {
         const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
         start(v, a.v, 0.0f, first, count);
@@ -243,45 +254,37 @@ void ilif_forward(const IntegerArguments& a) {
                 const float h = o.decay * v[i] + load(xt + i);
                 const float fired = integer_fire<HALF_UP>(h, o);
                 store(st + i, fired / o.norm);
+                inside[i] = inside_window<STRICT>(h, o);
                 v[i] = h - fired;
             }
+            if (a.mask) pack(inside, count, a.mask + t * mask_row + first / 8);
         }
         if (a.v_end) std::memcpy(a.v_end + first, v, count * sizeof(float));
     }
 }
 
-template <typename S, bool HALF_UP, bool STRICT>
+// The gradient asks of the membrane only whether it was inside the window: the mask says that.
+template <typename S>
 void ilif_backward(const IntegerArguments& a) {
     const IntegerOptions o = a.options;
-    const S* x = static_cast<const S*>(a.x);
     const S* grad_out = static_cast<const S*>(a.grad_out);
     S* grad_x = static_cast<S*>(a.grad_x);
-    const int64_t block = backward_block(a.steps);
-    std::vector<float> h(a.steps * block);
-    float v[BLOCK], grad_v[BLOCK];
+    const int64_t mask_row = (a.neurons + 7) / 8;
     const float through_reset = a.detach_reset ? 0.0f : 1.0f;
-    for (int64_t first = a.begin; first < a.end; first += block) {
-        const int64_t count = a.end - first < block ? a.end - first : block;
-        start(v, a.v, 0.0f, first, count);
-        for (int64_t t = 0; t < a.steps; ++t) {
-            const S* xt = x + t * a.neurons + first;
-            float* ht = h.data() + t * block;
-#pragma GCC ivdep
-            for (int64_t i = 0; i < count; ++i) {
-                ht[i] = o.decay * v[i] + load(xt + i);
-                v[i] = ht[i] - integer_fire<HALF_UP>(ht[i], o);
-            }
-        }
+    float grad_v[BLOCK];
+    int32_t inside[BLOCK];
+    for (int64_t first = a.begin; first < a.end; first += BLOCK) {
+        const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
         start(grad_v, a.grad_v_end, 0.0f, first, count);
         for (int64_t t = a.steps - 1; t >= 0; --t) {
-            const float* ht = h.data() + t * block;
             const S* gt = grad_out + t * a.neurons + first;
             S* gx = grad_x + t * a.neurons + first;
+            unpack(a.mask + t * mask_row + first / 8, count, inside);
 #pragma GCC ivdep
             for (int64_t i = 0; i < count; ++i) {
-                const float inside = inside_window<STRICT>(ht[i], o) ? 1.0f : 0.0f;
-                const float g = load(gt + i) / o.norm * inside +
-                                grad_v[i] * (1.0f - through_reset * inside);
+                const float passes = static_cast<float>(inside[i]);
+                const float g = load(gt + i) / o.norm * passes +
+                                grad_v[i] * (1.0f - through_reset * passes);
                 store(gx + i, g);
                 grad_v[i] = g * o.decay;
             }
@@ -324,9 +327,9 @@ void sfa(const IntegerArguments& a, bool half_up, bool strict, bool backward) {
 
 template <typename S>
 void ilif(const IntegerArguments& a, bool half_up, bool strict, bool backward) {
-    if (!backward) return half_up ? ilif_forward<S, true>(a) : ilif_forward<S, false>(a);
-    if (half_up) return strict ? ilif_backward<S, true, true>(a) : ilif_backward<S, true, false>(a);
-    return strict ? ilif_backward<S, false, true>(a) : ilif_backward<S, false, false>(a);
+    if (backward) return ilif_backward<S>(a);
+    if (half_up) return strict ? ilif_forward<S, true, true>(a) : ilif_forward<S, true, false>(a);
+    return strict ? ilif_forward<S, false, true>(a) : ilif_forward<S, false, false>(a);
 }
 
 }  // namespace
