@@ -45,7 +45,9 @@ def host_kernels() -> list[Extension]:
     sums must round one by one, as they do in torch.
     """
     folder = 'mmspike/neurons/kernels/csrc'
+    # -fopenmp when compiling only: the loader provides torch's own OpenMP runtime.
     flags = ['-O3', '-std=c++17', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math']
+    flags.append('-fopenmp')
     variants = {'baseline': []}
     if platform.machine() in ('x86_64', 'AMD64'):
         variants['avx2'] = ['-march=x86-64-v3']

@@ -1,12 +1,9 @@
-"""The host library: loading it and calling it on all threads."""
+"""The host library: loading it and calling it."""
 
 import ctypes
-import math
-import os
+import ctypes.util
 import platform
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+import re
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -18,8 +15,6 @@ _FOLDER = Path(__file__).parent
 VARIANTS = {'avx2': {'avx2', 'fma', 'f16c', 'bmi2'}, 'baseline': set()}
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 SURROGATES = {'sigmoid': 0, 'atan': 1, 'rectangular': 2, 'triangular': 3}
-# Ranges handed to threads begin at multiples of this, the kernels' block.
-GRAIN = 512
 # Below so many elements a second thread costs more than it saves.
 SINGLE_THREAD = 1 << 16
 
@@ -38,7 +33,9 @@ class IntegerOptions(ctypes.Structure):
 
 def _arguments(name: str, pointers: tuple[str, ...], options: type) -> type[ctypes.Structure]:
     fields = [(pointer, ctypes.c_void_p) for pointer in pointers]
-    fields += [(number, ctypes.c_int64) for number in ('steps', 'neurons', 'begin', 'end')]
+    fields += [
+        (number, ctypes.c_int64) for number in ('steps', 'neurons', 'threads', 'begin', 'end')
+    ]
     fields += [('detach_reset', ctypes.c_int32), ('options', options)]
     return type(name, (ctypes.Structure,), {'_fields_': fields})
 
@@ -64,9 +61,19 @@ def _cpu_flags() -> set[str]:
     return set()
 
 
+def _share_openmp() -> None:
+    """Let the library find the OpenMP runtime that torch runs on, or the system's."""
+    maps = Path('/proc/self/maps').read_text()
+    found = re.search(r'\S*/lib(?:gomp|iomp5|omp)[-.]\S*', maps)
+    path = found[0] if found else ctypes.util.find_library('gomp')
+    if path:
+        ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+
+
 def load_library() -> ctypes.CDLL | None:
     """Load the best library that was built and that this CPU can run; None if there is none."""
     flags = _cpu_flags()
+    _share_openmp()
     for variant, needed in VARIANTS.items():
         for suffix in EXTENSION_SUFFIXES:
             path = _FOLDER / f'_host_{variant}{suffix}'
@@ -84,26 +91,8 @@ HOW_TO_BUILD = (
 )
 
 
-@cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    # Threads do not survive a fork: a child process, known by its id, makes its own.
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix='mmspike')
-
-
-def _in_ranges(run: Callable[[int, int], None], neurons: int, elements: int) -> None:
-    """Call ``run(begin, end)`` on disjoint ranges of the neurons, on torch's number of threads."""
-    threads = torch.get_num_threads() if elements >= SINGLE_THREAD else 1
-    size = math.ceil(neurons / threads / GRAIN) * GRAIN
-    if neurons <= size:
-        run(0, neurons)
-        return
-    others = [
-        _pool(os.getpid()).submit(run, begin, min(begin + size, neurons))
-        for begin in range(size, neurons, size)
-    ]
-    run(0, size)
-    for other in others:
-        other.result()
+def _threads(elements: int) -> int:
+    return torch.get_num_threads() if elements >= SINGLE_THREAD else 1
 
 
 def _pointer(tensor: Tensor | None) -> int | None:
@@ -137,35 +126,31 @@ def run_binary(
     """Run IF, LIF or PLIF over ``x`` (T, ...), forward or backward.
 
     ``tensors`` are the remaining pointers of the C struct ``BinaryArguments``. The gradient of the
-    decay is appended to ``grad_decay``, one number per thread.
+    decay is appended to ``grad_decay``, in parts.
     """
     steps = x.shape[0]
     neurons = x.numel() // steps
     hard = v_reset is not None
 
-    def run(begin: int, end: int) -> None:
-        partial = ctypes.c_double(0.0)
-        arguments = BinaryArguments(
-            x=_pointer(x),
-            v=_pointer(v),
-            steps=steps,
-            neurons=neurons,
-            begin=begin,
-            end=end,
-            detach_reset=detach_reset,
-            options=BinaryOptions(constant, threshold, v_reset or 0.0, alpha),
-            **{name: _pointer(tensor) for name, tensor in tensors.items()},
-        )
-        if grad_decay is not None:
-            arguments.grad_decay = ctypes.addressof(partial)
-        _call(
-            'mmspike_binary', arguments,
-            DTYPES[x.dtype], leak, decay_input, hard, SURROGATES[surrogate], backward,
-        )  # fmt: skip
-        if grad_decay is not None:
-            grad_decay.append(partial.value)
-
-    _in_ranges(run, neurons, x.numel())
+    threads = _threads(x.numel())
+    partial = (ctypes.c_double * threads)()
+    arguments = BinaryArguments(
+        x=_pointer(x),
+        v=_pointer(v),
+        steps=steps,
+        neurons=neurons,
+        threads=threads,
+        detach_reset=detach_reset,
+        options=BinaryOptions(constant, threshold, v_reset or 0.0, alpha),
+        grad_decay=None if grad_decay is None else ctypes.addressof(partial),
+        **{name: _pointer(tensor) for name, tensor in tensors.items()},
+    )
+    _call(
+        'mmspike_binary', arguments,
+        DTYPES[x.dtype], leak, decay_input, hard, SURROGATES[surrogate], backward,
+    )  # fmt: skip
+    if grad_decay is not None:
+        grad_decay.extend(partial)
 
 
 def run_integer(
@@ -187,21 +172,15 @@ def run_integer(
     ``like`` has the number of elements and the dtype of the input; ``tensors`` are the pointers of
     the C struct ``IntegerArguments``.
     """
-    neurons = like.numel() // steps
-
-    def run(begin: int, end: int) -> None:
-        arguments = IntegerArguments(
-            steps=steps,
-            neurons=neurons,
-            begin=begin,
-            end=end,
-            detach_reset=detach_reset,
-            options=IntegerOptions(D, norm, decay),
-            **{name: _pointer(tensor) for name, tensor in tensors.items()},
-        )
-        _call(
-            function, arguments,
-            DTYPES[like.dtype], rounding == 'half_up', grad_window == 'strict', backward,
-        )  # fmt: skip
-
-    _in_ranges(run, neurons, like.numel())
+    arguments = IntegerArguments(
+        steps=steps,
+        neurons=like.numel() // steps,
+        threads=_threads(like.numel()),
+        detach_reset=detach_reset,
+        options=IntegerOptions(D, norm, decay),
+        **{name: _pointer(tensor) for name, tensor in tensors.items()},
+    )
+    _call(
+        function, arguments,
+        DTYPES[like.dtype], rounding == 'half_up', grad_window == 'strict', backward,
+    )  # fmt: skip

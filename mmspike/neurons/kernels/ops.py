@@ -92,8 +92,8 @@ def binary_backward(
     surrogate: str,
     alpha: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x (T, ...), of v (...) and of the decay (0-d)."""
-    grad_x, grad_v = torch.empty_like(x), _state(x, True)
+    """Gradients of x (T, ...), of v (...; empty without v) and of the decay (0-d)."""
+    grad_x, grad_v = torch.empty_like(x), _state(x, v is not None)
     sums: list[float] = []
     if x.numel():
         strides = _row_strides(x)
@@ -105,7 +105,7 @@ def binary_backward(
             alpha=alpha, backward=True, grad_decay=None if decay is None else sums,
             grad_out=laid_out_like(zeros, x),
             grad_v_end=None if grad_v_end is None else laid_out_like(grad_v_end, strides),
-            grad_x=grad_x, grad_v=grad_v,
+            grad_x=grad_x, grad_v=None if v is None else grad_v,
         )  # fmt: skip
     return grad_x, grad_v, torch.tensor(sum(sums), dtype=torch.float32)
 
@@ -113,7 +113,7 @@ def binary_backward(
 @binary_backward.register_fake
 def _(x, v, decay, grad_out, grad_v_end, leak, tau, decay_input, threshold, v_reset, detach_reset,
       surrogate, alpha):  # fmt: skip
-    return torch.empty_like(x), _state(x, True), torch.empty((), dtype=torch.float32)
+    return torch.empty_like(x), _state(x, v is not None), torch.empty((), dtype=torch.float32)
 
 
 binary_backward.register_autograd(_refuse_double_backward, setup_context=_no_context)
@@ -252,23 +252,25 @@ def ilif_backward(
     norm: float,
     decay: float,
     detach_reset: bool,
+    has_state: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of x (T, ...) and of v (...), in the layout of ``grad_out``, that of x."""
-    grad_x, grad_v = torch.empty_like(grad_out), _state(grad_out, True)
+    """Gradients of x (T, ...) and of v (...; empty without), laid out as ``grad_out`` and x."""
+    grad_x, grad_v = torch.empty_like(grad_out), _state(grad_out, has_state)
     if grad_out.numel():
         strides = _row_strides(grad_out)
         host.run_integer(
             'mmspike_ilif', grad_out, steps=grad_out.shape[0], D=1, norm=norm, decay=decay,
             detach_reset=detach_reset, rounding='half_even', grad_window='inclusive',
-            backward=True, grad_out=grad_out, mask=mask, grad_x=grad_x, grad_v=grad_v,
+            backward=True, grad_out=grad_out, mask=mask, grad_x=grad_x,
+            grad_v=grad_v if has_state else None,
             grad_v_end=None if grad_v_end is None else laid_out_like(grad_v_end, strides),
         )  # fmt: skip
     return grad_x, grad_v
 
 
 @ilif_backward.register_fake
-def _(grad_out, grad_v_end, mask, norm, decay, detach_reset):
-    return torch.empty_like(grad_out), _state(grad_out, True)
+def _(grad_out, grad_v_end, mask, norm, decay, detach_reset, has_state):
+    return torch.empty_like(grad_out), _state(grad_out, has_state)
 
 
 ilif_backward.register_autograd(_refuse_double_backward, setup_context=_no_context)
@@ -280,8 +282,8 @@ def _keep_ilif(ctx, inputs: tuple, output: tuple) -> None:
         raise RuntimeError('mmspike::ilif needs keep_mask=True where a gradient is asked for')
     ctx.save_for_backward(output[2])
     ctx.mark_non_differentiable(output[2])
-    ctx.options = (norm, decay, detach_reset)
-    ctx.keep_state, ctx.has_state = keep_state, v is not None
+    ctx.options = (norm, decay, detach_reset, v is not None)
+    ctx.keep_state = keep_state
     ctx.strides = x.stride()
 
 
@@ -290,7 +292,7 @@ def _ilif_grads(ctx, grad_out: Tensor, grad_v_end: Tensor, _: Tensor | None) -> 
     grad_out = laid_out_like(grad_out, ctx.strides)
     grad_v_end = grad_v_end if ctx.keep_state else None
     grad_x, grad_v = ilif_backward(grad_out, grad_v_end, mask, *ctx.options)
-    return grad_x, grad_v if ctx.has_state else None, *[None] * 8
+    return grad_x, grad_v if ctx.options[-1] else None, *[None] * 8
 
 
 ilif.register_autograd(_ilif_grads, setup_context=_keep_ilif)

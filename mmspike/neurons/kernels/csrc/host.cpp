@@ -1,8 +1,9 @@
 // Host entry points: loops over time and neurons around the steps of neuron_steps.h.
 //
 // A plain C interface, called through ctypes, so that the library depends on no torch version and
-// compiles in seconds. A call works on the neurons [begin, end) of sequences (T, N) laid out in T
-// contiguous rows of N; the caller hands disjoint ranges to its threads.
+// compiles in seconds. A call works on sequences (T, N) laid out in T contiguous rows of N, and
+// splits the neurons among the threads of the OpenMP runtime that torch has loaded: the library is
+// linked to none, since the threads of a second one would fight with torch's for the cores.
 
 #include <cmath>
 #include <cstdint>
@@ -41,11 +42,12 @@ inline float load(const _Float16* p) { return static_cast<float>(*p); }
 inline void store(_Float16* p, float value) { *p = static_cast<_Float16>(value); }
 #endif
 
-// Neurons whose whole time course stays in the first-level cache.
-constexpr int64_t BLOCK = 512;
+// Neurons that are taken through all steps together: long enough rows for the prefetcher, and a
+// membrane that stays in the first-level cache.
+constexpr int64_t BLOCK = 1024;
 // Neurons of a block in backward, where the membrane of every step is kept.
 inline int64_t backward_block(int64_t steps) {
-    const int64_t block = (8192 / steps) / 16 * 16;
+    const int64_t block = (16 * BLOCK / steps) / 16 * 16;
     return block < 16 ? 16 : block > BLOCK ? BLOCK : block;
 }
 
@@ -58,8 +60,9 @@ struct BinaryArguments {
     const float* grad_v_end;  // null: zero
     void* grad_x;
     float* grad_v;          // null: not wanted
-    double* grad_decay;     // one sum for this range; null: not wanted
-    int64_t steps, neurons, begin, end;
+    double* grad_decay;     // one sum per thread; null: not wanted
+    int64_t steps, neurons, threads;
+    int64_t begin, end;     // the range of one thread, set here
     int32_t detach_reset;
     BinaryOptions options;
 };
@@ -174,14 +177,15 @@ struct IntegerArguments {
     const float* grad_v_end;
     void* grad_x;
     float* grad_v;
-    int64_t steps, neurons, begin, end;
+    int64_t steps, neurons, threads;
+    int64_t begin, end;     // the range of one thread, set here
     int32_t detach_reset;
     IntegerOptions options;
 };
 
 // Bits of a block of the mask. `first` is a multiple of 8, so that threads share no byte.
 inline void pack(uint8_t* inside, int64_t count, uint8_t* mask) {
-    for (int64_t i = count; i < (count + 7) / 8 * 8; ++i) inside[i] = 0;
+    for (int64_t i = count; i % 8; ++i) inside[i] = 0;
     for (int64_t i = 0; i < count; i += 8) {
         // Gathers the low bits of eight bytes into one byte, the first in the lowest bit.
         uint64_t bytes;
@@ -332,36 +336,62 @@ void ilif(const IntegerArguments& a, bool half_up, bool strict, bool backward) {
     return strict ? ilif_forward<S, false, true>(a) : ilif_forward<S, false, false>(a);
 }
 
+inline void move_to_thread(BinaryArguments& a, int64_t thread) {
+    if (a.grad_decay) a.grad_decay += thread;
+}
+inline void move_to_thread(IntegerArguments&, int64_t) {}
+
+// Calls `run` with the range of every thread; ranges begin at multiples of BLOCK.
+template <typename Arguments, typename Run>
+void on_all_threads(const Arguments& all, Run run) {
+    const int64_t blocks = (all.neurons + BLOCK - 1) / BLOCK;
+#pragma omp parallel for num_threads(all.threads) schedule(static, 1) if (all.threads > 1)
+    for (int64_t thread = 0; thread < all.threads; ++thread) {
+        Arguments a = all;
+        a.begin = blocks * thread / all.threads * BLOCK;
+        const int64_t end = blocks * (thread + 1) / all.threads * BLOCK;
+        a.end = end < all.neurons ? end : all.neurons;
+        move_to_thread(a, thread);
+        run(a);
+    }
+}
+
 }  // namespace
 
 // Storage types by number: 0 float32, 1 float16, 2 bfloat16. Unknown ones leave 1 as the result.
 #if defined(__FLT16_MANT_DIG__)
-#define MMSPIKE_HALF(call) \
-    case 1: { using S = _Float16; call; return 0; }
+#define MMSPIKE_HALF(...) \
+    case 1: { using S = _Float16; __VA_ARGS__; return 0; }
 #else
-#define MMSPIKE_HALF(call)
+#define MMSPIKE_HALF(...)
 #endif
-#define MMSPIKE_DISPATCH(dtype, call)                   \
-    switch (dtype) {                                    \
-        case 0: { using S = float; call; return 0; }    \
-        MMSPIKE_HALF(call)                              \
-        case 2: { using S = BFloat16; call; return 0; } \
-        default: return 1;                              \
+#define MMSPIKE_DISPATCH(dtype, ...)                           \
+    switch (dtype) {                                           \
+        case 0: { using S = float; __VA_ARGS__; return 0; }    \
+        MMSPIKE_HALF(__VA_ARGS__)                              \
+        case 2: { using S = BFloat16; __VA_ARGS__; return 0; } \
+        default: return 1;                                     \
     }
 
 extern "C" {
 
 int mmspike_binary(const BinaryArguments* a, int dtype, int kind, int decay_input, int hard,
                    int surrogate, int backward) {
-    MMSPIKE_DISPATCH(dtype, (binary<S>(*a, kind, decay_input, hard, surrogate, backward)))
+    MMSPIKE_DISPATCH(dtype, on_all_threads(*a, [=](const BinaryArguments& r) {
+        binary<S>(r, kind, decay_input, hard, surrogate, backward);
+    }))
 }
 
 int mmspike_sfa(const IntegerArguments* a, int dtype, int half_up, int strict, int backward) {
-    MMSPIKE_DISPATCH(dtype, (sfa<S>(*a, half_up, strict, backward)))
+    MMSPIKE_DISPATCH(dtype, on_all_threads(*a, [=](const IntegerArguments& r) {
+        sfa<S>(r, half_up, strict, backward);
+    }))
 }
 
 int mmspike_ilif(const IntegerArguments* a, int dtype, int half_up, int strict, int backward) {
-    MMSPIKE_DISPATCH(dtype, (ilif<S>(*a, half_up, strict, backward)))
+    MMSPIKE_DISPATCH(dtype, on_all_threads(*a, [=](const IntegerArguments& r) {
+        ilif<S>(r, half_up, strict, backward);
+    }))
 }
 
 }  // extern "C"
