@@ -77,7 +77,6 @@ def main() -> None:
     console = Console(width=110)
 
     net = MetaSpikformer(args.arch, neuron_cfg=dict(type='mmspike.SFA', D=4))
-    net.init_weights()
     images = torch.randn(args.batch, 3, args.size, args.size)
     seconds: dict[tuple[str, str], list[float]] = {}
     for repetition in track(range(args.repetitions + 1), 'running'):
