@@ -17,15 +17,13 @@ NO_LEAK, DIVIDE, MULTIPLY = 0, 1, 2
 
 
 def _state(x: Tensor, wanted: bool) -> Tensor:
-    """A membrane for the last step, or an empty tensor where none is wanted."""
-    shape = x.shape[1:] if wanted else (0,)
-    return torch.empty(shape, dtype=torch.float32, device=x.device) if not wanted else (
-        torch.empty_strided(shape, _row_strides(x), dtype=torch.float32, device=x.device)
-    )  # fmt: skip
+    """A membrane for one step of x (T, ...), laid out like it; empty where none is wanted."""
+    if not wanted:
+        return torch.empty(0, dtype=torch.float32, device=x.device)
+    return torch.empty_strided(x.shape[1:], _row_strides(x), dtype=torch.float32, device=x.device)
 
 
 def _row_strides(x: Tensor) -> tuple[int, ...]:
-    """Strides of one step; those of dimensions of size 1 are free and follow from the others."""
     return x.stride()[1:]
 
 
