@@ -8,8 +8,10 @@
 
 #if defined(__CUDACC__)
 #define MMSPIKE_FN static __device__ __forceinline__
+#define MMSPIKE_FLOOR floorf
 #else
 #define MMSPIKE_FN static inline __attribute__((always_inline))
+#define MMSPIKE_FLOOR __builtin_floorf
 #endif
 
 namespace mmspike {
@@ -133,7 +135,7 @@ MMSPIKE_FN float integer_fire(float x, const IntegerOptions& o) {
     x = x < 0.0f ? 0.0f : x;    // written so that NaN stays NaN
     x = x > o.D ? o.D : x;
     // Adding and taking away 1.5 * 2^23 rounds to the nearest integer, halves to even.
-    return HALF_UP ? __builtin_floorf(x + 0.5f) : (x + 12582912.0f) - 12582912.0f;
+    return HALF_UP ? MMSPIKE_FLOOR(x + 0.5f) : (x + 12582912.0f) - 12582912.0f;
 }
 
 template <bool STRICT>
