@@ -1,4 +1,4 @@
-"""The header with the neurons' arithmetic is accepted by NVRTC too, for every architecture it knows.
+"""NVRTC accepts the header with the neurons' arithmetic too, for every architecture it knows.
 
 NVRTC comes with torch's own dependencies and needs neither a GPU nor a driver.
 """
