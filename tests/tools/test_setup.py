@@ -59,6 +59,16 @@ def test_another_python_than_that_of_the_environment(setup, tmp_path):
     assert 'not Python 3.12.99; remove it first: rm -r .venv' in text
 
 
+def test_an_environment_of_somebody_else_is_left_alone(setup, tmp_path):
+    environment = tmp_path / 'project with a space' / '.venv' / 'bin'
+    environment.mkdir(parents=True)
+    old = environment / 'python'
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.8.10 || exit 1\n')
+    old.chmod(0o755)
+    assert '.venv is an environment of another kind (Python 3.8.10)' in message(setup())
+    assert old.exists()
+
+
 def test_no_compiler(setup):
     text = message(setup(CXX='absent-c++'))
     assert text.startswith("a C++ compiler is needed to build mmcv; found no 'absent-c++'")
