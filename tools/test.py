@@ -7,13 +7,12 @@ import sys
 # A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
 os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
 
-from mmengine.config import DictAction
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from mmspike.utils.checkpoint import read_training_checkpoint
 from mmspike.utils.config import load_config
-from mmspike.utils.launch import LAUNCHERS, adapt_to_devices
+from mmspike.utils.launch import adapt_to_devices, add_common_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,15 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='folder for logs and metrics')
     parser.add_argument('--out', help='write the predictions to this .pkl file')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override values of the config: key=value, with dots for nesting',
-    )
-    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
-    # torchrun says the local rank in the environment; older launchers pass it as an argument.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    add_common_arguments(parser)
     args = parser.parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out must end in .pkl or .pickle, got {args.out}')

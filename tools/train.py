@@ -9,12 +9,12 @@ from pathlib import Path
 os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmspike.utils.checkpoint import newest_checkpoint, read_training_checkpoint
 from mmspike.utils.config import load_config
-from mmspike.utils.launch import LAUNCHERS, adapt_to_devices
+from mmspike.utils.launch import adapt_to_devices, add_common_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,15 +34,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='scale the learning rate by the real over the base batch size of the config',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override values of the config: key=value, with dots for nesting',
-    )
-    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
-    # torchrun says the local rank in the environment; older launchers pass it as an argument.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    add_common_arguments(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args

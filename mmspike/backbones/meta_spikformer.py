@@ -127,7 +127,8 @@ class MetaSpikformer(TemporalModule, BaseModule):
             the five stages, ``num_heads`` and ``stem_stride`` (1 for images of 32 pixels).
         in_channels: Channels of the input.
         timesteps: Number of time steps T.
-        out_indices: Stages to return, from 0 to 4.
+        out_indices: Stages to return, from 0 to 4. Outputs, ``out_channels`` and ``out_strides``
+            are in the order of the stages.
         neuron_cfg: Config of the neurons.
         norm_cfg: Config of the norms.
         drop_path_rate: Stochastic depth of the last transformer block; it rises linearly from 0
@@ -174,16 +175,22 @@ class MetaSpikformer(TemporalModule, BaseModule):
         super().__init__(init_cfg)
         arch = read_arch(arch)
         embed_dims, depths = arch['embed_dims'], arch['depths']
-        if not out_indices or not set(out_indices) <= set(range(NUM_STAGES)):
+        indices = tuple(sorted(set(out_indices)))
+        if (
+            not indices
+            or len(indices) < len(out_indices)
+            or not set(indices) <= set(range(NUM_STAGES))
+        ):
             raise ValueError(
-                f'out_indices must name stages from 0 to {NUM_STAGES - 1}, got {out_indices}'
+                f'out_indices must name stages from 0 to {NUM_STAGES - 1}, each once, '
+                f'got {out_indices}'
             )
         if not -1 <= frozen_stages < NUM_STAGES:
             raise ValueError(
                 f'frozen_stages must lie between -1 and {NUM_STAGES - 1}, got {frozen_stages}'
             )
         self.in_channels = in_channels
-        self.out_indices = tuple(out_indices)
+        self.out_indices = indices
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
 
@@ -193,7 +200,7 @@ class MetaSpikformer(TemporalModule, BaseModule):
             drop_path_rate * i / max(num_transformers - 1, 1) for i in range(num_transformers)
         )
         strides = (arch['stem_stride'], 2, 2, 2, 1)
-        stages, stride, self._stage_strides = [], 1, []
+        stages, stage_strides, stride = [], [], 1
         # Stages behind the last output would not run, and DDP waits for every gradient.
         for i in range(max(out_indices) + 1):
             downsample = spike_conv(
@@ -221,12 +228,12 @@ class MetaSpikformer(TemporalModule, BaseModule):
                 ]
             stages.append(Stage(downsample, blocks, with_cp))
             stride *= strides[i]
-            self._stage_strides.append(stride)
+            stage_strides.append(stride)
         self.stages = ModuleList(stages)
         self.readout = TemporalMean() if readout else nn.Identity()
 
         self.out_channels = tuple(embed_dims[i] for i in self.out_indices)
-        self.out_strides = tuple(self._stage_strides[i] for i in self.out_indices)
+        self.out_strides = tuple(stage_strides[i] for i in self.out_indices)
         set_timesteps(self, timesteps)
         self._freeze_stages()
 

@@ -7,8 +7,11 @@ step, or None with ``keep_state=False``. half and bfloat16 inputs are computed i
 their membrane.
 
 What they compute is written down in :mod:`mmspike.neurons.reference`, which also runs wherever the
-fused kernels of :mod:`mmspike.neurons.kernels` cannot.
+fused kernels of :mod:`mmspike.neurons.kernels` cannot. ``**firing`` stands for ``threshold``,
+``v_reset``, ``detach_reset`` and ``surrogate``.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,19 +61,9 @@ def _wants_grad(*tensors: Tensor | None) -> bool:
 
 
 def integrate_and_fire(
-    x: Tensor,
-    v: Tensor | None = None,
-    *,
-    threshold: float,
-    v_reset: float | None,
-    detach_reset: bool,
-    surrogate: Surrogate,
-    keep_state: bool = True,
+    x: Tensor, v: Tensor | None = None, *, keep_state: bool = True, **firing: Any
 ) -> tuple[Tensor, Tensor | None]:
     """Integrate and fire, see :func:`mmspike.neurons.reference.integrate_and_fire`."""
-    firing = dict(
-        threshold=threshold, v_reset=v_reset, detach_reset=detach_reset, surrogate=surrogate
-    )
     if use_kernels(x):
         return _binary(x, v, None, ops.NO_LEAK, 1.0, False, keep_state=keep_state, **firing)
     out, v = reference.integrate_and_fire(x, v, **firing)
@@ -83,16 +76,10 @@ def leaky_integrate_and_fire(
     *,
     tau: float,
     decay_input: bool,
-    threshold: float,
-    v_reset: float | None,
-    detach_reset: bool,
-    surrogate: Surrogate,
     keep_state: bool = True,
+    **firing: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """LIF, see :func:`mmspike.neurons.reference.leaky_integrate_and_fire`."""
-    firing = dict(
-        threshold=threshold, v_reset=v_reset, detach_reset=detach_reset, surrogate=surrogate
-    )
     if use_kernels(x):
         return _binary(x, v, None, ops.DIVIDE, tau, decay_input, keep_state=keep_state, **firing)
     out, v = reference.leaky_integrate_and_fire(x, v, tau=tau, decay_input=decay_input, **firing)
@@ -105,16 +92,10 @@ def parametric_leaky_integrate_and_fire(
     *,
     w: Tensor,
     decay_input: bool,
-    threshold: float,
-    v_reset: float | None,
-    detach_reset: bool,
-    surrogate: Surrogate,
     keep_state: bool = True,
+    **firing: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """PLIF, see :func:`mmspike.neurons.reference.parametric_leaky_integrate_and_fire`."""
-    firing = dict(
-        threshold=threshold, v_reset=v_reset, detach_reset=detach_reset, surrogate=surrogate
-    )
     if use_kernels(x):
         decay = w.float().sigmoid()
         return _binary(x, v, decay, ops.MULTIPLY, 1.0, decay_input, keep_state=keep_state, **firing)

@@ -84,9 +84,11 @@ def test_published_channels_and_strides_are_true(size):
 
 
 def test_stem_stride_and_out_indices():
-    net = tiny_net(out_indices=(3, 1))
-    assert net.out_strides == (8, 2)
-    assert net.out_channels == (16, 6)
+    net = tiny_net(out_indices=(3, 1)).eval()
+    assert net.out_strides == (2, 8)
+    assert net.out_channels == (6, 16)
+    shapes = [tuple(out.shape) for out in net(torch.rand(1, 3, 16, 16))]
+    assert shapes == [(1, 6, 8, 8), (1, 16, 2, 2)]
 
 
 def test_stages_behind_the_last_output_are_not_built():
@@ -285,6 +287,7 @@ def test_bfloat16_autocast_trains():
         (dict(arch=dict(SMALL_ARCH, num_heads=3)), ValueError, 'embed_dims=16 .* num_heads=3'),
         (dict(out_indices=(5,)), ValueError, r'out_indices .* got \(5,\)'),
         (dict(out_indices=()), ValueError, 'out_indices'),
+        (dict(out_indices=(2, 2)), ValueError, r'each once, got \(2, 2\)'),
         (dict(frozen_stages=5), ValueError, 'frozen_stages .* got 5'),
         (dict(timesteps=0), ValueError, 'timesteps must be at least 1, got 0'),
         (dict(timesteps=-2), ValueError, 'got -2'),
