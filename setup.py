@@ -51,11 +51,12 @@ def host_kernels() -> list[Extension]:
     variants = {'baseline': []}
     if platform.machine() in ('x86_64', 'AMD64'):
         variants['avx2'] = ['-march=x86-64-v3']
+        variants['avx512'] = ['-march=x86-64-v4', '-mprefer-vector-width=512']
     return [
         Extension(
             f'mmspike.neurons.kernels._host_{variant}',
             sources=[f'{folder}/host.cpp'],
-            depends=[f'{folder}/neuron_steps.h'],
+            depends=[f'{folder}/neuron_steps.h', f'{folder}/storage.h'],
             extra_compile_args=flags + more,
             language='c++',
             optional=True,

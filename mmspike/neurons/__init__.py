@@ -10,6 +10,7 @@ from mmspike.neurons.ilif import ILIF
 from mmspike.neurons.integrate_and_fire import IF
 from mmspike.neurons.lif import LIF
 from mmspike.neurons.plif import PLIF
+from mmspike.neurons.qcfs import QCFS
 from mmspike.neurons.sfa import SFA
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'ILIF',
     'LIF',
     'PLIF',
+    'QCFS',
     'SFA',
     'BaseNeuron',
     'NeuronMismatchError',

@@ -20,6 +20,7 @@ from mmspike.neurons import reference
 from mmspike.neurons.kernels import ops
 from mmspike.neurons.kernels.backend import use_kernels
 from mmspike.neurons.kernels.layout import time_outermost
+from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, NO_LEAK
 from mmspike.neurons.reference import GRAD_WINDOWS, ROUNDINGS, at_rest
 from mmspike.neurons.surrogate import Surrogate
 
@@ -32,6 +33,7 @@ __all__ = [
     'integrate_and_fire',
     'leaky_integrate_and_fire',
     'parametric_leaky_integrate_and_fire',
+    'quantised_clip_floor_shift',
 ]
 
 
@@ -65,7 +67,7 @@ def integrate_and_fire(
 ) -> tuple[Tensor, Tensor | None]:
     """Integrate and fire, see :func:`mmspike.neurons.reference.integrate_and_fire`."""
     if use_kernels(x):
-        return _binary(x, v, None, ops.NO_LEAK, 1.0, False, keep_state=keep_state, **firing)
+        return _binary(x, v, None, NO_LEAK, 1.0, False, keep_state=keep_state, **firing)
     out, v = reference.integrate_and_fire(x, v, **firing)
     return out, v if keep_state else None
 
@@ -81,7 +83,7 @@ def leaky_integrate_and_fire(
 ) -> tuple[Tensor, Tensor | None]:
     """LIF, see :func:`mmspike.neurons.reference.leaky_integrate_and_fire`."""
     if use_kernels(x):
-        return _binary(x, v, None, ops.DIVIDE, tau, decay_input, keep_state=keep_state, **firing)
+        return _binary(x, v, None, DIVIDE, tau, decay_input, keep_state=keep_state, **firing)
     out, v = reference.leaky_integrate_and_fire(x, v, tau=tau, decay_input=decay_input, **firing)
     return out, v if keep_state else None
 
@@ -98,7 +100,7 @@ def parametric_leaky_integrate_and_fire(
     """PLIF, see :func:`mmspike.neurons.reference.parametric_leaky_integrate_and_fire`."""
     if use_kernels(x):
         decay = w.float().sigmoid()
-        return _binary(x, v, decay, ops.MULTIPLY, 1.0, decay_input, keep_state=keep_state, **firing)
+        return _binary(x, v, decay, MULTIPLY, 1.0, decay_input, keep_state=keep_state, **firing)
     out, v = reference.parametric_leaky_integrate_and_fire(
         x, v, w=w, decay_input=decay_input, **firing
     )
@@ -138,3 +140,10 @@ def integer_leaky_integrate_and_fire(
         return out, v_end if keep_state else None
     out, v = reference.integer_leaky_integrate_and_fire(x, v, **options)
     return out, v if keep_state else None
+
+
+def quantised_clip_floor_shift(x: Tensor, *, threshold: Tensor, levels: int) -> Tensor:
+    """QCFS, see :func:`mmspike.neurons.reference.quantised_clip_floor_shift`."""
+    if x.dim() and use_kernels(x):
+        return ops.qcfs(time_outermost(x), threshold.float(), levels)
+    return reference.quantised_clip_floor_shift(x, threshold=threshold, levels=levels)

@@ -207,3 +207,30 @@ def integer_leaky_integrate_and_fire(
         fired.append(count)
         v = v - (count.detach() if detach_reset else count)
     return (torch.stack(fired) / norm).to(x.dtype), v
+
+
+class _Floor(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        return x.floor()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        return grad
+
+
+def quantised_clip_floor_shift(x: Tensor, *, threshold: Tensor, levels: int) -> Tensor:
+    """QCFS: ``threshold * clamp(floor(x / threshold * levels + 0.5) / levels, 0, 1)``.
+
+    The gradient takes ``floor`` for the identity; the clamp lets it pass to x at its ends as well.
+
+    Args:
+        x: Input of any shape.
+        threshold: Learned threshold, 0-d.
+        levels: Number of steps between 0 and the threshold.
+
+    Returns:
+        Multiples of ``threshold / levels`` from 0 to ``threshold``, shape and dtype of ``x``.
+    """
+    level = _Floor.apply(_at_least_float32(x) / threshold * levels + 0.5) / levels
+    return (level.clamp(0, 1) * threshold).to(x.dtype)

@@ -1,7 +1,7 @@
 """Which implementation runs the neurons.
 
-``auto`` (the default) takes the fused kernels where they can run, and plain torch elsewhere, which
-it says once, with the reason. The environment variable ``MMSPIKE_NEURON_BACKEND`` or
+``auto`` (the default) takes the fused kernels where they can run, and plain torch elsewhere; it
+says once which, and why. The environment variable ``MMSPIKE_NEURON_BACKEND`` or
 :func:`neuron_backend` choose explicitly; an explicit choice that cannot run is an error.
 """
 
@@ -15,10 +15,12 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmspike.neurons.kernels import host
+from mmspike.neurons.kernels import device, host
+from mmspike.neurons.kernels.settings import KERNEL_DTYPES
 
-BACKENDS = ('auto', 'reference', 'host')
-KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+# Device type -> the backend with kernels for it.
+KERNELS = {'cpu': 'host', 'cuda': 'cupy'}
+BACKENDS = ('auto', 'reference', *KERNELS.values())
 
 
 def _check(name: str) -> str:
@@ -35,7 +37,8 @@ def neuron_backend(name: str) -> Iterator[None]:
     """Run the neurons inside the block on one implementation.
 
     Args:
-        name: ``'auto'``, ``'reference'`` (plain torch) or ``'host'`` (compiled, for CPU tensors).
+        name: ``'auto'``, ``'reference'`` (plain torch), ``'host'`` (compiled, for CPU tensors) or
+            ``'cupy'`` (for CUDA tensors).
 
     Raises:
         ValueError: The name is unknown.
@@ -57,22 +60,33 @@ def use_kernels(x: Tensor) -> bool:
     if _chosen == 'reference':
         return False
     reason = _obstacle(x)
-    if reason is None:
-        return True
-    if _chosen == 'host':
-        raise RuntimeError(f"neuron backend 'host' was chosen, but {reason}")
-    _tell_once(reason)
-    return False
+    if _chosen == 'auto':
+        if not torch.compiler.is_compiling():
+            _tell_once(x.device.type, reason)
+        return reason is None
+    if _chosen != KERNELS.get(x.device.type):
+        reason = f'the input is on {x.device.type}; move it, or use auto or reference'
+    if reason is not None:
+        raise RuntimeError(f'neuron backend {_chosen!r} was chosen, but {reason}')
+    return True
 
 
 def _obstacle(x: Tensor) -> str | None:
-    if x.device.type != 'cpu':
-        return f'the input is on {x.device.type}; kernels exist for cpu, use auto or reference'
+    """Why no kernels can run an input; None if they can."""
+    if x.device.type not in KERNELS:
+        return f'the input is on {x.device.type}; kernels exist for {" and ".join(KERNELS)}'
     if x.dtype not in KERNEL_DTYPES:
         return f'the input is {x.dtype}; kernels take float32, float16 and bfloat16'
+    if x.is_cuda:
+        return device.obstacle()
     return None if host.AVAILABLE else host.HOW_TO_BUILD
 
 
 @cache
-def _tell_once(reason: str) -> None:
-    print_log(f'neurons run in plain torch: {reason}', logger='current', level=logging.WARNING)
+def _tell_once(device_type: str, reason: str | None) -> None:
+    if reason is None:
+        message = f'neurons on {device_type} run in fused kernels ({KERNELS[device_type]})'
+        print_log(message, logger='current', level=logging.INFO)
+    else:
+        message = f'neurons on {device_type} run in plain torch: {reason}'
+        print_log(message, logger='current', level=logging.WARNING)

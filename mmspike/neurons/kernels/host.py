@@ -10,11 +10,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mmspike.neurons.kernels.settings import SURROGATES, BinarySettings, IntegerSettings
+
 _FOLDER = Path(__file__).parent
 # Instruction sets with a library of their own, best first: name -> CPU flags it needs.
-VARIANTS = {'avx2': {'avx2', 'fma', 'f16c', 'bmi2'}, 'baseline': set()}
+VARIANTS = {
+    'avx512': {'avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl'},
+    'avx2': {'avx2', 'fma', 'f16c', 'bmi2'},
+    'baseline': set(),
+}
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
-SURROGATES = {'sigmoid': 0, 'atan': 1, 'rectangular': 2, 'triangular': 3}
 # Below so many elements a second thread costs more than it saves.
 SINGLE_THREAD = 1 << 16
 
@@ -50,6 +55,19 @@ IntegerArguments = _arguments(
     (*('x', 'v', 'out', 'v_end', 'mask', 'grad_out', 'grad_v_end', 'grad_x', 'grad_v'),),
     IntegerOptions,
 )
+
+
+class QcfsArguments(ctypes.Structure):
+    """Mirror of the C struct of the same name."""
+
+    _fields_ = [
+        *[
+            (pointer, ctypes.c_void_p)
+            for pointer in ('x', 'out', 'grad_out', 'grad_x', 'grad_threshold')
+        ],
+        *[(number, ctypes.c_int64) for number in ('neurons', 'threads', 'begin', 'end')],
+        *[(number, ctypes.c_float) for number in ('threshold', 'levels')],
+    ]
 
 
 def _cpu_flags() -> set[str]:
@@ -107,80 +125,188 @@ def _call(function: str, arguments: ctypes.Structure, *options: int) -> None:
         )
 
 
-def run_binary(
+# --- IF, LIF, PLIF ------------------------------------------------------------------------------
+
+
+def _run_binary(
     x: Tensor,
-    v: Tensor | None,
+    decay: Tensor | None,
+    settings: BinarySettings,
     *,
-    leak: int,
-    constant: float,
-    decay_input: bool,
-    threshold: float,
-    v_reset: float | None,
-    detach_reset: bool,
-    surrogate: str,
-    alpha: float,
     backward: bool,
-    grad_decay: list[float] | None = None,
+    threads: int,
+    grad_decay: ctypes.Array | None = None,
     **tensors: Tensor | None,
 ) -> None:
-    """Run IF, LIF or PLIF over ``x`` (T, ...), forward or backward.
-
-    ``tensors`` are the remaining pointers of the C struct ``BinaryArguments``. The gradient of the
-    decay is appended to ``grad_decay``, in parts.
-    """
-    steps = x.shape[0]
-    neurons = x.numel() // steps
-    hard = v_reset is not None
-
-    threads = _threads(x.numel())
-    partial = (ctypes.c_double * threads)()
+    leak, constant = settings.charge()
+    if decay is not None:
+        constant = decay.item()
+    options = BinaryOptions(constant, settings.threshold, settings.v_reset or 0.0, settings.alpha)
     arguments = BinaryArguments(
         x=_pointer(x),
-        v=_pointer(v),
-        steps=steps,
-        neurons=neurons,
+        steps=x.shape[0],
+        neurons=x[0].numel(),
         threads=threads,
-        detach_reset=detach_reset,
-        options=BinaryOptions(constant, threshold, v_reset or 0.0, alpha),
-        grad_decay=None if grad_decay is None else ctypes.addressof(partial),
+        detach_reset=settings.detach_reset,
+        options=options,
+        grad_decay=None if grad_decay is None else ctypes.addressof(grad_decay),
         **{name: _pointer(tensor) for name, tensor in tensors.items()},
     )
     _call(
         'mmspike_binary', arguments,
-        DTYPES[x.dtype], leak, decay_input, hard, SURROGATES[surrogate], backward,
+        DTYPES[x.dtype], leak, settings.decay_input, settings.v_reset is not None,
+        SURROGATES[settings.surrogate], backward,
     )  # fmt: skip
-    if grad_decay is not None:
-        grad_decay.extend(partial)
 
 
-def run_integer(
+def binary_forward(
+    x: Tensor,
+    v: Tensor | None,
+    decay: Tensor | None,
+    out: Tensor,
+    v_end: Tensor | None,
+    settings: BinarySettings,
+) -> None:
+    """Fill ``out`` (T, ...) and ``v_end`` (...)."""
+    threads = _threads(x.numel())
+    _run_binary(x, decay, settings, backward=False, threads=threads, v=v, out=out, v_end=v_end)
+
+
+def binary_backward(
+    x: Tensor,
+    v: Tensor | None,
+    decay: Tensor | None,
+    grad_out: Tensor,
+    grad_v_end: Tensor | None,
+    grad_x: Tensor,
+    grad_v: Tensor | None,
+    settings: BinarySettings,
+) -> Tensor | None:
+    """Fill ``grad_x`` (T, ...) and ``grad_v`` (...); return the gradient of the decay in parts."""
+    threads = _threads(x.numel())
+    parts = None if decay is None else (ctypes.c_double * threads)()
+    _run_binary(
+        x, decay, settings, backward=True, threads=threads, grad_decay=parts, v=v,
+        grad_out=grad_out, grad_v_end=grad_v_end, grad_x=grad_x, grad_v=grad_v,
+    )  # fmt: skip
+    return None if parts is None else torch.tensor(list(parts), dtype=torch.float64)
+
+
+# --- SFA, I-LIF ---------------------------------------------------------------------------------
+
+
+def _run_integer(
     function: str,
     like: Tensor,
-    *,
     steps: int,
-    D: int,
-    norm: float,
-    decay: float,
-    detach_reset: bool,
-    rounding: str,
-    grad_window: str,
+    settings: IntegerSettings,
+    *,
     backward: bool,
     **tensors: Tensor | None,
 ) -> None:
-    """Run SFA (``'mmspike_sfa'``) or I-LIF (``'mmspike_ilif'``), forward or backward.
-
-    ``like`` has the number of elements and the dtype of the input; ``tensors`` are the pointers of
-    the C struct ``IntegerArguments``.
-    """
     arguments = IntegerArguments(
         steps=steps,
         neurons=like.numel() // steps,
         threads=_threads(like.numel()),
-        detach_reset=detach_reset,
-        options=IntegerOptions(D, norm, decay),
+        detach_reset=settings.detach_reset,
+        options=IntegerOptions(settings.D, settings.norm, settings.decay),
         **{name: _pointer(tensor) for name, tensor in tensors.items()},
     )
     _call(
-        function, arguments,
-        DTYPES[like.dtype], rounding == 'half_up', grad_window == 'strict', backward,
+        function, arguments, DTYPES[like.dtype], settings.half_up, settings.strict, backward
     )  # fmt: skip
+
+
+def _backward_settings(norm: float, decay: float, detach_reset: bool) -> IntegerSettings:
+    """The mask says all about the clamp and the rounding, which backward therefore ignores."""
+    return IntegerSettings(1, norm, 'half_even', 'inclusive', decay, detach_reset)
+
+
+def sfa_forward(x: Tensor, out: Tensor, mask: Tensor | None, settings: IntegerSettings) -> None:
+    """Fill ``out`` and ``mask``."""
+    _run_integer('mmspike_sfa', x, 1, settings, backward=False, x=x, out=out, mask=mask)
+
+
+def sfa_backward(grad_out: Tensor, mask: Tensor, grad_x: Tensor, norm: float) -> None:
+    """Fill ``grad_x``."""
+    settings = _backward_settings(norm, 0.0, True)
+    _run_integer(
+        'mmspike_sfa', grad_out, 1, settings, backward=True, grad_out=grad_out, mask=mask,
+        grad_x=grad_x,
+    )  # fmt: skip
+
+
+def ilif_forward(
+    x: Tensor,
+    v: Tensor | None,
+    out: Tensor,
+    v_end: Tensor | None,
+    mask: Tensor | None,
+    settings: IntegerSettings,
+) -> None:
+    """Fill ``out`` (T, ...), ``v_end`` (...) and ``mask``."""
+    _run_integer(
+        'mmspike_ilif', x, x.shape[0], settings, backward=False, x=x, v=v, out=out, v_end=v_end,
+        mask=mask,
+    )  # fmt: skip
+
+
+def ilif_backward(
+    grad_out: Tensor,
+    mask: Tensor,
+    grad_v_end: Tensor | None,
+    grad_x: Tensor,
+    grad_v: Tensor | None,
+    norm: float,
+    decay: float,
+    detach_reset: bool,
+) -> None:
+    """Fill ``grad_x`` (T, ...) and ``grad_v`` (...)."""
+    settings = _backward_settings(norm, decay, detach_reset)
+    _run_integer(
+        'mmspike_ilif', grad_out, grad_out.shape[0], settings, backward=True, grad_out=grad_out,
+        mask=mask, grad_v_end=grad_v_end, grad_x=grad_x, grad_v=grad_v,
+    )  # fmt: skip
+
+
+# --- QCFS ---------------------------------------------------------------------------------------
+
+
+def _run_qcfs(
+    x: Tensor,
+    threshold: Tensor,
+    levels: int,
+    *,
+    backward: bool,
+    threads: int,
+    grad_threshold: ctypes.Array | None = None,
+    **tensors: Tensor,
+) -> None:
+    arguments = QcfsArguments(
+        x=_pointer(x),
+        neurons=x.numel(),
+        threads=threads,
+        threshold=threshold.item(),
+        levels=levels,
+        grad_threshold=None if grad_threshold is None else ctypes.addressof(grad_threshold),
+        **{name: _pointer(tensor) for name, tensor in tensors.items()},
+    )
+    _call('mmspike_qcfs', arguments, DTYPES[x.dtype], backward)
+
+
+def qcfs_forward(x: Tensor, threshold: Tensor, out: Tensor, levels: int) -> None:
+    """Fill ``out``."""
+    _run_qcfs(x, threshold, levels, backward=False, threads=_threads(x.numel()), out=out)
+
+
+def qcfs_backward(
+    x: Tensor, threshold: Tensor, grad_out: Tensor, grad_x: Tensor, levels: int
+) -> Tensor:
+    """Fill ``grad_x``; return the gradient of the threshold in parts."""
+    threads = _threads(x.numel())
+    parts = (ctypes.c_double * threads)()
+    _run_qcfs(
+        x, threshold, levels, backward=True, threads=threads, grad_threshold=parts,
+        grad_out=grad_out, grad_x=grad_x,
+    )  # fmt: skip
+    return torch.tensor(list(parts), dtype=torch.float64)

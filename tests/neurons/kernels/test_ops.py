@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd.graph import saved_tensors_hooks
 
-from mmspike.neurons import IF, ILIF, LIF, PLIF, SFA, functional, reference
+from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, functional, reference
 from mmspike.neurons.kernels import host, ops
 from mmspike.neurons.kernels.backend import neuron_backend
+from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY
 from mmspike.neurons.surrogate import DERIVATIVES, get_surrogate
 
 pytestmark = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
@@ -40,9 +41,13 @@ def draw_inputs(shape, steps, dtype, seed, with_state):
     return x, v
 
 
+STATELESS = ('integer_fire', 'quantised_clip_floor_shift')
+
+
 def compare(name, x, v, **options):
     """Same spikes and membrane as the reference in float32, gradients of the float64 reference."""
-    tensors = [t for t in (v, options.get('w')) if t is not None]
+    learned = [option for option in options.values() if isinstance(option, torch.Tensor)]
+    tensors = [*([] if v is None else [v]), *learned]
     with neuron_backend('host'):
         x_k, *t_k = (t.clone().requires_grad_() for t in (x, *tensors))
         out, v_end = call(getattr(functional, name), x_k, t_k, v, options)
@@ -87,9 +92,10 @@ def call(function, x, tensors, v, options):
     options = dict(options)
     tensors = list(tensors)
     state = tensors.pop(0) if v is not None else None
-    if 'w' in options:
-        options['w'] = tensors.pop(0)
-    if function.__name__ == 'integer_fire':
+    for name, option in options.items():
+        if isinstance(option, torch.Tensor):
+            options[name] = tensors.pop(0)
+    if function.__name__ in STATELESS:
         return function(x, **options), None
     return function(x, state, **options)
 
@@ -173,6 +179,21 @@ def test_integer_leaky_integrate_and_fire(
     compare('integer_leaky_integrate_and_fire', x, v, **leak, **options)
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    shape=SHAPES,
+    steps=STEPS,
+    dtype=DTYPES,
+    seed=SEEDS,
+    threshold=st.sampled_from([0.5, 1.7, 2.0, 4.0]),
+    levels=st.sampled_from([1, 3, 4, 16]),
+)
+def test_quantised_clip_floor_shift(shape, steps, dtype, seed, threshold, levels):
+    x, _ = draw_inputs(shape, steps, dtype, seed, False)
+    options = dict(threshold=torch.tensor(threshold), levels=levels)
+    compare('quantised_clip_floor_shift', x, None, **options)
+
+
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf'), -0.0, 3e38])
 @pytest.mark.parametrize('rounding', reference.ROUNDINGS)
 def test_special_values_of_the_integer_neuron(value, rounding):
@@ -183,7 +204,19 @@ def test_special_values_of_the_integer_neuron(value, rounding):
     torch.testing.assert_close(out, reference.integer_fire(x, **options), equal_nan=True)
 
 
-NEURONS = [IF(), LIF(), PLIF(), SFA(), ILIF(), LIF(v_reset=None, detach_reset=False)]
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf'), -0.0, 3e38])
+def test_special_values_of_qcfs(value):
+    x, options = torch.tensor([value]), dict(threshold=torch.tensor(2.0), levels=16)
+    with neuron_backend('host'):
+        out = functional.quantised_clip_floor_shift(x, **options)
+    expected = reference.quantised_clip_floor_shift(x, **options)
+    torch.testing.assert_close(out, expected, equal_nan=True)
+
+
+NEURONS = [
+    IF(), LIF(), PLIF(), SFA(), ILIF(), QCFS(), LIF(v_reset=None, detach_reset=False),
+    LIF(tau=3.0, decay_input=False),
+]  # fmt: skip
 IDS = [repr(neuron) for neuron in NEURONS]
 
 
@@ -273,6 +306,8 @@ def test_backward_keeps_a_bit_or_the_input(dtype):
         assert saved_bytes(neuron, x) == 4000 // 8
     for neuron in (IF(timesteps=4), LIF(timesteps=4)):
         assert saved_bytes(neuron, x) == x.numel() * x.element_size()
+    for neuron in (PLIF(timesteps=4), QCFS(timesteps=4)):  # and one learned number
+        assert saved_bytes(neuron, x) <= x.numel() * x.element_size() + 8
 
 
 def test_nothing_is_kept_without_gradient():
@@ -286,7 +321,7 @@ def test_nothing_is_kept_without_gradient():
 
 def binary_arguments(**changes):
     options = dict(
-        v=None, decay=None, leak=ops.DIVIDE, tau=2.0, decay_input=True, threshold=1.0, v_reset=0.0,
+        v=None, decay=None, leak=DIVIDE, tau=2.0, decay_input=True, threshold=1.0, v_reset=0.0,
         detach_reset=True, surrogate='atan', alpha=2.0, keep_state=True,
     )  # fmt: skip
     return tuple(dict(options, **changes).values())
@@ -303,8 +338,9 @@ def test_operators_keep_the_contract_of_torch_library(keep_state):
         (ops.binary, (x, *binary_arguments(keep_state=keep_state))),
         (
             ops.binary,
-            (x, *binary_arguments(v=v, decay=w, leak=ops.MULTIPLY, keep_state=keep_state)),
+            (x, *binary_arguments(v=v, decay=w, leak=MULTIPLY, keep_state=keep_state)),
         ),
+        (ops.qcfs, (x, w, 16)),
         (ops.sfa, (x, 4, 4.0, 'half_even', 'inclusive', True)),
         (ops.ilif, (x, v, 4, 1.0, 0.25, True, 'half_even', 'strict', keep_state, True)),
     ):

@@ -11,36 +11,11 @@
 #include <vector>
 
 #include "neuron_steps.h"
+#include "storage.h"
 
 namespace {
 
 using namespace mmspike;
-
-struct BFloat16 {
-    uint16_t bits;
-};
-
-inline float load(const float* p) { return *p; }
-inline void store(float* p, float value) { *p = value; }
-
-inline float load(const BFloat16* p) {
-    const uint32_t bits = static_cast<uint32_t>(p->bits) << 16;
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-inline void store(BFloat16* p, float value) {
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    p->bits = value != value ? 0x7fc0u : static_cast<uint16_t>(rounded);
-}
-
-#if defined(__FLT16_MANT_DIG__)
-inline float load(const _Float16* p) { return static_cast<float>(*p); }
-inline void store(_Float16* p, float value) { *p = static_cast<_Float16>(value); }
-#endif
 
 // Neurons that are taken through all steps together: long enough rows for the prefetcher, and a
 // membrane that stays in the first-level cache.
@@ -66,6 +41,19 @@ struct BinaryArguments {
     int32_t detach_reset;
     BinaryOptions options;
 };
+
+// Sum in 16 lanes, which compilers vectorise without being allowed to reorder it.
+inline float sum(const float* values, int64_t count) {
+    float lanes[16] = {};
+    int64_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        for (int lane = 0; lane < 16; ++lane) lanes[lane] += values[i + lane];
+    }
+    for (; i < count; ++i) lanes[i % 16] += values[i];
+    float total = 0.0f;
+    for (float lane : lanes) total += lane;
+    return total;
+}
 
 inline void start(float* v, const float* from, float rest, int64_t first, int64_t count) {
     if (from) {
@@ -152,13 +140,12 @@ void binary_backward(const BinaryArguments& a, Derivatives derivatives_of) {
             }
             if (LEAK == MULTIPLY && a.grad_decay) {
                 const S* xt = x + t * a.neurons + first;
-                float sum = 0.0f;
                 for (int64_t i = 0; i < count; ++i) {
                     const float before = t ? reset<HARD>(h[(t - 1) * block + i], o)
                                            : (a.v ? a.v[first + i] : o.v_reset);
-                    sum += derivative[i] * charge_by_decay<DECAY_INPUT>(before, load(xt + i), o);
+                    derivative[i] *= charge_by_decay<DECAY_INPUT>(before, load(xt + i), o);
                 }
-                grad_decay += sum;
+                grad_decay += sum(derivative, count);
             }
         }
         if (a.grad_v) std::memcpy(a.grad_v + first, grad_v, count * sizeof(float));
@@ -287,14 +274,58 @@ void ilif_backward(const IntegerArguments& a) {
 #pragma GCC ivdep
             for (int64_t i = 0; i < count; ++i) {
                 const float passes = static_cast<float>(inside[i]);
-                const float g = load(gt + i) / o.norm * passes +
-                                grad_v[i] * (1.0f - through_reset * passes);
+                const float g =
+                    integer_grad(load(gt + i), grad_v[i], passes, through_reset, o.norm);
                 store(gx + i, g);
                 grad_v[i] = g * o.decay;
             }
         }
         if (a.grad_v) std::memcpy(a.grad_v + first, grad_v, count * sizeof(float));
     }
+}
+
+struct QcfsArguments {
+    const void* x;
+    void* out;
+    const void* grad_out;
+    void* grad_x;
+    double* grad_threshold;  // one sum per thread
+    int64_t neurons, threads;
+    int64_t begin, end;      // the range of one thread, set here
+    float threshold, levels;
+};
+
+template <typename S>
+void qcfs_forward(const QcfsArguments& a) {
+    const float threshold = a.threshold, levels = a.levels;
+    const S* x = static_cast<const S*>(a.x);
+    S* out = static_cast<S*>(a.out);
+#pragma GCC ivdep
+    for (int64_t i = a.begin; i < a.end; ++i) {
+        store(out + i, qcfs_fire(qcfs_level(load(x + i), threshold, levels), threshold));
+    }
+}
+
+template <typename S>
+void qcfs_backward(const QcfsArguments& a) {
+    const float threshold = a.threshold, levels = a.levels;
+    const S* x = static_cast<const S*>(a.x);
+    const S* grad_out = static_cast<const S*>(a.grad_out);
+    S* grad_x = static_cast<S*>(a.grad_x);
+    double total = 0.0;
+    float parts[BLOCK];
+    for (int64_t first = a.begin; first < a.end; first += BLOCK) {
+        const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
+#pragma GCC ivdep
+        for (int64_t i = 0; i < count; ++i) {
+            const float value = load(x + first + i), grad = load(grad_out + first + i);
+            const float level = qcfs_level(value, threshold, levels);
+            parts[i] = grad * qcfs_by_threshold(value, level, threshold);
+            store(grad_x + first + i, qcfs_passes(level) ? grad : 0.0f);
+        }
+        total += sum(parts, count);
+    }
+    *a.grad_threshold = total;
 }
 
 // --- from runtime options to template arguments -------------------------------------------------
@@ -340,6 +371,9 @@ inline void move_to_thread(BinaryArguments& a, int64_t thread) {
     if (a.grad_decay) a.grad_decay += thread;
 }
 inline void move_to_thread(IntegerArguments&, int64_t) {}
+inline void move_to_thread(QcfsArguments& a, int64_t thread) {
+    if (a.grad_threshold) a.grad_threshold += thread;
+}
 
 // Calls `run` with the range of every thread; ranges begin at multiples of BLOCK.
 template <typename Arguments, typename Run>
@@ -359,9 +393,9 @@ void on_all_threads(const Arguments& all, Run run) {
 }  // namespace
 
 // Storage types by number: 0 float32, 1 float16, 2 bfloat16. Unknown ones leave 1 as the result.
-#if defined(__FLT16_MANT_DIG__)
+#if defined(MMSPIKE_FLOAT16)
 #define MMSPIKE_HALF(...) \
-    case 1: { using S = _Float16; __VA_ARGS__; return 0; }
+    case 1: { using S = Float16; __VA_ARGS__; return 0; }
 #else
 #define MMSPIKE_HALF(...)
 #endif
@@ -391,6 +425,12 @@ int mmspike_sfa(const IntegerArguments* a, int dtype, int half_up, int strict, i
 int mmspike_ilif(const IntegerArguments* a, int dtype, int half_up, int strict, int backward) {
     MMSPIKE_DISPATCH(dtype, on_all_threads(*a, [=](const IntegerArguments& r) {
         ilif<S>(r, half_up, strict, backward);
+    }))
+}
+
+int mmspike_qcfs(const QcfsArguments* a, int dtype, int backward) {
+    MMSPIKE_DISPATCH(dtype, on_all_threads(*a, [=](const QcfsArguments& r) {
+        backward ? qcfs_backward<S>(r) : qcfs_forward<S>(r);
     }))
 }
 

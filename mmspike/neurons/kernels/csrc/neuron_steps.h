@@ -16,6 +16,27 @@
 
 namespace mmspike {
 
+// The number with these bits, and the bits of this number.
+MMSPIKE_FN float float_from_bits(unsigned bits) {
+#if defined(__CUDACC__)
+    return __uint_as_float(bits);
+#else
+    float value;
+    __builtin_memcpy(&value, &bits, sizeof value);
+    return value;
+#endif
+}
+
+MMSPIKE_FN unsigned bits_of_float(float value) {
+#if defined(__CUDACC__)
+    return __float_as_uint(value);
+#else
+    unsigned bits;
+    __builtin_memcpy(&bits, &value, sizeof bits);
+    return bits;
+#endif
+}
+
 // --- binary neurons -----------------------------------------------------------------------------
 
 // How the membrane leaks. IF, LIF (divides by tau) and PLIF (multiplies by the learned sigmoid(w)).
@@ -68,13 +89,7 @@ MMSPIKE_FN float exp_negative(float x) {
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
     const int exponent = (static_cast<int>(n) + 127) << 23;
-#if defined(__CUDACC__)
-    return p * __int_as_float(exponent);
-#else
-    float power;
-    __builtin_memcpy(&power, &exponent, sizeof power);
-    return p * power;
-#endif
+    return p * float_from_bits(static_cast<unsigned>(exponent));
 }
 
 // Derivative of the spike with respect to u = h - threshold.
@@ -141,6 +156,34 @@ MMSPIKE_FN float integer_fire(float x, const IntegerOptions& o) {
 template <bool STRICT>
 MMSPIKE_FN bool inside_window(float x, const IntegerOptions& o) {
     return STRICT ? (x > 0.0f && x < o.D) : (x >= 0.0f && x <= o.D);
+}
+
+// Gradient at the membrane of I-LIF from those at the output and at the membrane after the reset;
+// `passes` is 1 where the membrane lies inside the window, else 0.
+MMSPIKE_FN float integer_grad(float grad_out, float grad_v, float passes, float through_reset,
+                              float norm) {
+    return grad_out / norm * passes + grad_v * (1.0f - through_reset * passes);
+}
+
+// --- quantised clip-floor-shift (QCFS) ----------------------------------------------------------
+
+// x in units of the learned threshold, rounded to a multiple of 1 / levels.
+MMSPIKE_FN float qcfs_level(float x, float threshold, float levels) {
+    return MMSPIKE_FLOOR(x / threshold * levels + 0.5f) / levels;
+}
+
+MMSPIKE_FN float qcfs_fire(float level, float threshold) {
+    level = level < 0.0f ? 0.0f : level;    // written so that NaN stays NaN
+    level = level > 1.0f ? 1.0f : level;
+    return level * threshold;
+}
+
+MMSPIKE_FN bool qcfs_passes(float level) { return level >= 0.0f && level <= 1.0f; }
+
+// Derivative of the output with respect to the threshold; that to x is 1 where it passes.
+MMSPIKE_FN float qcfs_by_threshold(float x, float level, float threshold) {
+    const float slope = qcfs_passes(level) ? x / threshold : 0.0f;
+    return qcfs_fire(level, 1.0f) - slope;
 }
 
 }  // namespace mmspike

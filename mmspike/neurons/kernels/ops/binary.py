@@ -1,0 +1,117 @@
+"""IF, LIF and PLIF."""
+
+import torch
+from torch import Tensor
+from torch.library import custom_op
+
+from mmspike.neurons.kernels.layout import laid_out_like
+from mmspike.neurons.kernels.ops.common import (
+    DEVICES,
+    new_state,
+    no_context,
+    refuse_double_backward,
+    row_strides,
+    runner,
+    total,
+)
+from mmspike.neurons.kernels.settings import BinarySettings
+
+
+@custom_op('mmspike::binary', mutates_args=(), device_types=DEVICES)
+def binary(
+    x: Tensor,
+    v: Tensor | None,
+    decay: Tensor | None,
+    leak: int,
+    tau: float,
+    decay_input: bool,
+    threshold: float,
+    v_reset: float | None,
+    detach_reset: bool,
+    surrogate: str,
+    alpha: float,
+    keep_state: bool,
+) -> tuple[Tensor, Tensor]:
+    """Spikes (T, ...) and the membrane after the last step (empty unless ``keep_state``)."""
+    settings = BinarySettings(
+        leak, tau, decay_input, threshold, v_reset, detach_reset, surrogate, alpha
+    )
+    out, v_end = torch.empty_like(x), new_state(x, keep_state)
+    if x.numel():
+        v = None if v is None else laid_out_like(v, row_strides(x))
+        runner(x).binary_forward(x, v, decay, out, v_end if keep_state else None, settings)
+    return out, v_end
+
+
+@binary.register_fake
+def _(x, v, decay, *settings_and_keep_state):
+    return torch.empty_like(x), new_state(x, settings_and_keep_state[-1])
+
+
+@custom_op('mmspike::binary_backward', mutates_args=(), device_types=DEVICES)
+def binary_backward(
+    x: Tensor,
+    v: Tensor | None,
+    decay: Tensor | None,
+    grad_out: Tensor | None,
+    grad_v_end: Tensor | None,
+    leak: int,
+    tau: float,
+    decay_input: bool,
+    threshold: float,
+    v_reset: float | None,
+    detach_reset: bool,
+    surrogate: str,
+    alpha: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x (T, ...), of v (...; empty without v) and of the decay (0-d)."""
+    settings = BinarySettings(
+        leak, tau, decay_input, threshold, v_reset, detach_reset, surrogate, alpha
+    )
+    grad_x, grad_v = torch.empty_like(x), new_state(x, v is not None)
+    parts = None
+    if x.numel():
+        strides = row_strides(x)
+        parts = runner(x).binary_backward(
+            x,
+            None if v is None else laid_out_like(v, strides),
+            decay,
+            laid_out_like(torch.zeros_like(x) if grad_out is None else grad_out, x),
+            None if grad_v_end is None else laid_out_like(grad_v_end, strides),
+            grad_x,
+            None if v is None else grad_v,
+            settings,
+        )
+    return grad_x, grad_v, total(parts, x.device)
+
+
+@binary_backward.register_fake
+def _(x, v, *others):
+    grad_decay = torch.empty((), dtype=torch.float32, device=x.device)
+    return torch.empty_like(x), new_state(x, v is not None), grad_decay
+
+
+binary_backward.register_autograd(refuse_double_backward, setup_context=no_context)
+
+
+def _keep(ctx, inputs: tuple, output: tuple) -> None:
+    x, v, decay, *settings, keep_state = inputs
+    ctx.save_for_backward(x, v, decay)
+    ctx.settings = settings
+    ctx.keep_state = keep_state
+    ctx.set_materialize_grads(False)
+
+
+def _grads(ctx, grad_out: Tensor | None, grad_v_end: Tensor | None) -> tuple:
+    x, v, decay = ctx.saved_tensors
+    grad_v_end = grad_v_end if ctx.keep_state else None
+    grad_x, grad_v, grad_decay = binary_backward(x, v, decay, grad_out, grad_v_end, *ctx.settings)
+    return (
+        grad_x,
+        None if v is None else grad_v,
+        None if decay is None else grad_decay,
+        *[None] * (len(ctx.settings) + 1),
+    )
+
+
+binary.register_autograd(_grads, setup_context=_keep)

@@ -1,0 +1,58 @@
+"""What the operators share."""
+
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from mmspike.neurons.kernels import device, host
+
+DEVICES = ('cpu', 'cuda')
+
+
+def runner(x: Tensor) -> ModuleType:
+    """The kernels of a tensor's device."""
+    return device if x.is_cuda else host
+
+
+def row_strides(x: Tensor) -> tuple[int, ...]:
+    """Strides of one step of x (T, ...)."""
+    return x.stride()[1:]
+
+
+def new_state(x: Tensor, wanted: bool) -> Tensor:
+    """A membrane for one step of x (T, ...), laid out like it; empty where none is wanted."""
+    if not wanted:
+        return torch.empty(0, dtype=torch.float32, device=x.device)
+    return torch.empty_strided(x.shape[1:], row_strides(x), dtype=torch.float32, device=x.device)
+
+
+def new_mask(x: Tensor, steps: int, wanted: bool) -> Tensor:
+    """Room for a bit per element, in rows of whole bytes, one per step."""
+    row = (x.numel() // steps + 7) // 8
+    return torch.empty(steps * row if wanted else 0, dtype=torch.uint8, device=x.device)
+
+
+def total(parts: Tensor | None, device: torch.device) -> Tensor:
+    """The sum of a gradient's parts, 0-d float32; 0 without parts."""
+    if parts is None:
+        return torch.zeros((), dtype=torch.float32, device=device)
+    return parts.sum(dtype=torch.float64).float()
+
+
+def check_mask(name: str, keep_mask: bool) -> None:
+    """An operator whose backward needs the mask was called with a gradient, but without it."""
+    if not keep_mask:
+        raise RuntimeError(f'mmspike::{name} needs keep_mask=True where a gradient is asked for')
+
+
+def no_context(ctx, inputs: tuple, output: object) -> None:
+    """Keep nothing for a backward pass that is refused."""
+
+
+def refuse_double_backward(ctx, *grads: Tensor) -> None:
+    """Backward of a backward operator."""
+    raise NotImplementedError(
+        'the backward pass of a spiking neuron has no derivative (double backward, as '
+        "create_graph=True asks for); neuron_backend('reference') does not refuse"
+    )

@@ -1,0 +1,52 @@
+"""The quantised clip-floor-shift activation (QCFS) of Bu et al., ICLR 2022 (arXiv 2303.04347).
+
+A network is trained with it before its activations become integrate-and-fire neurons: over enough
+steps their firing rate is the activation's value. Masked Spiking Transformer trains with 16 levels
+and a threshold that starts at 2 (bic-L/Masked-Spiking-Transformer).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mmspike.neurons import functional
+from mmspike.neurons.base import BaseNeuron, check_number
+from mmspike.registry import MODELS
+
+
+@MODELS.register_module()
+class QCFS(BaseNeuron):
+    """``threshold * clamp(floor(x / threshold * levels + 0.5) / levels, 0, 1)``, any shape.
+
+    It has no memory: every time step is on its own, and ``stateful`` changes nothing.
+
+    Args:
+        levels: Number of steps between 0 and the threshold.
+        init_threshold: Initial value of the threshold, one learned number per layer.
+        **kwargs: See :class:`~mmspike.neurons.base.BaseNeuron`.
+
+    Raises:
+        TypeError: ``levels`` is not an integer, or ``init_threshold`` no number.
+        ValueError: One of them is not positive.
+    """
+
+    def __init__(self, *, levels: int = 16, init_threshold: float = 2.0, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if isinstance(levels, bool) or not isinstance(levels, int):
+            raise TypeError(f'levels must be an int, got {levels!r} ({type(levels).__name__})')
+        check_number('levels', levels, at_least=1)
+        self.levels = levels
+        self.threshold = nn.Parameter(
+            torch.tensor(check_number('init_threshold', init_threshold, above=0))
+        )
+
+    @property
+    def step_value(self) -> float:
+        return self.threshold.item() / self.levels
+
+    def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, None]:
+        out = functional.quantised_clip_floor_shift(x, threshold=self.threshold, levels=self.levels)
+        return out, None
+
+    def describe(self) -> dict[str, str | int]:
+        # The threshold is a weight, not a setting: it travels in the state dict itself.
+        return dict(type=type(self).__name__, levels=self.levels)
