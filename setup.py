@@ -82,7 +82,7 @@ setup(
     package_data={'mmspike.neurons.kernels': ['csrc/*']},
     ext_modules=host_kernels(),
     install_requires=read_requirements('runtime'),
-    extras_require={'dev': read_requirements('dev')},
+    extras_require={name: read_requirements(name) for name in ('dev', 'cuda12', 'cuda13')},
     cmdclass={'build_py': BuildWithMim},
     classifiers=[
         'Programming Language :: Python :: 3.11',

@@ -9,6 +9,7 @@ STAMPS=$VENV/.mmspike
 LOG=$VENV/setup.log
 PIP=("$VENV/bin/python" -m pip --disable-pip-version-check --retries 3 --timeout 60)
 CONSTRAINTS=requirements/constraints.txt
+KERNELS=mmspike/neurons/kernels/csrc
 
 fail() {
     printf '\nmake setup: %s\n' "$1" >&2
@@ -68,7 +69,7 @@ fi
 # Ctrl-C does not reach background jobs by itself.
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 trap 'exit 130' INT TERM
-TOTAL=5
+TOTAL=6
 number=0
 step() { # name, files it depends on, what to say, command...
     local name=$1 inputs=$2 say=$3 stamp began
@@ -137,6 +138,13 @@ install_rest() {
     install --no-build-isolation -r requirements/hosts.txt -r requirements/runtime.txt -r requirements/dev.txt
 }
 
+install_cupy() {
+    # The one for torch's CUDA. Without a GPU too: its compiler checks the CUDA kernels anywhere.
+    local cuda
+    cuda=$("$VENV/bin/python" -c 'import torch; print((torch.version.cuda or "12").split(".")[0])')
+    install -r "requirements/cuda$cuda.txt"
+}
+
 install_mmspike() {
     install --no-build-isolation --no-deps --editable .
     "${PIP[@]}" check
@@ -163,5 +171,6 @@ step torch $CONSTRAINTS 'PyTorch: about 3 GB to download, 2 to 10 minutes' insta
 step mmcv $CONSTRAINTS 'mmcv, compiled from source: about 10 minutes on 2 cores the first time' install_mmcv
 step rest "$CONSTRAINTS requirements/hosts.txt requirements/runtime.txt requirements/dev.txt" \
     'mmpretrain, mmdet, mmseg, spikingjelly and tools: 1 to 3 minutes' install_rest
-step mmspike 'setup.py requirements/runtime.txt mmspike/version.py mmspike/neurons/kernels/csrc/host.cpp mmspike/neurons/kernels/csrc/neuron_steps.h' \
+step cupy "$CONSTRAINTS requirements/cuda12.txt requirements/cuda13.txt" 'CuPy: 150 MB to download' install_cupy
+step mmspike "setup.py requirements/runtime.txt mmspike/version.py $(echo $KERNELS/*.h $KERNELS/host.cpp)" \
     'mmspike itself and its kernels (half a minute)' install_mmspike

@@ -146,12 +146,18 @@ def _leaky_neuron(
 
 
 class _IntegerFire(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, x: Tensor, D: int, rounding: str, grad_window: str) -> Tensor:
-        inside = (x >= 0) & (x <= D) if grad_window == 'inclusive' else (x > 0) & (x < D)
-        ctx.save_for_backward(inside)
+    def forward(x: Tensor, D: int, rounding: str, grad_window: str) -> Tensor:
         x = x.clamp(0, D)
         return torch.round(x) if rounding == 'half_even' else torch.floor(x + 0.5)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        x, D, _, grad_window = inputs
+        inside = (x >= 0) & (x <= D) if grad_window == 'inclusive' else (x > 0) & (x < D)
+        ctx.save_for_backward(inside)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
@@ -210,9 +216,15 @@ def integer_leaky_integrate_and_fire(
 
 
 class _Floor(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(x: Tensor) -> Tensor:
         return x.floor()
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        pass
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:

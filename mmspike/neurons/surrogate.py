@@ -85,11 +85,16 @@ def get_surrogate(spec: 'str | dict | Surrogate') -> Surrogate:
 
 
 class _Spike(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, u: Tensor, surrogate: Surrogate) -> Tensor:
-        ctx.save_for_backward(u)
-        ctx.surrogate = surrogate
+    def forward(u: Tensor, surrogate: Surrogate) -> Tensor:
         return (u >= 0).to(u)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        u, ctx.surrogate = inputs
+        ctx.save_for_backward(u)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:

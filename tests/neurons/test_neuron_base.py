@@ -19,6 +19,7 @@ from mmspike.neurons import (
     ILIF,
     LIF,
     PLIF,
+    QCFS,
     SFA,
     BaseNeuron,
     NeuronMismatchError,
@@ -26,7 +27,8 @@ from mmspike.neurons import (
     set_stateful,
 )
 
-NEURONS = [IF, LIF, PLIF, SFA, ILIF]
+NEURONS = [IF, LIF, PLIF, SFA, ILIF, QCFS]
+STATELESS = [SFA, QCFS]
 WITH_MEMORY = [IF, LIF, PLIF, ILIF]
 VARIANTS = [
     (IF, dict(v_reset=None)),
@@ -38,6 +40,7 @@ VARIANTS = [
     (SFA, dict()),
     (ILIF, dict()),
     (ILIF, dict(norm=None, detach_reset=False, rounding='half_up', grad_window='strict')),
+    (QCFS, dict(levels=4)),
 ]
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
@@ -75,7 +78,7 @@ def test_chunks_give_the_output_and_state_of_one_call(variant, lengths, dtype, s
     whole = cls(timesteps=sum(lengths), stateful=True, **options)
     chunked = cls(stateful=True, **options)
     assert torch.equal(whole(x), run_in_chunks(chunked, x, lengths, batch=2))
-    if cls is not SFA:
+    if cls not in STATELESS:
         assert torch.equal(whole.v, chunked.v)
 
 
@@ -91,7 +94,7 @@ def test_chunks_give_the_gradients_of_one_call(variant, lengths, seed):
         neuron = cls(stateful=True, **options).double()
         x = data.clone().requires_grad_()
         loss = (run_in_chunks(neuron, x, parts, batch=2) * weights).sum()
-        if cls is not SFA:
+        if cls not in STATELESS:
             loss = loss + neuron.v.square().sum()
         loss.backward()
         results.append([x.grad, *(parameter.grad for parameter in neuron.parameters())])
@@ -203,7 +206,7 @@ def test_output_has_the_input_dtype_and_the_membrane_at_least_float32(cls, optio
     out.sum().backward()
     assert (out.dtype, out.shape) == (dtype, x.shape)
     assert (x.grad.dtype, x.grad.shape) == (dtype, x.shape)
-    if cls is not SFA:
+    if cls not in STATELESS:
         assert neuron.v.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
         assert neuron.v.shape == (2, 3, 4)
 
@@ -265,7 +268,7 @@ def test_outputs_are_whole_numbers_of_spikes(cls, options):
     counts = neuron(noise(7, 50, dtype=torch.float64)) / neuron.step_value
     assert torch.equal(counts, counts.round())
     assert counts.min() == 0
-    assert 1 <= counts.max() <= (4 if cls in (SFA, ILIF) else 1)
+    assert 1 <= counts.max() <= (4 if cls in (SFA, ILIF, QCFS) else 1)
 
 
 # Time steps and other options that are wrong
@@ -334,6 +337,7 @@ DESCRIPTIONS = [
         dict(decay_input=False),
         dict(type='PLIF', threshold=1.0, v_reset=0.0, decay_input=False),
     ),
+    (QCFS, dict(levels=8), dict(type='QCFS', levels=8)),
     (SFA, dict(D=8), dict(type='SFA', D=8, norm=8.0, rounding='half_even')),
     (
         ILIF,
@@ -379,6 +383,7 @@ DIFFERENT = [
     (SFA(), SFA(rounding='half_up'), 'rounding=half_even', 'rounding=half_up'),
     (ILIF(), ILIF(decay=0.5), 'decay=0.25', 'decay=0.5'),
     (ILIF(norm=4), SFA(), 'ILIF', 'SFA'),
+    (QCFS(), QCFS(levels=8), 'levels=16', 'levels=8'),
 ]
 
 

@@ -83,7 +83,7 @@ def test_no_network(setup):
         PIP_FIND_LINKS='',
     )
     done = setup(**offline)
-    assert '[1/5] Build tools' in done.stdout
+    assert '[1/6] Build tools' in done.stdout
     text = message(done)
     assert 'the package index cannot be reached' in text
     assert 'goes on where it stopped' in text

@@ -77,6 +77,8 @@ def _obstacle(x: Tensor) -> str | None:
         return f'the input is on {x.device.type}; kernels exist for {" and ".join(KERNELS)}'
     if x.dtype not in KERNEL_DTYPES:
         return f'the input is {x.dtype}; kernels take float32, float16 and bfloat16'
+    if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack():
+        return 'a transform of torch.func (vmap, grad, jvp) is at work, which kernels cannot follow'
     if x.is_cuda:
         return device.obstacle()
     return None if host.AVAILABLE else host.HOW_TO_BUILD

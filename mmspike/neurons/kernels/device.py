@@ -30,8 +30,9 @@ STORAGE = {
 BLOCK = 256  # threads
 BLOCKS_PER_MULTIPROCESSOR = 8
 BYTE = 8  # neurons of the integer kernels' threads: a byte of the mask
-# Most steps whose membranes backward keeps in registers.
-LONGEST_SEGMENT = 8
+# Most membranes that a thread of backward keeps in registers: more would spill.
+MEMBRANES = 32
+LONGEST_SEGMENT = 8  # steps
 
 
 @torch.compiler.assume_constant_result
@@ -161,13 +162,13 @@ def binary_backward(
 ) -> Tensor | None:
     """Fill ``grad_x`` (T, ...) and ``grad_v`` (...); return the gradient of the decay in parts."""
     steps, neurons = x.shape[0], x[0].numel()
+    group, aligned = _group(neurons, x, v, grad_out, grad_v_end, grad_x, grad_v)
     segment = 1
-    while segment < min(steps, LONGEST_SEGMENT):
+    while segment < min(steps, LONGEST_SEGMENT, MEMBRANES // group):
         segment *= 2
     trace = None
     if steps > segment:
         trace = x.new_empty((-(-steps // segment) - 1, neurons), dtype=torch.float32)
-    group, aligned = _group(neurons, x, v, grad_out, grad_v_end, trace, grad_x, grad_v)
     blocks = _blocks(neurons, group, x.device)
     parts = None if decay is None else x.new_empty(blocks * BLOCK, dtype=torch.float32)
     options, numbers = _binary_constants(settings)

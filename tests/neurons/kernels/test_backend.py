@@ -1,11 +1,12 @@
 import multiprocessing
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mmspike.neurons import LIF, SFA, reference
-from mmspike.neurons.kernels import backend, host
-from mmspike.neurons.kernels.backend import neuron_backend
+from mmspike.neurons.kernels import backend, device, host
+from mmspike.neurons.kernels.backend import neuron_backend, use_kernels
 
 BUILT = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
 
@@ -55,6 +56,59 @@ def test_missing_library_is_told_once(monkeypatch, capsys):
     assert (printed.out + printed.err).count('neurons run in plain torch') <= 1
     with neuron_backend('host'), pytest.raises(RuntimeError, match='install a C\\+\\+ compiler'):
         LIF()(torch.randn(2, 3))
+
+
+def on_cuda(dtype=torch.float32):
+    """What the choice looks at in a CUDA tensor."""
+    return SimpleNamespace(device=torch.device('cuda'), dtype=dtype, is_cuda=True)
+
+
+def test_cuda_inputs_go_to_cupy(monkeypatch):
+    monkeypatch.setattr(device, 'obstacle', lambda: None)
+    assert use_kernels(on_cuda())
+    assert not use_kernels(on_cuda(torch.float64))
+    with neuron_backend('cupy'):
+        assert use_kernels(on_cuda())
+    with neuron_backend('host'), pytest.raises(RuntimeError, match='the input is on cuda; move it'):
+        use_kernels(on_cuda())
+
+
+def test_missing_cupy_is_told_with_the_name_of_the_extra(monkeypatch):
+    reason = device.HOW_TO_INSTALL.format(error="No module named 'cupy'")
+    monkeypatch.setattr(device, 'obstacle', lambda: reason)
+    assert not use_kernels(on_cuda())
+    wanted = r"'cupy' was chosen, but CuPy cannot be .*No module.*pip install mmspike\[cuda12\]"
+    with neuron_backend('cupy'), pytest.raises(RuntimeError, match=wanted):
+        use_kernels(on_cuda())
+
+
+def test_cupy_was_chosen_for_a_cpu_input():
+    with neuron_backend('cupy'), pytest.raises(RuntimeError, match='the input is on cpu; move it'):
+        LIF()(torch.randn(2, 3))
+
+
+@BUILT
+def test_the_choice_is_logged_once_per_device(monkeypatch):
+    said = []
+    monkeypatch.setattr(backend, 'print_log', lambda message, **options: said.append(message))
+    monkeypatch.setattr(device, 'obstacle', lambda: 'CuPy is missing')
+    backend._tell_once.cache_clear()
+    for x in (torch.ones(2, 3), on_cuda(), torch.ones(4)) * 2:
+        use_kernels(x)
+    backend._tell_once.cache_clear()
+    assert said == [
+        'neurons on cpu run in fused kernels (host)',
+        'neurons on cuda run in plain torch: CuPy is missing',
+    ]
+
+
+def test_importing_needs_no_cupy_and_no_cuda(run_python):
+    program = (
+        'import sys; sys.modules["cupy"] = None; import mmspike, torch; '
+        'from mmspike.neurons import LIF; LIF()(torch.ones(2, 3)); '
+        'assert not torch.cuda.is_initialized()'
+    )
+    run_python('-c', program)
 
 
 def test_unknown_backend():

@@ -381,11 +381,35 @@ def test_double_backward_is_refused(neuron):
         grad.sum().backward()
 
 
-@pytest.mark.parametrize('neuron', [LIF(), SFA(), ILIF()], ids=repr)
-def test_vmap_runs_sample_by_sample(neuron):
+@pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
+def test_transforms_of_functions_run_in_plain_torch(neuron):
+    neuron.timesteps = 2
+    x = torch.randn(3, 2, 4, requires_grad=True)
+
+    def loss(row):
+        return (neuron(row) * torch.arange(4)).sum()
+
+    with torch.no_grad():
+        mapped = torch.func.vmap(neuron)(x)
+    assert torch.equal(mapped, torch.stack([neuron(row) for row in x]))
+    grads = torch.func.vmap(torch.func.grad(loss))(x)
+    expected = [torch.autograd.grad(loss(row), row)[0] for row in x.detach().requires_grad_()]
+    torch.testing.assert_close(grads, torch.stack(expected))
+
+
+def test_kernels_refuse_transforms_of_functions():
     x = torch.randn(3, 2, 4)
-    with neuron_backend('host'):
-        assert torch.equal(torch.func.vmap(neuron)(x), torch.stack([neuron(row) for row in x]))
+    with neuron_backend('host'), pytest.raises(RuntimeError, match='vmap, grad, jvp'):
+        torch.func.vmap(LIF())(x)
+    calls = {
+        ops.binary: binary_arguments(),
+        ops.sfa: (4, 4.0, 'half_even', 'inclusive', False),
+        ops.ilif: (None, 4, 1.0, 0.25, True, 'half_even', 'strict', True, False),
+        ops.qcfs: (torch.tensor(2.0), 16),
+    }
+    for op, arguments in calls.items():
+        with pytest.raises(NotImplementedError, match='fold what is mapped into the batch'):
+            torch.func.vmap(lambda row, op=op, arguments=arguments: op(row, *arguments))(x)
 
 
 def test_autocast_keeps_the_dtype_of_the_input():

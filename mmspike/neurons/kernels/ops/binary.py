@@ -10,6 +10,7 @@ from mmspike.neurons.kernels.ops.common import (
     new_state,
     no_context,
     refuse_double_backward,
+    refuse_vmap,
     row_strides,
     runner,
     total,
@@ -115,3 +116,5 @@ def _grads(ctx, grad_out: Tensor | None, grad_v_end: Tensor | None) -> tuple:
 
 
 binary.register_autograd(_grads, setup_context=_keep)
+binary.register_vmap(refuse_vmap)
+binary_backward.register_vmap(refuse_vmap)

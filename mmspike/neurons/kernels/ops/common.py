@@ -56,3 +56,11 @@ def refuse_double_backward(ctx, *grads: Tensor) -> None:
         'the backward pass of a spiking neuron has no derivative (double backward, as '
         "create_graph=True asks for); neuron_backend('reference') does not refuse"
     )
+
+
+def refuse_vmap(info, in_dims: tuple, *arguments: object) -> None:
+    """What vmap calls for an operator."""
+    raise NotImplementedError(
+        'the kernels of spiking neurons cannot be mapped by torch.func.vmap: fold what is mapped '
+        "into the batch, or use neuron_backend('reference')"
+    )

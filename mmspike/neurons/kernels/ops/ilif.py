@@ -12,6 +12,7 @@ from mmspike.neurons.kernels.ops.common import (
     new_state,
     no_context,
     refuse_double_backward,
+    refuse_vmap,
     row_strides,
     runner,
 )
@@ -104,3 +105,5 @@ def _grads(ctx, grad_out: Tensor, grad_v_end: Tensor, _: Tensor | None) -> tuple
 
 
 ilif.register_autograd(_grads, setup_context=_keep)
+ilif.register_vmap(refuse_vmap)
+ilif_backward.register_vmap(refuse_vmap)

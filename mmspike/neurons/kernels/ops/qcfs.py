@@ -9,6 +9,7 @@ from mmspike.neurons.kernels.ops.common import (
     DEVICES,
     no_context,
     refuse_double_backward,
+    refuse_vmap,
     runner,
     total,
 )
@@ -60,3 +61,5 @@ def _grads(ctx, grad_out: Tensor) -> tuple:
 
 
 qcfs.register_autograd(_grads, setup_context=_keep)
+qcfs.register_vmap(refuse_vmap)
+qcfs_backward.register_vmap(refuse_vmap)

@@ -11,6 +11,7 @@ from mmspike.neurons.kernels.ops.common import (
     new_mask,
     no_context,
     refuse_double_backward,
+    refuse_vmap,
     runner,
 )
 from mmspike.neurons.kernels.settings import IntegerSettings
@@ -65,3 +66,5 @@ def _grads(ctx, grad_out: Tensor, _: Tensor | None) -> tuple:
 
 
 sfa.register_autograd(_grads, setup_context=_keep)
+sfa.register_vmap(refuse_vmap)
+sfa_backward.register_vmap(refuse_vmap)
