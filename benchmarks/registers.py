@@ -61,18 +61,25 @@ def entry_points() -> list[str]:
 
     Charge, reset and dtype are combined in full; surrogates, lengths and alignment take turns.
     """
-    turns = itertools.cycle(
-        itertools.product(SURROGATES, (1, 2, 4, device.LONGEST_SEGMENT + 1), (24, 7))
+    # Cycles whose lengths have no common factor: all pairs of values meet.
+    turns = zip(
+        itertools.cycle(SURROGATES),
+        itertools.cycle((1, 2, 4, 5, device.LONGEST_SEGMENT + 1)),
+        itertools.cycle((24, 24, 7)),
+        itertools.cycle((True, False, True, False, True, False, False)),
+        strict=False,
     )
     charges = [(NO_LEAK, False), *itertools.product((DIVIDE, MULTIPLY), (True, False))]
     with _recording() as names:
         for dtype, (leak, decay_input), v_reset in itertools.product(
             device.STORAGE, charges, (0.0, None)
         ):
-            surrogate, steps, neurons = next(turns)
+            surrogate, steps, neurons, detached = next(turns)
             x, v = torch.zeros(steps, neurons, dtype=dtype), torch.zeros(neurons)
             decay = torch.ones(()) if leak == MULTIPLY else None
-            settings = BinarySettings(leak, 3.0, decay_input, 1.0, v_reset, True, surrogate, 2.0)
+            settings = BinarySettings(
+                leak, 3.0, decay_input, 1.0, v_reset, detached, surrogate, 2.0
+            )
             device.binary_forward(x, v, decay, x, v, settings)
             device.binary_backward(x, v, decay, x, v, x, v, settings)
         for dtype, neurons in itertools.product(device.STORAGE, (24, 7)):

@@ -173,4 +173,4 @@ step rest "$CONSTRAINTS requirements/hosts.txt requirements/runtime.txt requirem
     'mmpretrain, mmdet, mmseg, spikingjelly and tools: 1 to 3 minutes' install_rest
 step cupy "$CONSTRAINTS requirements/cuda12.txt requirements/cuda13.txt" 'CuPy: 150 MB to download' install_cupy
 step mmspike "setup.py requirements/runtime.txt mmspike/version.py $(echo $KERNELS/*.h $KERNELS/host.cpp)" \
-    'mmspike itself and its kernels (half a minute)' install_mmspike
+    'mmspike itself and its kernels (a minute)' install_mmspike

@@ -175,13 +175,12 @@ def binary_backward(
     pointers = (x, v, decay, grad_out, grad_v_end, trace, grad_x, grad_v, parts)
     launch(
         _template(
-            'binary_backward', STORAGE[x.dtype], *options, SURROGATES[settings.surrogate], segment,
-            group, aligned,
+            'binary_backward', STORAGE[x.dtype], *options, settings.detach_reset,
+            SURROGATES[settings.surrogate], segment, group, aligned,
         ),
         blocks, x.device,
         (
-            *map(_pointer, pointers), steps, neurons, *numbers, np.float32(settings.alpha),
-            np.float32(not settings.detach_reset),
+            *map(_pointer, pointers), steps, neurons, *numbers, np.float32(settings.alpha)
         ),
     )  # fmt: skip
     return parts

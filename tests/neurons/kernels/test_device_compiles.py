@@ -20,12 +20,12 @@ def test_every_option_is_among_the_compiled_kernels():
     backward = [
         re.split('[<>, ]+', name)[1:-1] for name in NAMES if name.startswith('binary_backward')
     ]
-    storage, leaks, decay_input, hard, surrogates, segments, groups, aligned = map(
+    storage, leaks, decay_input, hard, detached, surrogates, segments, groups, aligned = map(
         set, zip(*backward, strict=True)
     )
     assert storage == set(device.STORAGE.values())
     assert leaks == {'0', '1', '2'}
-    assert decay_input == hard == aligned == {'true', 'false'}
+    assert decay_input == hard == detached == aligned == {'true', 'false'}
     assert surrogates == {str(number) for number in SURROGATES.values()}
     assert segments == {'1', '2', '4', '8'}
     assert groups == {'1', '4', '8'}

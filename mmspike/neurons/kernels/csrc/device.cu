@@ -1,10 +1,11 @@
 // CUDA entry points: loops over time and neurons around the steps of neuron_steps.h.
 //
-// They work on sequences (T, N) laid out in T contiguous rows of N. A thread takes GROUP neighbouring
-// neurons through all steps, with their membranes in registers, and goes on to others a grid further.
-// ALIGNED rows are read and written 16 bytes at a time. Nothing is shared between threads: a sum over
-// all neurons (the gradient of a learned number) is left in one part per thread, so that it is the
-// same in every run, and so that these kernels also run, thread after thread, on a CPU in the tests.
+// They work on sequences (T, N) laid out in T contiguous rows of N. A thread takes GROUP
+// neighbouring neurons through all steps, with their membranes in registers, and goes on to others
+// a grid further. ALIGNED rows are read and written 16 bytes at a time. Nothing is shared between
+// threads: a sum over all neurons (the gradient of a learned number) is left in one part per
+// thread, so that it is the same in every run, and so that these kernels also run, thread after
+// thread, on a CPU in the tests.
 #include "neuron_steps.h"
 #include "storage.h"
 
@@ -15,7 +16,7 @@ using int64 = long long;
 // Neurons of a thread of the integer neurons: a byte of the mask.
 constexpr int BYTE = 8;
 
-// Numbers that are read and written together, 16 bytes; a uint4 is what compilers keep in one access.
+// Numbers that are read and written together; a uint4 is what compilers keep in one access.
 template <typename S>
 union Words {
     uint4 all;
@@ -126,17 +127,16 @@ __global__ void binary_forward(const S* __restrict__ x, const float* __restrict_
 }
 
 // Backward computes the membranes once more, SEGMENT steps at a time, which fit into registers. A
-// sequence of more steps than that is run through once to leave in `trace` the membrane at the start
-// of each segment but the first.
-template <typename S, int LEAK, bool DECAY_INPUT, bool HARD, int SURROGATE, int SEGMENT, int GROUP,
-          bool ALIGNED>
+// sequence of more steps than that is run through once before, to leave in `trace` the membrane at
+// the start of each segment but the first.
+template <typename S, int LEAK, bool DECAY_INPUT, bool HARD, bool DETACHED, int SURROGATE,
+          int SEGMENT, int GROUP, bool ALIGNED>
 __global__ void binary_backward(const S* __restrict__ x, const float* __restrict__ v_start,
                                 const float* __restrict__ decay, const S* __restrict__ grad_out,
                                 const float* __restrict__ grad_v_end, float* __restrict__ trace,
                                 S* __restrict__ grad_x, float* __restrict__ grad_v,
                                 float* __restrict__ grad_decay, int64 steps, int64 neurons,
-                                float constant, float threshold, float v_reset, float alpha,
-                                float through_reset) {
+                                float constant, float threshold, float v_reset, float alpha) {
     const BinaryOptions o = {decay ? *decay : constant, threshold, v_reset, alpha};
     const float by_v = charge_by_v<LEAK>(o), by_x = charge_by_x<LEAK, DECAY_INPUT>(o);
     const int64 segments = (steps + SEGMENT - 1) / SEGMENT;
@@ -172,7 +172,7 @@ __global__ void binary_backward(const S* __restrict__ x, const float* __restrict
 #pragma unroll
                     for (int i = 0; i < GROUP; ++i) {
                         const float slope = surrogate_derivative<SURROGATE>(h[k][i] - threshold, o);
-                        g[i] = grad_fire<HARD>(h[k][i], slope, grad[i], g[i], through_reset, o);
+                        g[i] = grad_fire<HARD, DETACHED>(h[k][i], slope, grad[i], g[i], o);
                         grad[i] = g[i] * by_x;
                     }
                     store_group<GROUP, ALIGNED>(grad_x + offset + k * neurons, count, grad);

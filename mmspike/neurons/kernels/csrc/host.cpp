@@ -20,10 +20,33 @@ using namespace mmspike;
 // Neurons that are taken through all steps together: long enough rows for the prefetcher, and a
 // membrane that stays in the first-level cache.
 constexpr int64_t BLOCK = 1024;
-// Neurons of a block in backward, where the membrane of every step is kept.
+// Neurons of a block in the backward pass of binary neurons, where the membrane of every step is
+// kept: inputs, gradients and membranes of 4 steps fit into the first-level cache, of 64 into the
+// second.
 inline int64_t backward_block(int64_t steps) {
-    const int64_t block = (16 * BLOCK / steps) / 16 * 16;
-    return block < 16 ? 16 : block > BLOCK ? BLOCK : block;
+    const int64_t most = 65536 / steps / 16 * 16;
+    return most < 16 ? 16 : most > 256 ? 256 : most;
+}
+
+// Elements between prefetches: whole cache lines, and several vectors of any instruction set.
+constexpr int64_t STRIP = 64;
+constexpr int64_t LINE = 64;  // bytes of a cache line
+
+// Calls body(i) for all i below count. Meanwhile, memory that is needed next is fetched: rows
+// change too often for the processor's own prefetching. `reads` and `writes` may be null.
+template <typename S, typename Body>
+inline void sweep(int64_t count, const S* reads, const S* writes, Body body) {
+    int64_t first = 0;
+    for (; first + STRIP <= count; first += STRIP) {
+        for (int64_t i = first; i < first + STRIP; i += LINE / static_cast<int64_t>(sizeof(S))) {
+            if (reads) __builtin_prefetch(reads + i, 0, 2);
+            if (writes) __builtin_prefetch(writes + i, 1, 2);
+        }
+#pragma GCC ivdep
+        for (int64_t i = first; i < first + STRIP; ++i) body(i);
+    }
+#pragma GCC ivdep
+    for (int64_t i = first; i < count; ++i) body(i);
 }
 
 struct BinaryArguments {
@@ -73,14 +96,15 @@ void binary_forward(const BinaryArguments& a) {
         const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
         start(v, a.v, o.v_reset, first, count);
         for (int64_t t = 0; t < a.steps; ++t) {
-            const S* xt = x + t * a.neurons + first;
-            S* st = out + t * a.neurons + first;
-#pragma GCC ivdep
-            for (int64_t i = 0; i < count; ++i) {
+            const int64_t here = t * a.neurons + first;
+            const int64_t next = t + 1 < a.steps ? here + a.neurons : first + BLOCK;
+            const S* xt = x + here;
+            S* st = out + here;
+            sweep(count, x + next, out + next, [&](int64_t i) {
                 const float h = charge<LEAK, DECAY_INPUT>(v[i], load(xt + i), o);
                 store(st + i, fires(h, o) ? 1.0f : 0.0f);
                 v[i] = reset<HARD>(h, o);
-            }
+            });
         }
         if (a.v_end) std::memcpy(a.v_end + first, v, count * sizeof(float));
     }
@@ -99,7 +123,7 @@ using Derivatives = void (*)(const float*, float*, int64_t, const BinaryOptions&
 constexpr Derivatives DERIVATIVES[] = {
     derivatives<SIGMOID>, derivatives<ATAN>, derivatives<RECTANGULAR>, derivatives<TRIANGULAR>};
 
-template <typename S, int LEAK, bool DECAY_INPUT, bool HARD>
+template <typename S, int LEAK, bool DECAY_INPUT, bool HARD, bool DETACHED>
 void binary_backward(const BinaryArguments& a, Derivatives derivatives_of) {
     const BinaryOptions o = a.options;
     const S* x = static_cast<const S*>(a.x);
@@ -108,7 +132,6 @@ void binary_backward(const BinaryArguments& a, Derivatives derivatives_of) {
     const int64_t block = backward_block(a.steps);
     std::vector<float> h(a.steps * block);
     float v[BLOCK], derivative[BLOCK], grad_v[BLOCK];
-    const float through_reset = a.detach_reset ? 0.0f : 1.0f;
     const float by_v = charge_by_v<LEAK>(o), by_x = charge_by_x<LEAK, DECAY_INPUT>(o);
     double grad_decay = 0.0;
     for (int64_t first = a.begin; first < a.end; first += block) {
@@ -118,11 +141,11 @@ void binary_backward(const BinaryArguments& a, Derivatives derivatives_of) {
         for (int64_t t = 0; t < a.steps; ++t) {
             const S* xt = x + t * a.neurons + first;
             float* ht = h.data() + t * block;
-#pragma GCC ivdep
-            for (int64_t i = 0; i < count; ++i) {
+            const int64_t later = (a.steps - 1 - t) * a.neurons + first;
+            sweep(count, grad_out + later, grad_x + later, [&](int64_t i) {
                 ht[i] = charge<LEAK, DECAY_INPUT>(v[i], load(xt + i), o);
                 v[i] = reset<HARD>(ht[i], o);
-            }
+            });
         }
         start(grad_v, a.grad_v_end, 0.0f, first, count);
         for (int64_t t = a.steps - 1; t >= 0; --t) {
@@ -130,14 +153,14 @@ void binary_backward(const BinaryArguments& a, Derivatives derivatives_of) {
             const S* gt = grad_out + t * a.neurons + first;
             S* gx = grad_x + t * a.neurons + first;
             derivatives_of(ht, derivative, count, o);
-#pragma GCC ivdep
-            for (int64_t i = 0; i < count; ++i) {
-                const float g = grad_fire<HARD>(ht[i], derivative[i], load(gt + i), grad_v[i],
-                                                through_reset, o);
+            const S* next_block = x + (a.steps - 1 - t) * a.neurons + first + block;
+            sweep<S>(count, next_block, nullptr, [&](int64_t i) {
+                const float g = grad_fire<HARD, DETACHED>(ht[i], derivative[i], load(gt + i),
+                                                          grad_v[i], o);
                 store(gx + i, g * by_x);
                 grad_v[i] = g * by_v;
                 derivative[i] = g;  // handed to the gradient of the decay below
-            }
+            });
             if (LEAK == MULTIPLY && a.grad_decay) {
                 const S* xt = x + t * a.neurons + first;
                 for (int64_t i = 0; i < count; ++i) {
@@ -196,13 +219,14 @@ void sfa_forward(const IntegerArguments& a) {
     uint8_t inside[BLOCK];
     for (int64_t first = a.begin; first < a.end; first += BLOCK) {
         const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
-#pragma GCC ivdep
-        for (int64_t i = 0; i < count; ++i) {
+        sweep(count, x + first + BLOCK, out + first + BLOCK, [&](int64_t i) {
             store(out + first + i, integer_fire<HALF_UP>(load(x + first + i), o) / o.norm);
-        }
+        });
         if (!a.mask) continue;
 #pragma GCC ivdep
-        for (int64_t i = 0; i < count; ++i) inside[i] = inside_window<STRICT>(load(x + first + i), o);
+        for (int64_t i = 0; i < count; ++i) {
+            inside[i] = inside_window<STRICT>(load(x + first + i), o);
+        }
         pack(inside, count, a.mask + first / 8);
     }
 }
@@ -218,11 +242,10 @@ void sfa_backward(const IntegerArguments& a) {
     for (int64_t first = a.begin; first < a.end; first += BLOCK) {
         const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
         unpack(a.mask + first / 8, count, inside);
-#pragma GCC ivdep
-        for (int64_t i = 0; i < count; ++i) {
+        sweep(count, grad_out + first + BLOCK, grad_x + first + BLOCK, [&](int64_t i) {
             const float g = load(grad_out + first + i);
             store(grad_x + first + i, inside[i] ? (exact ? g * scale : g / norm) : 0.0f);
-        }
+        });
     }
 }
 
@@ -238,16 +261,15 @@ void ilif_forward(const IntegerArguments& a) {
         const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
         start(v, a.v, 0.0f, first, count);
         for (int64_t t = 0; t < a.steps; ++t) {
-            const S* xt = x + t * a.neurons + first;
-            S* st = out + t * a.neurons + first;
-#pragma GCC ivdep
-            for (int64_t i = 0; i < count; ++i) {
-                const float h = o.decay * v[i] + load(xt + i);
+            const int64_t here = t * a.neurons + first;
+            const int64_t next = t + 1 < a.steps ? here + a.neurons : first + BLOCK;
+            sweep(count, x + next, out + next, [&](int64_t i) {
+                const float h = o.decay * v[i] + load(x + here + i);
                 const float fired = integer_fire<HALF_UP>(h, o);
-                store(st + i, fired / o.norm);
+                store(out + here + i, fired / o.norm);
                 inside[i] = inside_window<STRICT>(h, o);
                 v[i] = h - fired;
-            }
+            });
             if (a.mask) pack(inside, count, a.mask + t * mask_row + first / 8);
         }
         if (a.v_end) std::memcpy(a.v_end + first, v, count * sizeof(float));
@@ -268,17 +290,16 @@ void ilif_backward(const IntegerArguments& a) {
         const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
         start(grad_v, a.grad_v_end, 0.0f, first, count);
         for (int64_t t = a.steps - 1; t >= 0; --t) {
-            const S* gt = grad_out + t * a.neurons + first;
-            S* gx = grad_x + t * a.neurons + first;
+            const int64_t here = t * a.neurons + first;
+            const int64_t next = t ? here - a.neurons : (a.steps - 1) * a.neurons + first + BLOCK;
             unpack(a.mask + t * mask_row + first / 8, count, inside);
-#pragma GCC ivdep
-            for (int64_t i = 0; i < count; ++i) {
+            sweep(count, grad_out + next, grad_x + next, [&](int64_t i) {
                 const float passes = static_cast<float>(inside[i]);
-                const float g =
-                    integer_grad(load(gt + i), grad_v[i], passes, through_reset, o.norm);
-                store(gx + i, g);
+                const float grad = load(grad_out + here + i);
+                const float g = integer_grad(grad, grad_v[i], passes, through_reset, o.norm);
+                store(grad_x + here + i, g);
                 grad_v[i] = g * o.decay;
-            }
+            });
         }
         if (a.grad_v) std::memcpy(a.grad_v + first, grad_v, count * sizeof(float));
     }
@@ -300,9 +321,12 @@ void qcfs_forward(const QcfsArguments& a) {
     const float threshold = a.threshold, levels = a.levels;
     const S* x = static_cast<const S*>(a.x);
     S* out = static_cast<S*>(a.out);
-#pragma GCC ivdep
-    for (int64_t i = a.begin; i < a.end; ++i) {
-        store(out + i, qcfs_fire(qcfs_level(load(x + i), threshold, levels), threshold));
+    for (int64_t first = a.begin; first < a.end; first += BLOCK) {
+        const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
+        sweep(count, x + first + BLOCK, out + first + BLOCK, [&](int64_t i) {
+            const float level = qcfs_level(load(x + first + i), threshold, levels);
+            store(out + first + i, qcfs_fire(level, threshold));
+        });
     }
 }
 
@@ -316,13 +340,12 @@ void qcfs_backward(const QcfsArguments& a) {
     float parts[BLOCK];
     for (int64_t first = a.begin; first < a.end; first += BLOCK) {
         const int64_t count = a.end - first < BLOCK ? a.end - first : BLOCK;
-#pragma GCC ivdep
-        for (int64_t i = 0; i < count; ++i) {
+        sweep<S>(count, x + first + BLOCK, grad_x + first + BLOCK, [&](int64_t i) {
             const float value = load(x + first + i), grad = load(grad_out + first + i);
             const float level = qcfs_level(value, threshold, levels);
             parts[i] = grad * qcfs_by_threshold(value, level, threshold);
             store(grad_x + first + i, qcfs_passes(level) ? grad : 0.0f);
-        }
+        });
         total += sum(parts, count);
     }
     *a.grad_threshold = total;
@@ -330,15 +353,18 @@ void qcfs_backward(const QcfsArguments& a) {
 
 // --- from runtime options to template arguments -------------------------------------------------
 
+template <typename S, int LEAK, bool DECAY_INPUT, bool HARD>
+void binary(const BinaryArguments& a, int surrogate, bool backward) {
+    if (!backward) return binary_forward<S, LEAK, DECAY_INPUT, HARD>(a);
+    const Derivatives of = DERIVATIVES[surrogate];
+    a.detach_reset ? binary_backward<S, LEAK, DECAY_INPUT, HARD, true>(a, of)
+                   : binary_backward<S, LEAK, DECAY_INPUT, HARD, false>(a, of);
+}
+
 template <typename S, int LEAK, bool DECAY_INPUT>
 void binary(const BinaryArguments& a, bool hard, int surrogate, bool backward) {
-    if (backward) {
-        hard ? binary_backward<S, LEAK, DECAY_INPUT, true>(a, DERIVATIVES[surrogate])
-             : binary_backward<S, LEAK, DECAY_INPUT, false>(a, DERIVATIVES[surrogate]);
-    } else {
-        hard ? binary_forward<S, LEAK, DECAY_INPUT, true>(a)
-             : binary_forward<S, LEAK, DECAY_INPUT, false>(a);
-    }
+    hard ? binary<S, LEAK, DECAY_INPUT, true>(a, surrogate, backward)
+         : binary<S, LEAK, DECAY_INPUT, false>(a, surrogate, backward);
 }
 
 template <typename S>
