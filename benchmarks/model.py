@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 
 import torch
-from neurons import PlainSFA
+from candidates import PlainSFA
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table

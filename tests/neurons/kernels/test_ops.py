@@ -272,6 +272,18 @@ def test_threads_do_not_change_the_result(neuron):
         assert torch.equal(grad, results[0][1])
 
 
+@pytest.mark.parametrize('cls', [LIF, ILIF])
+def test_gradient_through_the_membrane_alone(cls):
+    """The spikes' gradient is then undefined, not zero."""
+    x, grads = torch.randn(4, 7), []
+    for backend in ('host', 'reference'):
+        leaf, neuron = x.clone().requires_grad_(), cls(timesteps=4, stateful=True)
+        with neuron_backend(backend):
+            neuron(leaf)
+            grads.append(torch.autograd.grad(neuron.v.square().sum(), leaf)[0])
+    torch.testing.assert_close(*grads)
+
+
 def test_a_long_simulation():
     x = torch.rand(3000, 20)
     with neuron_backend('host'):

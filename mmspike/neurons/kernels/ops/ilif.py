@@ -91,13 +91,16 @@ def _keep(ctx, inputs: tuple, output: tuple) -> None:
     check_mask('ilif', keep_mask)
     ctx.save_for_backward(output[2])
     ctx.mark_non_differentiable(output[2])
+    ctx.set_materialize_grads(False)
     ctx.settings = (norm, decay, detach_reset, v is not None)
     ctx.keep_state = keep_state
-    ctx.strides = x.stride()
+    ctx.shape, ctx.strides, ctx.dtype = x.shape, x.stride(), x.dtype
 
 
-def _grads(ctx, grad_out: Tensor, grad_v_end: Tensor, _: Tensor | None) -> tuple:
+def _grads(ctx, grad_out: Tensor | None, grad_v_end: Tensor | None, _: None) -> tuple:
     (mask,) = ctx.saved_tensors
+    if grad_out is None:
+        grad_out = mask.new_zeros(ctx.shape, dtype=ctx.dtype)
     grad_out = laid_out_like(grad_out, ctx.strides)
     grad_v_end = grad_v_end if ctx.keep_state else None
     grad_x, grad_v = ilif_backward(grad_out, grad_v_end, mask, *ctx.settings)

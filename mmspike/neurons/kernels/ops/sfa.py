@@ -56,11 +56,12 @@ def _keep(ctx, inputs: tuple, output: tuple) -> None:
     check_mask('sfa', keep_mask)
     ctx.save_for_backward(output[1])
     ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)
     ctx.norm = norm
     ctx.strides = x.stride()
 
 
-def _grads(ctx, grad_out: Tensor, _: Tensor | None) -> tuple:
+def _grads(ctx, grad_out: Tensor, _: None) -> tuple:
     (mask,) = ctx.saved_tensors
     return sfa_backward(laid_out_like(grad_out, ctx.strides), mask, ctx.norm), *[None] * 5
 
