@@ -1,5 +1,6 @@
 """Converting models and their weights."""
 
+from mmspike.conversion.fold import fold_batch_norms
 from mmspike.conversion.sdtv3 import Conversion, convert_sdtv3, convert_sdtv3_file
 
-__all__ = ['Conversion', 'convert_sdtv3', 'convert_sdtv3_file']
+__all__ = ['Conversion', 'convert_sdtv3', 'convert_sdtv3_file', 'fold_batch_norms']
