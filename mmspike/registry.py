@@ -72,8 +72,12 @@ class Registry(MMEngineRegistry):
 MODELS = Registry(
     'model',
     parent=root.MODELS,
-    locations=['mmspike.neurons', 'mmspike.layers', 'mmspike.backbones'],
-    hosted={'mmpretrain': ['mmspike.heads.cls']},
+    locations=['mmspike.neurons', 'mmspike.layers', 'mmspike.backbones', 'mmspike.necks'],
+    hosted={
+        'mmpretrain': ['mmspike.heads.cls'],
+        'mmdet': ['mmspike.heads.det'],
+        'mmseg': ['mmspike.heads.seg'],
+    },
 )
 DATASETS = Registry(
     'dataset',

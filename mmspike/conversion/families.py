@@ -28,6 +28,7 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
         (r'^layers\.\d+\.blocks\.\d+\.attn\.', r'relative_position_bias_table$'),
     ),
 )
+SDTV3_DENSE = FAMILIES[1][0]
 SDTV3_BASE = FAMILIES[2][0]
 
 

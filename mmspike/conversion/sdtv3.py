@@ -8,6 +8,7 @@ by 1.
 import argparse
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -87,17 +88,8 @@ def convert_sdtv3(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
     looks_like = identify(list(weights))
     if looks_like != SDTV3_BASE:
         raise ValueError(f'expected {SDTV3_BASE}, but this looks like {looks_like}')
-    renamed, unexpected, tensors = {}, [], {}
-    for key, value in weights.items():
-        new = rename_key(key)
-        if new is None:
-            unexpected.append(key)
-            continue
-        renamed[key] = new
-        # The reference runs its MLP as 1-D convolutions over the tokens.
-        tensors[new] = value.unsqueeze(-1) if '.mlp.' in new and value.dim() == 3 else value
-
-    arch = _read_arch(tensors)
+    renamed, tensors, unexpected = rename(weights, rename_key)
+    arch = read_arch_of(tensors)
     has_scale = any('.scale1.' in key for key in tensors)
     with torch.device('meta'):
         backbone = MetaSpikformer(
@@ -109,19 +101,51 @@ def convert_sdtv3(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
         model = nn.ModuleDict(
             dict(backbone=backbone, head=nn.ModuleDict(dict(neuron=SFA(D=D, norm=1))))
         )
+    known = [*model.state_dict(), 'head.fc.weight', 'head.fc.bias']
+    return fit_to_model(
+        model,
+        renamed,
+        tensors,
+        known=known,
+        unexpected=unexpected,
+        arch=next((name for name, known in ARCHS.items() if known == arch), arch),
+    )
+
+
+def fit_to_model(
+    model: nn.Module,
+    renamed: dict[str, str],
+    tensors: dict[str, Tensor],
+    *,
+    known: list[str],
+    unexpected: list[str],
+    arch: str | dict,
+) -> Conversion:
+    """Put renamed tensors into the order of a model, with its neurons in the metadata.
+
+    Args:
+        model: The model; its tensors may be on the meta device.
+        renamed: Old key to new key.
+        tensors: New key to tensor.
+        known: Keys that the model may have, in order.
+        unexpected: Keys for which no new name was found.
+        arch: Architecture of the backbone.
+
+    Raises:
+        ValueError: A tensor has another shape than the model's.
+    """
     expected = model.state_dict()
-    known = [*expected, 'head.fc.weight', 'head.fc.bias']
     for old, new in renamed.items():
         if new in expected and tensors[new].shape != expected[new].shape:
             raise ValueError(
-                f'{old} has shape {tuple(weights[old].shape)}, MetaSpikformer wants '
-                f'{tuple(expected[new].shape)} at {new}; this is no SDT v3 base model'
+                f'{old} has shape {tuple(tensors[new].shape)}, the model wants '
+                f'{tuple(expected[new].shape)} at {new}; these are weights of another model'
             )
     state_dict = type(expected)({key: tensors[key] for key in known if key in tensors})
     state_dict._metadata = expected._metadata
     return Conversion(
         state_dict=state_dict,
-        arch=next((name for name, known in ARCHS.items() if known == arch), arch),
+        arch=arch,
         renamed=renamed,
         missing=[key for key in known if key not in tensors],
         unexpected=unexpected + [old for old, new in renamed.items() if new not in known],
@@ -162,8 +186,28 @@ def convert_sdtv3_file(
     return conversion
 
 
+def rename(
+    weights: dict[str, Tensor], rule: Callable[[str], str | None]
+) -> tuple[dict[str, str], dict[str, Tensor], list[str]]:
+    """Apply a rule from old keys to new ones.
+
+    Returns:
+        Old key to new key; new key to tensor; keys for which the rule has no name.
+    """
+    renamed, tensors, unexpected = {}, {}, []
+    for key, value in weights.items():
+        new = rule(key)
+        if new is None:
+            unexpected.append(key)
+            continue
+        renamed[key] = new
+        # The reference runs its MLP as 1-D convolutions over the tokens.
+        tensors[new] = value.unsqueeze(-1) if '.mlp.' in new and value.dim() == 3 else value
+    return renamed, tensors, unexpected
+
+
 def rename_key(key: str) -> str | None:
-    """Name of ours for a name of the reference; None if it has none."""
+    """Name of ours for a name of the reference's classifier; None if it has none."""
     if key in ('head.weight', 'head.bias'):
         return key.replace('head.', 'head.fc.')
     block = re.match(r'block([34])\.(\d+)\.', key)
@@ -180,7 +224,7 @@ def rename_key(key: str) -> str | None:
     return None
 
 
-def _read_arch(tensors: dict[str, Tensor]) -> dict:
+def read_arch_of(tensors: dict[str, Tensor]) -> dict:
     """Widths and depths from the shapes. Heads and stem stride leave no trace: 8 and 2 always."""
     places = [re.match(r'backbone\.stages\.(\d)\.blocks\.(\d+)\.', key) for key in tensors]
     blocks = {(int(place[1]), int(place[2])) for place in places if place}

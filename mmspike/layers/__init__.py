@@ -5,7 +5,12 @@ from mmspike.utils.versions import check_version
 check_version('mmcv')
 
 from mmspike.layers.attention import SpikeAttention, attention_product  # noqa: E402
-from mmspike.layers.conv import SpikeConvBlock, SpikeSepConv, spike_conv  # noqa: E402
+from mmspike.layers.conv import (  # noqa: E402
+    SpikeConvBlock,
+    SpikeSepConv,
+    put_neurons_first,
+    spike_conv,
+)
 from mmspike.layers.drop_path import DropPath  # noqa: E402
 from mmspike.layers.mlp import SpikeMLP  # noqa: E402
 from mmspike.layers.readout import TemporalMean  # noqa: E402
@@ -19,6 +24,7 @@ __all__ = [
     'SpikeSepConv',
     'TemporalMean',
     'attention_product',
+    'put_neurons_first',
     'recompute',
     'spike_conv',
 ]

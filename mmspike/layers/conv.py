@@ -8,7 +8,9 @@ import warnings
 
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
+
+from mmspike.registry import MODELS
 
 
 def spike_conv(
@@ -38,6 +40,20 @@ def spike_conv(
             order=('act', 'conv', 'norm'),
             **kwargs,
         )
+
+
+def put_neurons_first(model: nn.Module, neuron_cfg: dict) -> None:
+    """Put a neuron before the convolution of every ``ConvModule``, instead of what comes after.
+
+    So a head of mmdet or mmseg keeps its own construction and becomes a spiking one. The model is
+    changed in place; :func:`mmspike.set_timesteps` has to follow.
+    """
+    for module in model.modules():
+        if isinstance(module, ConvModule):
+            module.order = ('act', 'conv', 'norm')
+            module.act_cfg = dict(neuron_cfg)
+            module.with_activation = True
+            module.activate = MODELS.build(neuron_cfg)
 
 
 class SpikeSepConv(BaseModule):

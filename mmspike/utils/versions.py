@@ -10,6 +10,8 @@ SUPPORTED = {
     'mmengine': ('0.10.8', '0.10.12', 'pip install onedl-mmengine==0.10.12'),
     'mmcv': ('2.1.0', '2.3.6', 'pip install --no-build-isolation onedl-mmcv==2.3.6'),
     'mmpretrain': ('1.0.0', '1.3.6', 'pip install --no-build-isolation onedl-mmpretrain==1.3.6'),
+    'mmdet': ('3.3.0', '3.5.1', 'pip install --no-build-isolation onedl-mmdetection==3.5.1'),
+    'mmseg': ('1.2.0', '1.4.2', 'pip install --no-build-isolation onedl-mmsegmentation==1.4.2'),
 }
 
 

@@ -9,6 +9,9 @@
 #include <cstdint>
 #include <cstring>
 #include <vector>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #include "neuron_steps.h"
 #include "storage.h"
@@ -193,10 +196,19 @@ struct IntegerArguments {
     IntegerOptions options;
 };
 
-// Bits of a block of the mask. `first` is a multiple of 8, so that threads share no byte.
+// Bits of a block of the mask, from bytes 0 or 1. `first` is a multiple of 8, so that threads share
+// no byte.
 inline void pack(uint8_t* inside, int64_t count, uint8_t* mask) {
-    for (int64_t i = count; i % 8; ++i) inside[i] = 0;
-    for (int64_t i = 0; i < count; i += 8) {
+    int64_t i = 0;
+#if defined(__AVX2__)
+    for (; i + 32 <= count; i += 32) {
+        const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(inside + i));
+        const int bits = _mm256_movemask_epi8(_mm256_slli_epi16(bytes, 7));
+        std::memcpy(mask + i / 8, &bits, 4);
+    }
+#endif
+    for (int64_t k = count; k % 8; ++k) inside[k] = 0;
+    for (; i < count; i += 8) {
         // Gathers the low bits of eight bytes into one byte, the first in the lowest bit.
         uint64_t bytes;
         std::memcpy(&bytes, inside + i, 8);

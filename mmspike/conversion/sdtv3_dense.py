@@ -1,0 +1,66 @@
+"""Weights of SDT v3's detectors and segmentors for models of mmdet and mmseg.
+
+They come from BICLab/Spike-Driven-Transformer-V3, ``SDT_V3/Detection`` (Mask R-CNN) and
+``SDT_V3/Segmentation`` (semantic FPN).
+"""
+
+import re
+
+from torch import Tensor, nn
+
+from mmspike.conversion.families import SDTV3_DENSE, identify
+from mmspike.conversion.sdtv3 import Conversion, fit_to_model, read_arch_of, rename, rename_key
+
+# (pattern, replacement); numbers in the reference's names count neurons and nested sequences
+_RULES = (
+    # detection
+    (r'^neck\.(lateral|fpn)_convs\.(\d+)\.1\.0\.conv\.', r'neck.\1_convs.\2.conv.'),
+    (r'^rpn_head\.rpn_conv\.1\.0\.', r'rpn_head.rpn_conv.0.conv.'),
+    (r'^rpn_head\.rpn_(cls|reg)\.1\.0\.', r'rpn_head.rpn_\1.'),
+    (r'^(roi_head\.bbox_head\.fc_(?:cls|reg)\.)', r'\1'),
+    (r'^(roi_head\.bbox_head\.shared_fcs\.\d+\.1\.)0\.', r'\1'),
+    (r'^(roi_head\.mask_head\.convs\.\d+\.)1\.0\.conv\.', r'\1conv.'),
+    (r'^(roi_head\.mask_head\.(?:upsample|conv_logits)\.)1\.0\.', r'\1'),
+    # segmentation
+    (r'^(neck\.(?:lateral|fpn)_convs\.\d+\.)0\.', r'\1conv.'),
+    (r'^(neck\.(?:lateral|fpn)_convs\.\d+\.)1\.(?!0\.)', r'\1bn.'),
+    (r'^(decode_head\.scale_heads\.\d+\.\d+\.)1\.', r'\1conv.'),
+    (r'^(decode_head\.scale_heads\.\d+\.\d+\.)2\.', r'\1bn.'),
+    (r'^(decode_head\.conv_seg\.)', r'\1'),
+)
+
+
+def convert_sdtv3_dense(weights: dict[str, Tensor], model: nn.Module) -> Conversion:
+    """Rename the weights of an SDT v3 detector or segmentor.
+
+    Args:
+        weights: Name to tensor, as in the published files; a leading ``module.`` is dropped.
+        model: The model they are for, built from a config; it is not changed, and its tensors may
+            be on the meta device.
+
+    Raises:
+        ValueError: The weights belong to another kind of model, or do not fit this one's shapes.
+    """
+    weights = {key.removeprefix('module.'): value for key, value in weights.items()}
+    looks_like = identify(list(weights))
+    if looks_like != SDTV3_DENSE:
+        raise ValueError(f'expected {SDTV3_DENSE}, but this looks like {looks_like}')
+    renamed, tensors, unexpected = rename(weights, rename_dense_key)
+    return fit_to_model(
+        model,
+        renamed,
+        tensors,
+        known=list(model.state_dict()),
+        unexpected=unexpected,
+        arch=read_arch_of(tensors),
+    )
+
+
+def rename_dense_key(key: str) -> str | None:
+    """Name of ours for a name of the reference's; None if it has none."""
+    if key.startswith('backbone.'):
+        return rename_key(key.removeprefix('backbone.'))
+    for pattern, replacement in _RULES:
+        if re.match(pattern, key):
+            return re.sub(pattern, replacement, key)
+    return None

@@ -1,0 +1,137 @@
+"""Write scenes of real handwritten digits, to train detection and segmentation on.
+
+The digits come with scikit-learn, nothing is downloaded. Images and annotations are laid out as COCO
+and as ADE20K.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import matplotlib
+
+matplotlib.use('Agg')
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from pycocotools import mask as rle
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from mmspike.datasets.digit_scenes import CLASSES, SUBSETS, write_digit_scenes
+from mmspike.utils.checkpoint import atomic_write
+
+ROWS, COLUMNS = 3, 4
+
+console = Console(highlight=False)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--out', default='data/digit_scenes', help='folder to write to')
+    parser.add_argument('--num-train', type=int, default=800, help='scenes for training')
+    parser.add_argument('--num-val', type=int, default=200, help='scenes for validation')
+    parser.add_argument('--size', type=int, default=128, help='height and width in pixels')
+    parser.add_argument('--seed', type=int, default=0, help='the same seed gives the same scenes')
+    parser.add_argument('--preview', metavar='FILE.png', help='also draw some validation scenes')
+    return parser.parse_args()
+
+
+def write(args: argparse.Namespace) -> bool:
+    """Write the scenes with a progress bar; False if they were there."""
+    columns = (
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task('scenes', total=args.num_train + args.num_val)
+        return write_digit_scenes(
+            args.out,
+            num_train=args.num_train,
+            num_val=args.num_val,
+            size=args.size,
+            seed=args.seed,
+            on_scene=lambda: progress.advance(task),
+        )
+
+
+def read_annotations(out: Path, subset: str) -> dict:
+    return json.loads((out / 'annotations' / f'instances_{subset}.json').read_text())
+
+
+def summary(out: Path) -> Table:
+    """Images and objects per class, a column per subset."""
+    table = Table(title=str(out), title_justify='left')
+    table.add_column('')
+    columns = []
+    for subset in SUBSETS:
+        table.add_column(subset, justify='right')
+        content = read_annotations(out, subset)
+        labels = [annotation['category_id'] - 1 for annotation in content['annotations']]
+        objects = np.bincount(labels, minlength=len(CLASSES))
+        columns.append([len(content['images']), objects.sum(), *objects])
+    names = ['images', 'objects', *(f'  digit {name}' for name in CLASSES)]
+    for i, (name, *cells) in enumerate(zip(names, *columns, strict=True)):
+        table.add_row(name, *(f'{cell:,}' for cell in cells), end_section=i == 1)
+    return table
+
+
+def draw_preview(out: Path, file: Path) -> None:
+    """The first validation scenes with their annotations."""
+    content = read_annotations(out, 'validation')
+    figure, axes = plt.subplots(ROWS, COLUMNS, figsize=(2.5 * COLUMNS, 2.5 * ROWS))
+    for one in axes.flat:
+        one.axis('off')
+    for one, image in zip(axes.flat, content['images'], strict=False):
+        pixels = cv2.imread(str(out / 'images' / 'validation' / image['file_name']))
+        one.imshow(pixels[..., ::-1])
+        for annotation in content['annotations']:
+            if annotation['image_id'] == image['id']:
+                draw_annotation(one, annotation)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.99, wspace=0.03, hspace=0.03)
+    with atomic_write(file) as target:
+        figure.savefig(target, format='png', dpi=120)
+    plt.close(figure)
+
+
+def draw_annotation(axes: Axes, annotation: dict) -> None:
+    """Box, class name and translucent mask."""
+    label = annotation['category_id'] - 1
+    colour = matplotlib.colormaps['tab10'](label)
+    mask = rle.decode(annotation['segmentation'])
+    axes.imshow(mask[..., None] * np.array([*colour[:3], 0.45]))
+    x, y, width, height = annotation['bbox']
+    # imshow puts the middle of a pixel at whole numbers, a box its edge.
+    axes.add_patch(
+        Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor=colour, linewidth=1.5)
+    )
+    axes.text(
+        x - 0.5, y - 0.5, CLASSES[label], color='white', fontsize=8, fontweight='bold',
+        verticalalignment='top', bbox=dict(facecolor=colour, edgecolor='none', pad=1),
+    )  # fmt: skip
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        written = write(args)
+    except (OSError, ValueError) as error:
+        sys.exit(f'digit_scenes.py: {error}')
+    out = Path(args.out)
+    console.print(summary(out))
+    if not written:
+        console.print('they were there already', style='dim')
+    if args.preview:
+        draw_preview(out, Path(args.preview))
+        console.print(f'drawn in {args.preview}', soft_wrap=True)
+
+
+if __name__ == '__main__':
+    main()
