@@ -1,5 +1,6 @@
 """Memory that a neuron touches, keeps and needs at most; measured, not claimed."""
 
+import ctypes
 from collections.abc import Callable
 
 import torch
@@ -11,6 +12,20 @@ from torch.utils._pytree import tree_leaves
 
 # They touch no memory.
 FREE = ('empty', 'detach', 'alias', 'lift')
+
+
+def keep_memory() -> None:
+    """Let the allocator keep freed memory, as GPUs' and jemalloc's do.
+
+    Otherwise large tensors come from the system each time, or not, as it happens; the page faults
+    cost more than any candidate, and as much as they do for ``clone()``. glibc only; elsewhere
+    nothing changes. ``MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000`` does it from outside.
+    """
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    if mallopt is not None:
+        m_trim_threshold, m_mmap_max = -1, -4
+        mallopt(m_mmap_max, 0)
+        mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def kept_bytes(run: Callable[[], object]) -> int:

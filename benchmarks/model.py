@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from candidates import MultiStep, PlainSFA, spikingjelly_node
-from memory import kept_bytes
+from memory import keep_memory, kept_bytes
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -112,6 +112,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.neuron == 'SFA' and args.timesteps != 1:
         parser.error('SFA runs one time step: its integers stand for several')
+    keep_memory()
     console = Console(width=110)
 
     torch.manual_seed(0)

@@ -24,7 +24,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import torch
 from candidates import NEURONS, ONE_BIT, Candidate, candidates
-from memory import kept_bytes, peak_bytes
+from memory import keep_memory, kept_bytes, peak_bytes
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -209,6 +209,7 @@ def main() -> None:
     parser.add_argument('--out', default='work_dirs/bench', help='folder for the CSV and the plot')
     args = parser.parse_args()
 
+    keep_memory()
     console = Console(width=140)
     device = torch.cuda.get_device_name() if args.device != 'cpu' else _processor()
     console.print(

@@ -1,11 +1,15 @@
 """Makes real configs small enough for a test."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
+from mmspike.datasets.digit_scenes import write_digit_scenes
 from mmspike.utils.config import load_config
 from mmspike.utils.launch import adapt_to_devices
 
@@ -15,8 +19,11 @@ DIGITS = ROOT / (
     'configs/classification/metaspikformer/metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits.py'
 )
 
-# Image sizes in the pipelines of the configs -> sizes for a test.
+# Height and width of the scenes; then image sizes in pipelines -> sizes for a test.
+SCENE = 96
 _SIZES = {224: 64, 232: 72}
+# Folders of the scenes' subsets by the names that COCO gives to its own.
+_COCO = {'train2017': 'training', 'val2017': 'validation'}
 
 
 def make_imagenet(folder: Path) -> None:
@@ -34,13 +41,95 @@ def make_imagenet(folder: Path) -> None:
         (folder / f'{split}.txt').write_text(''.join(lines))
 
 
+def make_scenes(folder: Path) -> None:
+    """A few scenes of digits, whose ten classes also pass for the first ten of COCO."""
+    write_digit_scenes(folder, num_train=4, num_val=2, size=SCENE)
+    names = CocoDataset.METAINFO['classes']
+    for subset in _COCO.values():
+        content = json.loads((folder / f'annotations/instances_{subset}.json').read_text())
+        for category in content['categories']:
+            category['name'] = names[int(category['name'])]
+        (folder / f'annotations/coco_{subset}.json').write_text(json.dumps(content))
+
+
+def _resize(value: Any) -> Any:
+    """Sizes in a pipeline, brought down to those of the scenes."""
+    if isinstance(value, dict):
+        return {
+            key: (SCENE, SCENE) if key in ('scale', 'crop_size') else _resize(part)
+            for key, part in value.items()
+        }
+    if isinstance(value, list):
+        return [_resize(part) for part in value]
+    if isinstance(value, tuple) and len(value) == 2:
+        return (SCENE, SCENE)
+    return value
+
+
+def _use_scenes(cfg: Config, scenes: Path) -> None:
+    """Put the scenes in the place of COCO, ADE20K or larger scenes."""
+    make_scenes(scenes)
+    for part in ('train', 'val', 'test'):
+        subset = 'training' if part == 'train' else 'validation'
+        dataset = cfg[f'{part}_dataloader'].dataset
+        dataset.data_root = str(scenes) + '/'
+        if dataset.type == 'CocoDataset':
+            own = 'instances' if 'metainfo' in dataset else 'coco'
+            dataset.ann_file = f'annotations/{own}_{subset}.json'
+            dataset.data_prefix = dict(img=f'images/{subset}/')
+            dataset.pop('filter_cfg', None)
+            if part != 'train':
+                cfg[f'{part}_evaluator'].ann_file = str(scenes / dataset.ann_file)
+        else:
+            dataset.img_suffix = '.png'
+        keep = ('flip', 'ratio_range')
+        dataset.pipeline = [
+            {key: value if key in keep else _resize({key: value})[key]
+             for key, value in transform.items()}
+            for transform in dataset.pipeline
+        ]  # fmt: skip
+    if 'size' in cfg.model.data_preprocessor:
+        cfg.model.data_preprocessor.size = (SCENE, SCENE)
+    _use_few_regions(cfg.model)
+    # A first step of the real length: warm-ups begin with one too small to see.
+    cfg.param_scheduler = []
+    cfg.model.backbone.pop('init_cfg', None)
+
+
+def _use_few_regions(model: dict) -> None:
+    """Keep RoI heads from looking at hundreds of regions in a scene of a few digits."""
+    train, test = model.get('train_cfg') or {}, model.get('test_cfg') or {}
+    if 'score_thr' in test:
+        test['score_thr'] = 0.0
+    if 'rcnn' in train:
+        stages = train['rcnn'] if isinstance(train['rcnn'], list) else [train['rcnn']]
+        for stage in stages:
+            stage['sampler']['num'] = 8
+        train['rpn_proposal']['max_per_img'] = test['rpn']['max_per_img'] = 10
+        # Without a threshold: an untrained head is sure of nothing, and no box is no metric.
+        test['rcnn'].update(max_per_img=5, score_thr=0.0)
+
+
 def shrink(cfg: Config, folder: Path) -> None:
     """Reduce a config, in place, to one small step and one evaluation."""
-    make_imagenet(folder / 'imagenet')
     for part in ('train', 'val', 'test'):
         loader = cfg[f'{part}_dataloader']
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
-        dataset = loader.dataset
+    if cfg.default_scope == 'mmpretrain':
+        _shrink_classification(cfg, folder)
+    else:
+        _use_scenes(cfg, folder / 'scenes')
+    if cfg.train_cfg.get('type') == 'IterBasedTrainLoop':
+        cfg.train_cfg.update(max_iters=1, val_interval=1)
+        cfg.default_hooks.checkpoint.interval = 1
+    else:
+        cfg.train_cfg.update(max_epochs=1, val_interval=1)
+
+
+def _shrink_classification(cfg: Config, folder: Path) -> None:
+    make_imagenet(folder / 'imagenet')
+    for part in ('train', 'val', 'test'):
+        dataset = cfg[f'{part}_dataloader'].dataset
         if dataset.type == 'ImageNet':
             split = 'train' if part == 'train' else 'val'
             dataset.update(data_root=str(folder / 'imagenet'), ann_file=f'{split}.txt')
@@ -50,7 +139,6 @@ def shrink(cfg: Config, folder: Path) -> None:
             for key, value in transform.items():
                 if isinstance(value, int) and value in _SIZES:
                     transform[key] = _SIZES[value]
-    cfg.train_cfg.update(max_epochs=1, val_interval=1)
 
 
 def small_config(path: Path, folder: Path, **options) -> Config:

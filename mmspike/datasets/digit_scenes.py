@@ -27,6 +27,7 @@ BACKGROUND, FIRST_DIGIT = 1, 2
 FORMAT = 1
 
 _SUMMARY = 'scenes.json'
+_SIDES = (24.0, 56.0)  # least and largest side of a digit, in pixels
 _MAX_ANGLE = 15.0  # degrees
 _MASK_THRESHOLD = 0.35  # of the digit's darkest ink
 _EDGE = 0.2  # the range of ink, around the threshold, over which a digit fades in
@@ -85,7 +86,7 @@ def compose_scene(
     *,
     size: int = 128,
     max_digits: int = 5,
-    sides: tuple[float, float] = (24, 56),
+    sides: tuple[float, float] = _SIDES,
 ) -> Scene:
     """Scatter some of the digits over a background.
 
@@ -232,7 +233,7 @@ def write_digit_scenes(
 
     The images are in ``images/{training,validation}``. ``annotations`` holds for COCO
     ``instances_{training,validation}.json``, for ADE20K ``{training,validation}``, the label maps
-    of :meth:`Scene.label_map`. The first scenes of two numbers of scenes are the same. After an
+    of :meth:`Scene.label_map`. Asked for more scenes, it begins with the same ones. After an
     interruption, call it again.
 
     Args:
@@ -275,7 +276,7 @@ def write_digit_scenes(
 
 
 def _check(asked: dict[str, int]) -> None:
-    for name, least in dict(num_train=1, num_val=1, seed=0, size=smallest_size(56)).items():
+    for name, least in dict(num_train=1, num_val=1, seed=0, size=smallest_size(_SIDES[1])).items():
         if asked[name] < least:
             raise ValueError(f'{name} must be at least {least}, got {asked[name]}')
 
@@ -285,13 +286,15 @@ def _already_there(folder: Path, asked: dict[str, int]) -> bool:
     if not summary.exists():
         return False
     try:
-        found = json.loads(summary.read_text())
-    except ValueError:
-        raise ValueError(f'{summary} cannot be read; delete {folder} and write anew') from None
+        found = dict(json.loads(summary.read_text()))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f'{summary} is damaged or of something else. Name another folder, or delete {folder}'
+        ) from None
     if found != asked:
         raise ValueError(
             f'{folder} holds scenes of {_in_words(found)}; asked for were {_in_words(asked)}. '
-            f'Name another folder, or delete this one'
+            'Name another folder, or delete this one'
         )
     return True
 
@@ -311,7 +314,7 @@ def _check_nothing_else_is_there(folder: Path, names: dict[str, list[str]]) -> N
                 raise ValueError(
                     f'{parent} holds {len(others)} files that are not of these scenes, for '
                     f'example {others[0]}, from an interrupted run with other parameters or from '
-                    f'elsewhere. Name another folder, or delete this one'
+                    'elsewhere. Name another folder, or delete this one'
                 )
 
 

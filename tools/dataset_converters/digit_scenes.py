@@ -106,7 +106,7 @@ def draw_annotation(axes: Axes, annotation: dict) -> None:
     label = annotation['category_id'] - 1
     colour = matplotlib.colormaps['tab10'](label)
     mask = rle.decode(annotation['segmentation'])
-    axes.imshow(mask[..., None] * np.array([*colour[:3], 0.45]))
+    axes.imshow(mask[..., None] * np.array([*colour[:3], 0.35]))
     x, y, width, height = annotation['bbox']
     # imshow puts the middle of a pixel at whole numbers, a box its edge.
     axes.add_patch(
@@ -124,6 +124,9 @@ def main() -> None:
         written = write(args)
     except (OSError, ValueError) as error:
         sys.exit(f'digit_scenes.py: {error}')
+    except KeyboardInterrupt:
+        console.print('stopped; run the same command again to finish')
+        sys.exit(130)
     out = Path(args.out)
     console.print(summary(out))
     if not written:

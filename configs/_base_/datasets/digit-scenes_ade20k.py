@@ -1,0 +1,54 @@
+# Scenes of real handwritten digits in ADE20K's layout; made by
+# tools/dataset_converters/digit_scenes.py.
+data_root = 'data/digit_scenes/'
+metainfo = dict(
+    classes=('background', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'),
+    palette=[
+        [40, 40, 40], [31, 119, 180], [255, 127, 14], [44, 160, 44], [214, 39, 40],
+        [148, 103, 189], [140, 86, 75], [227, 119, 194], [188, 189, 34], [23, 190, 207],
+        [255, 215, 0],
+    ],
+)  # fmt: skip
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', reduce_zero_label=True),
+    dict(type='PackSegInputs'),
+]
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        # ADE20KDataset takes ADE20K's own classes only; this is what it is made from.
+        type='BaseSegDataset',
+        reduce_zero_label=True,
+        metainfo=metainfo,
+        data_root=data_root,
+        data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
+        img_suffix='.png',
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='BaseSegDataset',
+        reduce_zero_label=True,
+        metainfo=metainfo,
+        data_root=data_root,
+        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
+        img_suffix='.png',
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_evaluator = val_evaluator

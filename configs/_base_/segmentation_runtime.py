@@ -1,0 +1,33 @@
+default_scope = 'mmseg'
+custom_imports = dict(imports=['mmspike'], allow_failed_imports=False)
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    # Keeps files whole when a run is killed, and the best checkpoint.
+    checkpoint=dict(
+        type='mmspike.AtomicCheckpointHook',
+        by_epoch=False,
+        interval=16000,
+        max_keep_ckpts=3,
+        save_best='mIoU',
+    ),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='SegVisualizationHook'),
+)
+# Makes a resumed run draw the random numbers of an uninterrupted one.
+custom_hooks = [dict(type='mmspike.ProgressSeedHook')]
+
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+log_processor = dict(by_epoch=False)
+randomness = dict(seed=0, deterministic=False)
+log_level = 'INFO'
+load_from = None
+resume = False

@@ -1,0 +1,18 @@
+_base_ = [
+    '../../_base_/models/retinanet_metaspikformer.py',
+    '../../_base_/datasets/coco_instance.py',
+    '../../_base_/schedules/coco_adamw_1x.py',
+    '../../_base_/detection_runtime.py',
+]
+
+# The published classification weights, converted; see docs/get_started.md.
+pretrained = 'checkpoints/metaspikformer-medium-sfa-t1d4_in1k.pth'
+model = dict(
+    backbone=dict(
+        arch='medium', init_cfg=dict(type='Pretrained', checkpoint=pretrained, prefix='backbone.')
+    ),
+    neck=dict(in_channels=[48, 96, 192, 240], out_channels=192),
+    bbox_head=dict(in_channels=192, feat_channels=192),
+)
+val_evaluator = dict(metric='bbox')
+test_evaluator = val_evaluator

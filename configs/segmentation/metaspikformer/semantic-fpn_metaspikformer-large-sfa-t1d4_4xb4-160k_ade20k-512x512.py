@@ -1,0 +1,13 @@
+_base_ = [
+    '../../_base_/models/semantic-fpn_metaspikformer.py',
+    '../../_base_/datasets/ade20k_512.py',
+    '../../_base_/schedules/ade20k_adamw_160k.py',
+    '../../_base_/segmentation_runtime.py',
+]
+
+# The published classification weights, converted; see docs/get_started.md. They have no factors on
+# the branches, which therefore begin at 1e-6.
+pretrained = 'checkpoints/metaspikformer-large-sfa-t1d4_in1k.pth'
+model = dict(
+    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=pretrained, prefix='backbone.'))
+)

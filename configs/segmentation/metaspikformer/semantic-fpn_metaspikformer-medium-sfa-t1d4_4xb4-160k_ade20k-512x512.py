@@ -1,0 +1,15 @@
+_base_ = [
+    '../../_base_/models/semantic-fpn_metaspikformer.py',
+    '../../_base_/datasets/ade20k_512.py',
+    '../../_base_/schedules/ade20k_adamw_160k.py',
+    '../../_base_/segmentation_runtime.py',
+]
+
+# The published classification weights, converted; see docs/get_started.md.
+pretrained = 'checkpoints/metaspikformer-medium-sfa-t1d4_in1k.pth'
+model = dict(
+    backbone=dict(
+        arch='medium', init_cfg=dict(type='Pretrained', checkpoint=pretrained, prefix='backbone.')
+    ),
+    neck=dict(in_channels=[24, 48, 96, 240]),
+)
