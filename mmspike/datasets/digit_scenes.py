@@ -1,6 +1,6 @@
 """Small scenes of real handwritten digits, to detect, to segment and to label pixel by pixel.
 
-The digits are those of :mod:`mmspike.datasets.handwritten_digits`, enlarged, coloured and scattered
+The digits are those of :mod:`mmspike.datasets.digits`, enlarged, coloured and scattered
 over soft dark backgrounds. :func:`write_digit_scenes` writes them as COCO and as ADE20K are
 laid out, so that the hosts' own datasets, pipelines and metrics read them.
 """
@@ -13,9 +13,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
+from mmspike.datasets.digits import digits_of_split
 from mmspike.utils.checkpoint import atomic_write
 
 CLASSES = tuple('0123456789')
@@ -61,22 +60,6 @@ class Scene:
         for mask, label in zip(self.masks, self.labels, strict=True):
             classes[mask] = FIRST_DIGIT + label
         return classes
-
-
-def digits_of_split(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """The digits of ``HandwrittenDigits(split)``, without the host that class needs.
-
-    Returns:
-        Grey levels ``(M, 8, 8)``, uint8, and labels ``(M,)``, int64; M is 1437 for ``'train'`` and
-        360 for ``'test'``.
-    """
-    images, labels = load_digits(return_X_y=True)
-    train, test = train_test_split(
-        np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0
-    )
-    chosen = np.sort({'train': train, 'test': test}[split])
-    images = np.round(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
-    return images[chosen], labels[chosen].astype(np.int64)
 
 
 def compose_scene(

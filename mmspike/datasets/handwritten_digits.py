@@ -1,16 +1,10 @@
-"""The 1797 real handwritten digits that come with scikit-learn, as an mmpretrain dataset.
-
-Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
-Learning Repository, 1998 (the test part, 8x8 grey levels 0..16).
-"""
+"""The 1797 real handwritten digits that come with scikit-learn, as an mmpretrain dataset."""
 
 from typing import Any
 
-import numpy as np
 from mmpretrain.datasets import BaseDataset
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
+from mmspike.datasets.digits import digits_of_split
 from mmspike.registry import DATASETS
 
 
@@ -39,17 +33,7 @@ class HandwrittenDigits(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Cut the split out of the whole set."""
-        images, labels = load_digits(return_X_y=True)
-        chosen = dict(
-            zip(
-                ('train', 'test'),
-                train_test_split(
-                    np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0
-                ),
-                strict=True,
-            )
-        )[self.split]
-        images = np.round(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
         return [
-            dict(img=images[i].repeat(3, axis=-1), gt_label=int(labels[i])) for i in sorted(chosen)
+            dict(img=image[..., None].repeat(3, axis=-1), gt_label=int(label))
+            for image, label in zip(*digits_of_split(self.split), strict=True)
         ]

@@ -323,3 +323,16 @@ def test_bad_input(x, message):
 
 def test_huge_but_finite_input_is_accepted():
     tiny_net().eval()(torch.full((1, 3, 8, 8), 3e38))
+
+
+def test_gradients_of_a_batch_of_one_are_half_of_those_of_the_image_twice():
+    """PyTorch's batch norm can go wrong for a batch of one; see docs/parity.md."""
+    net = tiny_net().eval()
+    image = torch.randn(1, 3, 64, 64)
+    cotangent = torch.randn(1, 16, 8, 8)
+    net(image)[0].backward(cotangent)
+    single = [parameter.grad.clone() for parameter in net.parameters()]
+    net.zero_grad()
+    net(image.repeat(2, 1, 1, 1))[0].backward(cotangent.repeat(2, 1, 1, 1))
+    for ours, parameter in zip(single, net.parameters(), strict=True):
+        torch.testing.assert_close(ours, parameter.grad / 2, rtol=1e-4, atol=1e-5)

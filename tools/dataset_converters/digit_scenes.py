@@ -1,7 +1,7 @@
 """Write scenes of real handwritten digits, to train detection and segmentation on.
 
-The digits come with scikit-learn, nothing is downloaded. Images and annotations are laid out as COCO
-and as ADE20K.
+The digits come with scikit-learn, nothing is downloaded. Images and annotations are laid out as
+COCO and as ADE20K.
 """
 
 import argparse
