@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmspike.backbones import MetaSpikformer
@@ -130,11 +131,10 @@ class Sdtv3Detector(nn.Module):
             out_indices=(1, 2, 3, 4),
         )  # fmt: skip
         self.neck = SpikeFPN(neuron_cfg=dict(integers, **defect), **options['neck'])
-        parts = dict(options['rpn_head'])
-        parts['anchor_generator'] = dict(parts['anchor_generator'], type='mmdet.AnchorGenerator')
-        self.rpn_head = SpikeRPNHead(neuron_cfg=integers, **_of_mmdet(parts))
-        bbox_head = SpikeShared2FCBBoxHead(neuron_cfg=integers, **_of_mmdet(options['bbox_head']))
-        mask_head = SpikeFCNMaskHead(neuron_cfg=integers, **_of_mmdet(options['mask_head']))
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            self.rpn_head = SpikeRPNHead(neuron_cfg=integers, **options['rpn_head'])
+            bbox_head = SpikeShared2FCBBoxHead(neuron_cfg=integers, **options['bbox_head'])
+            mask_head = SpikeFCNMaskHead(neuron_cfg=integers, **options['mask_head'])
         self.roi_head = nn.ModuleDict(dict(bbox_head=bbox_head, mask_head=mask_head))
         _load(self, case)
 
@@ -179,16 +179,6 @@ class Sdtv3Segmentor(nn.Module):
         named = {f'backbone_{i}': feat for i, feat in enumerate(feats)}
         named.update({f'neck_{i}': level for i, level in enumerate(levels)})
         return dict(named, logits=self.decode_head(levels))
-
-
-def _of_mmdet(options: dict) -> dict:
-    """Losses and coders by their full names: no config of mmdet's sets the scope here."""
-    return {
-        key: dict(value, type=f'mmdet.{value["type"]}')
-        if isinstance(value, dict) and '.' not in value.get('type', '.')
-        else value
-        for key, value in options.items()
-    }
 
 
 def _load(model: nn.Module, case: Case) -> None:

@@ -131,3 +131,16 @@ def test_unknown_gradient_window(cls, grad_window):
     message = re.escape(f"grad_window must be one of ('inclusive', 'strict'), got {grad_window!r}")
     with pytest.raises(ValueError, match=message):
         cls(grad_window=grad_window)
+
+
+def test_another_largest_integer_in_evaluation():
+    """What the reference's detectors do in their neck; only by name."""
+    x = torch.tensor([-1.0, 0.4, 0.6, 2.6, 9.0])
+    neuron = SFA(norm=1, eval_D=1)
+    assert neuron(x).tolist() == [0, 0, 1, 3, 4]
+    assert neuron.eval()(x).tolist() == [0, 0, 1, 1, 1]
+    assert SFA(norm=1).eval()(x).tolist() == [0, 0, 1, 3, 4]
+    assert neuron.describe()['eval_D'] == 1
+    assert 'eval_D' not in SFA().describe()
+    with pytest.raises(ValueError, match='eval_D must be finite and at least 1, got 0'):
+        SFA(eval_D=0)
