@@ -94,6 +94,8 @@ def _use_scenes(cfg: Config, scenes: Path) -> None:
     # A first step of the real length: warm-ups begin with one too small to see.
     cfg.param_scheduler = []
     cfg.model.backbone.pop('init_cfg', None)
+    # The statistics of untrained norms would silence the neurons.
+    cfg.model.backbone.norm_eval = False
 
 
 def _use_few_regions(model: dict) -> None:

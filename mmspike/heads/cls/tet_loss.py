@@ -30,7 +30,7 @@ class TETLoss(nn.Module):
 
     def __init__(
         self,
-        loss_ce: dict = dict(type='CrossEntropyLoss'),
+        loss_ce: dict = dict(type='mmpretrain.CrossEntropyLoss'),
         lamb: float = 1e-3,
         mean: float = 1.0,
     ) -> None:

@@ -8,6 +8,7 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmdet.utils import register_all_modules
 from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
 from mmspike import set_timesteps
@@ -31,9 +32,11 @@ CODER = dict(type='DeltaXYWHBBoxCoder')
 LIF = dict(type='mmspike.LIF')
 
 
-@pytest.fixture(autouse=True, scope='module')
+@pytest.fixture(autouse=True)
 def _scope():
-    register_all_modules(init_default_scope=True)
+    register_all_modules(init_default_scope=False)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield
 
 
 @OURS.register_module(name='PassingForHeads')
