@@ -168,11 +168,7 @@ def convert_sdtv3_file(
         ValueError: It is damaged, unsafe or of another model, or lacks weights.
     """
     content = read_checkpoint(source, [argparse.Namespace])
-    weights = next((content[key] for key in ('model', 'state_dict') if key in content), content)
-    if not isinstance(weights, dict):
-        raise ValueError(f'{source} holds a {type(weights).__name__} where weights are expected')
-    weights = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
-    conversion = convert_sdtv3(weights, D=D)
+    conversion = convert_sdtv3(weights_in(content, source), D=D)
     lacking = [key for key in conversion.missing if not key.startswith('head.')]
     if lacking:
         raise ValueError(
@@ -184,6 +180,18 @@ def convert_sdtv3_file(
     with atomic_write(target) as file:
         torch.save(dict(meta=dict(mmspike=meta), state_dict=conversion.state_dict), file)
     return conversion
+
+
+def weights_in(content: dict, source: str | os.PathLike) -> dict[str, Tensor]:
+    """The weights of a checkpoint's content, which may be the whole of it.
+
+    Raises:
+        ValueError: There is something else where they should be.
+    """
+    weights = next((content[key] for key in ('model', 'state_dict') if key in content), content)
+    if not isinstance(weights, dict):
+        raise ValueError(f'{source} holds a {type(weights).__name__} where weights are expected')
+    return {key: value for key, value in weights.items() if isinstance(value, Tensor)}
 
 
 def rename(

@@ -4,12 +4,22 @@ They come from BICLab/Spike-Driven-Transformer-V3, ``SDT_V3/Detection`` (Mask R-
 ``SDT_V3/Segmentation`` (semantic FPN).
 """
 
+import os
 import re
 
+import torch
 from torch import Tensor, nn
 
 from mmspike.conversion.families import SDTV3_DENSE, identify
-from mmspike.conversion.sdtv3 import Conversion, fit_to_model, read_arch_of, rename, rename_key
+from mmspike.conversion.sdtv3 import (
+    Conversion,
+    fit_to_model,
+    read_arch_of,
+    rename,
+    rename_key,
+    weights_in,
+)
+from mmspike.utils.checkpoint import atomic_write, read_training_checkpoint
 
 # (pattern, replacement); numbers in the reference's names count neurons and nested sequences
 _RULES = (
@@ -54,6 +64,33 @@ def convert_sdtv3_dense(weights: dict[str, Tensor], model: nn.Module) -> Convers
         unexpected=unexpected,
         arch=read_arch_of(tensors),
     )
+
+
+def convert_sdtv3_dense_file(
+    source: str | os.PathLike, target: str | os.PathLike, model: nn.Module
+) -> Conversion:
+    """Convert a published file into a checkpoint of our own.
+
+    Args:
+        source: File of the reference, a checkpoint of mmengine; loaded with ``weights_only=True``.
+        target: File to write, whole or not at all.
+        model: The model it is for, built from a config.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: ``source`` is not a file.
+        ValueError: It is damaged, unsafe or of another model, or lacks weights.
+    """
+    content = read_training_checkpoint(source)
+    conversion = convert_sdtv3_dense(weights_in(content, source), model)
+    if conversion.missing:
+        raise ValueError(
+            f'{source} lacks {len(conversion.missing)} tensors of the model, among them '
+            f'{conversion.missing[0]}'
+        )
+    with atomic_write(target) as file:
+        meta = dict(mmspike=dict(arch=conversion.arch))
+        torch.save(dict(meta=meta, state_dict=conversion.state_dict), file)
+    return conversion
 
 
 def rename_dense_key(key: str) -> str | None:
