@@ -1,0 +1,55 @@
+"""The benchmark scripts run, and what they count is right."""
+
+import csv
+
+import torch
+from candidates import NEURONS, candidates
+from memory import Traffic, kept_bytes, peak_bytes
+
+from mmspike.neurons.kernels import host
+
+
+def test_neurons(run_python, tmp_path):
+    out = run_python(
+        'benchmarks/neurons.py', '--neurons', 64, '--timesteps', 1, 2, '--threads', 1,
+        '--repetitions', 1, '--neuron', 'LIF', 'SFA', '--out', tmp_path,
+    ).stdout  # fmt: skip
+    assert 'spikingjelly' in out
+    rows = list(csv.DictReader((tmp_path / 'neurons.csv').read_text().splitlines()))
+    assert len(rows) == 2 * 2 * 3 * 2  # T, neurons, candidates, directions
+    assert all(float(row['times_limit']) > 0 for row in rows)
+    for name in ('neurons', 'timesteps'):
+        assert (tmp_path / f'{name}.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_model(run_python):
+    out = run_python(
+        'benchmarks/model.py', '--arch', 'tiny', '--size', 32, '--batch', 1, '--repetitions', 1
+    ).stdout
+    for words in ('research code', 'spikingjelly', 'mmspike, folded', 'mkldnn_convolution'):
+        assert words in out
+
+
+def test_traffic(run_python):
+    assert 'QCFS' in run_python('benchmarks/traffic.py').stdout
+
+
+def test_candidates_compute_the_same():
+    x = torch.randn(8, 50) * 2
+    for name in NEURONS:
+        first, *others = candidates([name], 2, 'cpu')
+        for other in others:
+            assert torch.equal(first.forward(x), other.forward(x)), other
+
+
+def test_counted_bytes():
+    x = torch.randn(1000, requires_grad=True)
+    with Traffic() as traffic:
+        (x.detach() + 1).mul_(2)
+    assert traffic.read == traffic.written == 8000
+    assert kept_bytes(lambda: x.exp()) == 4000
+    assert peak_bytes(lambda: (x.detach() + 1).sum(), 'cpu') >= 4000
+    if host.AVAILABLE:
+        lif = candidates(['LIF'], 4, 'cpu')[0]
+        sequence = torch.randn(8, 500)
+        assert kept_bytes(lambda: lif(sequence.clone().requires_grad_())) == 16000
