@@ -1,17 +1,15 @@
 """RetinaNet's head on spikes."""
 
-from typing import Any
-
 from mmdet.models.dense_heads import RetinaHead
 from torch import Tensor
 
+from mmspike.heads.det.dense_head import SpikingDenseHead
 from mmspike.layers import TemporalMean, put_neurons_first
 from mmspike.registry import MODELS
-from mmspike.temporal import TemporalModule, set_timesteps
 
 
 @MODELS.register_module()
-class SpikeRetinaHead(TemporalModule, RetinaHead):
+class SpikeRetinaHead(SpikingDenseHead, RetinaHead):
     """mmdet's ``RetinaHead`` with neurons before its convolutions, read out as the mean over time.
 
     Maps ``(T*B, C, H, W)`` give scores ``(B, A*K, H, W)`` and box deltas ``(B, 4*A, H, W)``. The
@@ -20,21 +18,9 @@ class SpikeRetinaHead(TemporalModule, RetinaHead):
     which clamps at 0, that is the same.
 
     Args:
-        timesteps: Number of time steps T, the same as the backbone's.
-        neuron_cfg: Config of the neurons.
-        **kwargs: See ``mmdet.models.RetinaHead``.
+        **kwargs: See :class:`~mmspike.heads.det.dense_head.SpikingDenseHead` and
+            ``mmdet.models.RetinaHead``.
     """
-
-    def __init__(
-        self,
-        *args: Any,
-        timesteps: int = 1,
-        neuron_cfg: dict = dict(type='mmspike.SFA', D=4, norm=1),
-        **kwargs: Any,
-    ) -> None:
-        self.neuron_cfg = neuron_cfg  # needed while the parent builds its layers
-        super().__init__(*args, **kwargs)
-        set_timesteps(self, timesteps)
 
     def _init_layers(self) -> None:
         super()._init_layers()
