@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,6 +17,14 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _restored_default_scope():
+    """A Runner sets the scope of its config for the whole process, and leaves it."""
+    instances = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict = instances
 
 
 @pytest.fixture
