@@ -5,7 +5,7 @@ _base_ = [
     '../../_base_/detection_runtime.py',
 ]
 
-# The published classification weights, converted; see docs/get_started.md.
+# The published classification weights, converted; README.md here says how.
 pretrained = 'checkpoints/metaspikformer-medium-sfa-t1d4_in1k.pth'
 # A list is replaced as a whole.
 bbox_heads = [

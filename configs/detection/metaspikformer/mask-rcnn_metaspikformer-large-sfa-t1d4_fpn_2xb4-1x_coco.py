@@ -5,7 +5,7 @@ _base_ = [
     '../../_base_/detection_runtime.py',
 ]
 
-# The published classification weights, converted; see docs/get_started.md.
+# The published classification weights, converted; README.md here says how.
 pretrained = 'checkpoints/metaspikformer-large-sfa-t1d4_in1k.pth'
 model = dict(
     backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=pretrained, prefix='backbone.'))

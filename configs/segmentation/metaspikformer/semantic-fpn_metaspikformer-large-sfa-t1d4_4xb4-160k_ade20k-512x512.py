@@ -5,8 +5,8 @@ _base_ = [
     '../../_base_/segmentation_runtime.py',
 ]
 
-# The published classification weights, converted; see docs/get_started.md. They have no factors on
-# the branches, which therefore begin at 1e-6.
+# The published classification weights, converted; README.md here says how. They have no factors
+# on the branches, which therefore begin at 1e-6.
 pretrained = 'checkpoints/metaspikformer-large-sfa-t1d4_in1k.pth'
 model = dict(
     backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=pretrained, prefix='backbone.'))
