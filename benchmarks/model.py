@@ -7,6 +7,7 @@ holds between forward and backward, counted by saved-tensor hooks.
 
 import argparse
 import copy
+import random
 import statistics
 import time
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def main() -> None:
     parser.add_argument('--timesteps', type=int, default=1)
     parser.add_argument('--batch', type=int, default=8)
     parser.add_argument('--size', type=int, default=224)
-    parser.add_argument('--repetitions', type=int, default=5)
+    parser.add_argument('--repetitions', type=int, default=9)
     args = parser.parse_args()
     if args.neuron == 'SFA' and args.timesteps != 1:
         parser.error('SFA runs one time step: its integers stand for several')
@@ -123,7 +124,8 @@ def main() -> None:
     contestants, base = candidates(net, args.neuron, args.timesteps)
     seconds: dict[tuple[str, str], list[float]] = {}
     for repetition in track(range(args.repetitions + 1), 'running'):
-        for candidate in contestants:
+        # In another order every time: who follows whom decides what the caches hold.
+        for candidate in random.sample(contestants, len(contestants)):
             for run in (candidate.inference, candidate.training):
                 if run == candidate.training and not candidate.trains:
                     continue

@@ -36,6 +36,9 @@ def unfold_time(x: Tensor, timesteps: int) -> Tensor:
             f'size must be T*B, a multiple of T={timesteps}. Was T set on every part of the model? '
             'mmspike.set_timesteps(model, T) does that'
         )
+    # Cheaper than the general case, and by far the most frequent one.
+    if timesteps == 1:
+        return x.unsqueeze(0)
     return x.unflatten(0, (timesteps, x.shape[0] // timesteps))
 
 

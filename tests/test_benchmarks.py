@@ -30,6 +30,14 @@ def test_model(run_python):
         assert words in out
 
 
+def test_detector(run_python):
+    out = run_python(
+        'benchmarks/detector.py', '--size', 64, '--objects', 2, '--repetitions', 1
+    ).stdout
+    for words in ('MetaSpikformer medium', 'ResNet-50', 'neurons', 'RoIAlign'):
+        assert words in out
+
+
 def test_traffic(run_python):
     assert 'QCFS' in run_python('benchmarks/traffic.py').stdout
 

@@ -1,5 +1,6 @@
 """Spike-driven self-attention of SDT v3: no softmax, so the products can be taken in any order."""
 
+import torch
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -72,10 +73,16 @@ class SpikeAttention(BaseModule):
         """``(T*B, heads*d, H, W)`` to ``(T*B, heads, H*W, d)``."""
         return x.flatten(2).unflatten(1, (self.num_heads, -1)).transpose(-2, -1)
 
+    def _map(self, x: Tensor, like: Tensor) -> Tensor:
+        """The way back, in the memory format of ``like``, to spare the convolution a copy."""
+        size = like.shape[-2:]
+        if like.is_contiguous(memory_format=torch.channels_last):
+            return x.transpose(1, 2).flatten(2).unflatten(1, size).movedim(-1, 1)
+        return x.transpose(-2, -1).flatten(1, 2).unflatten(-1, size)
+
     def forward(self, x: Tensor) -> Tensor:
         """``(T*B, C, H, W)`` to the same shape."""
         spikes = self.neuron(x)
         q, k, v = (self._heads(branch(spikes)) for branch in (self.q, self.k, self.v))
-        context = attention_product(q, k, v) * self.scale
-        context = context.transpose(-2, -1).flatten(1, 2).unflatten(-1, x.shape[-2:])
-        return self.out(context)
+        context = attention_product(q, k, v).mul_(self.scale)
+        return self.out(self._map(context, x))

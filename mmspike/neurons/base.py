@@ -90,14 +90,14 @@ class BaseNeuron(TemporalModule, MemoryModule):
             ValueError: The first size is not a multiple of T, or does not fit the carried state.
         """
         sequence = unfold_time(x, self.timesteps)
+        if not self.stateful:
+            return fold_time(self.fire(sequence, None)[0])
         out, v = self.fire(sequence, self._carried(sequence))
-        if self.stateful and v is not None:
+        if v is not None:
             self.v = v
         return fold_time(out)
 
-    def _carried(self, sequence: Tensor) -> Tensor | None:
-        if not self.stateful:
-            return None
+    def _carried(self, sequence: Tensor) -> Tensor:
         if not isinstance(self.v, Tensor):
             return at_rest(sequence, self.v)
         if self.v.shape != sequence.shape[1:]:

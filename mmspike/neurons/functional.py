@@ -51,7 +51,8 @@ def _binary(
     surrogate: Surrogate,
     keep_state: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    out, v_end = ops.binary(
+    out, v_end = ops.run(
+        ops.binary,
         time_outermost(x), None if v is None else v.float(), decay, leak, tau, decay_input,
         threshold, v_reset, detach_reset, surrogate.name, surrogate.alpha, keep_state,
     )  # fmt: skip
@@ -110,7 +111,9 @@ def parametric_leaky_integrate_and_fire(
 def integer_fire(x: Tensor, *, D: int, norm: float, rounding: str, grad_window: str) -> Tensor:
     """Integer neuron without memory, see :func:`mmspike.neurons.reference.integer_fire`."""
     if x.dim() and use_kernels(x):
-        return ops.sfa(time_outermost(x), D, norm, rounding, grad_window, _wants_grad(x))[0]
+        return ops.run(ops.sfa, time_outermost(x), D, norm, rounding, grad_window, _wants_grad(x))[
+            0
+        ]
     return reference.integer_fire(x, D=D, norm=norm, rounding=rounding, grad_window=grad_window)
 
 
@@ -133,7 +136,8 @@ def integer_leaky_integrate_and_fire(
     )  # fmt: skip
     if use_kernels(x):
         wants_grad = _wants_grad(x, v)
-        out, v_end, _ = ops.ilif(
+        out, v_end, _ = ops.run(
+            ops.ilif,
             time_outermost(x), None if v is None else v.float(), *options.values(), keep_state,
             wants_grad,
         )  # fmt: skip
@@ -145,5 +149,5 @@ def integer_leaky_integrate_and_fire(
 def quantised_clip_floor_shift(x: Tensor, *, threshold: Tensor, levels: int) -> Tensor:
     """QCFS, see :func:`mmspike.neurons.reference.quantised_clip_floor_shift`."""
     if x.dim() and use_kernels(x):
-        return ops.qcfs(time_outermost(x), threshold.float(), levels)
+        return ops.run(ops.qcfs, time_outermost(x), threshold.float(), levels)
     return reference.quantised_clip_floor_shift(x, threshold=threshold, levels=levels)

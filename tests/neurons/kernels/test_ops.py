@@ -4,7 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, functional, reference
 from mmspike.neurons.kernels import host, ops
@@ -428,3 +430,69 @@ def test_autocast_keeps_the_dtype_of_the_input():
     with torch.autocast('cpu', torch.bfloat16), neuron_backend('host'):
         out = LIF()(torch.nn.functional.linear(torch.randn(2, 3), torch.randn(3, 3)))
     assert out.dtype == torch.bfloat16
+
+
+@pytest.fixture
+def bodies_called(monkeypatch):
+    """Names of the operators whose bodies were called without the dispatcher."""
+    called = []
+
+    def spy(op):
+        def body(*arguments, body=op.body):
+            called.append(op._name)
+            return body(*arguments)
+
+        monkeypatch.setattr(op, 'body', body)
+
+    for op in (ops.binary, ops.sfa, ops.ilif, ops.qcfs):
+        spy(op)
+    return called
+
+
+@pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
+def test_plain_inference_goes_around_the_dispatcher(neuron, bodies_called):
+    neuron.timesteps = 2
+    x = torch.randn(4, 6)
+    with neuron_backend('host'):
+        expected = neuron(x)
+        assert not bodies_called
+        with torch.no_grad():
+            out = neuron(x)
+        with torch.inference_mode():
+            neuron(x)
+    assert len(bodies_called) == 2
+    assert torch.equal(out, expected)
+
+
+class Watching(TorchDispatchMode):
+    """Lists the operators it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
+def test_whoever_watches_inference_sees_the_operator(neuron, bodies_called):
+    neuron.timesteps = 2
+    x = torch.randn(4, 6)
+    with torch.no_grad(), neuron_backend('host'):
+        with Watching() as mode:
+            neuron(x)
+        with torch.profiler.profile() as profiler:
+            neuron(x)
+        torch.compile(neuron, fullgraph=True, backend='aot_eager')(x)
+        traced = torch.jit.trace(neuron, x, check_trace=False)
+        fake = FakeTensorMode(allow_non_fake_inputs=True).from_tensor(x)
+        assert type(neuron(fake)) is FakeTensor
+    for seen in (
+        mode.seen,
+        [event.key for event in profiler.key_averages()],
+        str(traced.inlined_graph).splitlines(),
+    ):
+        assert any('mmspike' in name for name in seen)
+    assert not bodies_called

@@ -2,13 +2,12 @@
 
 import torch
 from torch import Tensor
-from torch.library import custom_op
 
 from mmspike.neurons.kernels.layout import laid_out_like
 from mmspike.neurons.kernels.ops.common import (
-    DEVICES,
     new_state,
     no_context,
+    operator,
     refuse_double_backward,
     refuse_vmap,
     row_strides,
@@ -18,7 +17,7 @@ from mmspike.neurons.kernels.ops.common import (
 from mmspike.neurons.kernels.settings import BinarySettings
 
 
-@custom_op('mmspike::binary', mutates_args=(), device_types=DEVICES)
+@operator('binary')
 def binary(
     x: Tensor,
     v: Tensor | None,
@@ -49,7 +48,7 @@ def _(x, v, decay, *settings_and_keep_state):
     return torch.empty_like(x), new_state(x, settings_and_keep_state[-1])
 
 
-@custom_op('mmspike::binary_backward', mutates_args=(), device_types=DEVICES)
+@operator('binary_backward')
 def binary_backward(
     x: Tensor,
     v: Tensor | None,

@@ -2,15 +2,14 @@
 
 import torch
 from torch import Tensor
-from torch.library import custom_op
 
 from mmspike.neurons.kernels.layout import laid_out_like
 from mmspike.neurons.kernels.ops.common import (
-    DEVICES,
     check_mask,
     new_mask,
     new_state,
     no_context,
+    operator,
     refuse_double_backward,
     refuse_vmap,
     row_strides,
@@ -19,7 +18,7 @@ from mmspike.neurons.kernels.ops.common import (
 from mmspike.neurons.kernels.settings import IntegerSettings
 
 
-@custom_op('mmspike::ilif', mutates_args=(), device_types=DEVICES)
+@operator('ilif')
 def ilif(
     x: Tensor,
     v: Tensor | None,
@@ -52,7 +51,7 @@ def _(x, v, D, norm, decay, detach_reset, rounding, grad_window, keep_state, kee
     return torch.empty_like(x), new_state(x, keep_state), new_mask(x, x.shape[0], keep_mask)
 
 
-@custom_op('mmspike::ilif_backward', mutates_args=(), device_types=DEVICES)
+@operator('ilif_backward')
 def ilif_backward(
     grad_out: Tensor,
     grad_v_end: Tensor | None,

@@ -2,12 +2,11 @@
 
 import torch
 from torch import Tensor
-from torch.library import custom_op
 
 from mmspike.neurons.kernels.layout import laid_out_like
 from mmspike.neurons.kernels.ops.common import (
-    DEVICES,
     no_context,
+    operator,
     refuse_double_backward,
     refuse_vmap,
     runner,
@@ -15,7 +14,7 @@ from mmspike.neurons.kernels.ops.common import (
 )
 
 
-@custom_op('mmspike::qcfs', mutates_args=(), device_types=DEVICES)
+@operator('qcfs')
 def qcfs(x: Tensor, threshold: Tensor, levels: int) -> Tensor:
     """Multiples of ``threshold / levels`` (...); ``threshold`` is float32, 0-d."""
     out = torch.empty_like(x)
@@ -29,7 +28,7 @@ def _(x, threshold, levels):
     return torch.empty_like(x)
 
 
-@custom_op('mmspike::qcfs_backward', mutates_args=(), device_types=DEVICES)
+@operator('qcfs_backward')
 def qcfs_backward(
     x: Tensor, threshold: Tensor, grad_out: Tensor, levels: int
 ) -> tuple[Tensor, Tensor]:

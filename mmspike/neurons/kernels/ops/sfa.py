@@ -2,14 +2,13 @@
 
 import torch
 from torch import Tensor
-from torch.library import custom_op
 
 from mmspike.neurons.kernels.layout import laid_out_like
 from mmspike.neurons.kernels.ops.common import (
-    DEVICES,
     check_mask,
     new_mask,
     no_context,
+    operator,
     refuse_double_backward,
     refuse_vmap,
     runner,
@@ -17,7 +16,7 @@ from mmspike.neurons.kernels.ops.common import (
 from mmspike.neurons.kernels.settings import IntegerSettings
 
 
-@custom_op('mmspike::sfa', mutates_args=(), device_types=DEVICES)
+@operator('sfa')
 def sfa(
     x: Tensor, D: int, norm: float, rounding: str, grad_window: str, keep_mask: bool
 ) -> tuple[Tensor, Tensor]:
@@ -34,7 +33,7 @@ def _(x, D, norm, rounding, grad_window, keep_mask):
     return torch.empty_like(x), new_mask(x, 1, keep_mask)
 
 
-@custom_op('mmspike::sfa_backward', mutates_args=(), device_types=DEVICES)
+@operator('sfa_backward')
 def sfa_backward(grad_out: Tensor, mask: Tensor, norm: float) -> Tensor:
     """Gradient of x, in the layout of ``grad_out``, which must be that of x."""
     grad_x = torch.empty_like(grad_out)
