@@ -1,0 +1,84 @@
+"""What a model predicts for an image, beside where its stages fire on it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mmspike.visualization.firing_maps import FiringMap
+
+# Inches. A stage's panel is so long at its longer side, unless the other would be too short for
+# the title or for the bar of colours.
+PANEL, MIN_WIDTH, MIN_HEIGHT = 2.6, 1.5, 1.1
+TITLE, BAR = 0.45, 0.9
+# A picture that is still longer does not fill its panel.
+MAX_RATIO = 3
+
+
+def firing_map_figure(
+    result: np.ndarray, image: np.ndarray, maps: Sequence[FiringMap], title: str = ''
+) -> Figure:
+    """The result at the left; at the right two rows of maps over the image, with one scale.
+
+    An odd number of maps leaves room for one more panel, which shows the image itself.
+
+    Args:
+        result: Picture of the prediction, ``(H', W', 3)``, uint8, RGB.
+        image: What the model saw, without padding, ``(H, W, 3)``, uint8, RGB.
+        maps: Firing maps of which the first sample is shown; none draws the result alone.
+        title: Of the result.
+
+    Raises:
+        ValueError: The image is larger than what the backbone was given.
+    """
+    width, height = _panel_size(image if maps else result)
+    columns = (len(maps) + 1) // 2
+    left = _ratio(result) * (2 * height + TITLE)  # as high as two rows
+    figure = Figure(
+        figsize=(left + columns * width + (BAR if maps else 0), 2 * (height + TITLE)),
+        layout='constrained',
+    )
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
+    grid = figure.add_gridspec(2, 1 + columns, width_ratios=[left] + [width] * columns)
+    axes = figure.add_subplot(grid[:, 0])
+    axes.imshow(result)
+    axes.set_title(title, fontsize=11)
+    axes.axis('off')
+    if maps:
+        panels = [figure.add_subplot(grid[i // columns, 1 + i % columns])
+                  for i in range(2 * columns)]  # fmt: skip
+        _draw_maps(figure, panels, image, maps)
+    return figure
+
+
+def _ratio(picture: np.ndarray) -> float:
+    return min(max(picture.shape[1] / picture.shape[0], 1 / MAX_RATIO), MAX_RATIO)
+
+
+def _panel_size(picture: np.ndarray) -> tuple[float, float]:
+    ratio = _ratio(picture)
+    width, height = PANEL * min(ratio, 1), PANEL * min(1 / ratio, 1)
+    scale = max(1, MIN_WIDTH / width, MIN_HEIGHT / height)
+    return scale * width, scale * height
+
+
+def _draw_maps(figure: Figure, panels: list, image: np.ndarray, maps: Sequence[FiringMap]) -> None:
+    overlays = [one.on_image(*image.shape[:2]).numpy() for one in maps]
+    largest = max(float(overlay.max()) for overlay in overlays) or 1.0
+    stages = panels
+    if len(maps) % 2:
+        seen, *stages = panels
+        seen.imshow(image)
+        seen.set_title('what the model sees', fontsize=9)
+    # Grey and faint, so that colour and brightness are those of the maps.
+    grey = 88 + 0.3 * image.mean(axis=-1)
+    for axes, one, overlay in zip(stages, maps, overlays, strict=True):
+        axes.imshow(grey, cmap='gray', vmin=0, vmax=255)
+        drawn = axes.imshow(overlay, cmap='inferno', vmin=0, vmax=largest, alpha=0.75)
+        axes.set_title(f'{one.stage}, stride {one.stride}\nmean {one.mean:.3f}', fontsize=9)
+    for axes in panels:
+        axes.axis('off')
+    bar = figure.colorbar(
+        drawn, ax=panels, label='spikes per neuron and step', fraction=0.05, aspect=30, pad=0.02
+    )
+    bar.solids.set_alpha(1)

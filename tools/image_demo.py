@@ -1,0 +1,369 @@
+"""Show what a model predicts for an image, or for all in a folder, and where its neurons fire.
+
+For each image it prints the prediction and the firing rate of every stage of the backbone, and
+draws both in one picture. It takes configs of mmpretrain, mmdet and mmseg.
+"""
+
+import argparse
+import io
+import os
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from importlib import import_module
+from pathlib import Path
+
+# A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
+os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+
+import matplotlib
+
+matplotlib.use('Agg')
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from mmspike import get_timesteps
+from mmspike.neurons import NeuronMismatchError
+from mmspike.utils.checkpoint import atomic_write, read_training_checkpoint
+from mmspike.utils.config import load_config
+from mmspike.visualization.firing_map_plots import firing_map_figure
+from mmspike.visualization.firing_maps import FiringMap, FiringMapRecorder, spiking_stages
+from mmspike.visualization.terminal import bar
+
+SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+# The hosts write into the image: a small one is enlarged, so that their text can be read.
+SHORTER_SIDE = 384
+
+console = Console(highlight=False)
+
+
+class Classifier:
+    """mmpretrain's inferencer: the five likeliest classes."""
+
+    def __init__(self, cfg: Config, checkpoint: str, device: str) -> None:
+        from mmpretrain import ImageClassificationInferencer
+        from mmpretrain.utils import progress
+
+        progress.disable_progress_bar = True
+        self.inferencer = ImageClassificationInferencer(cfg, checkpoint, device)
+
+    def predict(self, path: str) -> BaseDataElement:
+        return self.inferencer(path, return_datasamples=True)[0]
+
+    def draw(self, image: np.ndarray, sample: BaseDataElement, factor: int) -> np.ndarray:
+        with tempfile.TemporaryDirectory() as folder:  # without one the inferencer draws nothing
+            return self.inferencer.visualize([image], [sample], show_dir=folder)[0]
+
+    def table(self, sample: BaseDataElement) -> Table:
+        table = _table('prediction', 'class', 'score')
+        scores, labels = sample.pred_score.topk(min(5, len(sample.pred_score)))
+        for score, label in zip(scores.tolist(), labels.tolist(), strict=True):
+            table.add_row(_name(self.inferencer.classes, label), f'{score:.1%}')
+        return table
+
+
+class Detector:
+    """mmdet's inferencer: the boxes above a score."""
+
+    def __init__(self, cfg: Config, checkpoint: str, device: str, score_thr: float) -> None:
+        from mmdet.apis import DetInferencer
+
+        self.inferencer = DetInferencer(cfg, checkpoint, device, show_progress=False)
+        self.score_thr = score_thr
+
+    def predict(self, path: str) -> BaseDataElement:
+        return self.inferencer(path, return_datasamples=True)['predictions'][0]
+
+    def _kept(self, sample: BaseDataElement) -> InstanceData:
+        return sample.pred_instances[sample.pred_instances.scores > self.score_thr]
+
+    def draw(self, image: np.ndarray, sample: BaseDataElement, factor: int) -> np.ndarray:
+        kept = self._kept(sample)
+        enlarged = InstanceData(bboxes=kept.bboxes * factor, labels=kept.labels, scores=kept.scores)
+        if 'masks' in kept:
+            enlarged.masks = _enlarged(kept.masks, factor)
+        drawn = type(sample)(pred_instances=enlarged, metainfo=sample.metainfo)
+        return self.inferencer.visualize(
+            [image], [drawn], return_vis=True, pred_score_thr=self.score_thr
+        )[0]
+
+    def table(self, sample: BaseDataElement) -> Table | str:
+        kept = self._kept(sample)
+        title = f'{len(kept)} of {len(sample.pred_instances)} boxes score above {self.score_thr:g}'
+        if not len(kept):
+            return title
+        table = _table(title, 'class', 'score', 'left, top, right, bottom')
+        classes = self.inferencer.model.dataset_meta['classes']
+        for box, label, score in zip(kept.bboxes, kept.labels, kept.scores, strict=True):
+            place = ', '.join(f'{side:.0f}' for side in box.tolist())
+            table.add_row(_name(classes, int(label)), f'{float(score):.1%}', place)
+        return table
+
+
+class Segmentor:
+    """mmseg's inferencer: the share of each class in the pixels."""
+
+    def __init__(self, cfg: Config, checkpoint: str, device: str) -> None:
+        from mmseg.apis import MMSegInferencer
+
+        self.inferencer = MMSegInferencer(cfg, checkpoint, device=device, show_progress=False)
+
+    def predict(self, path: str) -> BaseDataElement:
+        return self.inferencer(path, return_datasamples=True)
+
+    def draw(self, image: np.ndarray, sample: BaseDataElement, factor: int) -> np.ndarray:
+        drawn = type(sample)(
+            pred_sem_seg=PixelData(data=_enlarged(sample.pred_sem_seg.data, factor))
+        )
+        return self.inferencer.visualize([image], [drawn], return_vis=True, opacity=0.5)[0]
+
+    def table(self, sample: BaseDataElement) -> Table:
+        table = _table('prediction', 'class', 'share of the pixels')
+        pixels = sample.pred_sem_seg.data.flatten().bincount()
+        classes = self.inferencer.model.dataset_meta['classes']
+        for label in pixels.argsort(descending=True).tolist():
+            if pixels[label]:
+                share = float(pixels[label] / pixels.sum())
+                table.add_row(_name(classes, label), f'{share:.1%}')
+        return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify='left')
+    for i, column in enumerate(columns):
+        table.add_column(column, justify='right' if i else 'left')
+    return table
+
+
+def _name(classes: Sequence[str] | None, label: int) -> Text:
+    return Text(classes[label] if classes and label < len(classes) else f'class {label}')
+
+
+def _enlarged(maps: torch.Tensor, factor: int) -> torch.Tensor:
+    """``(N, H, W)`` to ``(N, factor * H, factor * W)``."""
+    return maps.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('image', type=Path, help='image file, or a folder of images')
+    parser.add_argument('config', help='config file of mmpretrain, mmdet or mmseg')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--out', type=Path, help='output folder; default work_dirs/image_demo/<config name>'
+    )
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; default a GPU if there is one')
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, help='leave out boxes of a lower score'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override values of the config: key=value, with dots for nesting',
+    )
+    args = parser.parse_args()
+    if args.device is None:
+        args.device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if args.out is None:
+        args.out = Path('work_dirs', 'image_demo', Path(args.config).stem)
+    return args
+
+
+def find_images(path: Path) -> list[Path]:
+    """The image, or the images of a folder by name."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise FileNotFoundError(f'there is no image or folder {path}')
+    images = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    if not images:
+        raise FileNotFoundError(f'no image is in {path}; known are {", ".join(SUFFIXES)}')
+    return images
+
+
+def picture_paths(images: Sequence[Path], out: Path) -> list[Path]:
+    """A file in ``out`` for each image; two that differ in their suffix only keep it."""
+    if out.resolve() in {image.resolve().parent for image in images}:
+        raise ValueError(f'--out {out} is where the images are; name another folder')
+    same = Counter(image.stem for image in images)
+    return [out / f'{image.stem if same[image.stem] == 1 else image.name}.png' for image in images]
+
+
+def check_device(name: str) -> None:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # the latter is torch without CUDA
+        raise ValueError(f'--device {name}: {str(error).splitlines()[0]}') from None
+
+
+def check_weights(model: torch.nn.Module, checkpoint: dict, path: str) -> None:
+    """The hosts only warn where weights do not fit, and would predict at random."""
+    found = {
+        name.removeprefix('module.'): value.shape
+        for name, value in checkpoint.get('state_dict', checkpoint).items()
+        if isinstance(value, torch.Tensor)
+    }
+    needed = {
+        name: value.shape
+        for name, value in model.state_dict().items()
+        if not name.endswith('num_batches_tracked')
+    }
+    bad = [name for name, shape in needed.items() if found.get(name) != shape]
+    if bad:
+        raise ValueError(
+            f'{path} does not fit the config: {len(bad)} of the {len(needed)} weights of the '
+            f'model are missing or of another shape, for example {", ".join(bad[:3])}'
+        )
+
+
+@contextmanager
+def quiet_hosts():
+    """Without what the hosts print and warn of while they load and draw."""
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+
+def classes_of_config(cfg: Config, scope: str) -> dict:
+    """Names and colours of the classes, from the dataset that the config tests on."""
+    dataset = dict(cfg.test_dataloader.dataset, lazy_init=True)
+    metainfo = import_module(f'{scope}.registry').DATASETS.build(dataset).metainfo
+    return {key: metainfo[key] for key in ('classes', 'palette') if metainfo.get(key)}
+
+
+def build(cfg: Config, args: argparse.Namespace) -> Classifier | Detector | Segmentor:
+    """The inferencer that the config's ``default_scope`` asks for, with the checkpoint loaded."""
+    scope = cfg.get('default_scope')
+    builders = {
+        'mmpretrain': lambda: Classifier(cfg, args.checkpoint, args.device),
+        'mmdet': lambda: Detector(cfg, args.checkpoint, args.device, args.score_thr),
+        'mmseg': lambda: Segmentor(cfg, args.checkpoint, args.device),
+    }
+    if scope not in builders:
+        has = 'has no default_scope' if scope is None else f'has default_scope={scope!r}'
+        raise ValueError(f'{args.config} {has}; it must be one of {", ".join(builders)}')
+    checkpoint = read_training_checkpoint(args.checkpoint)
+    with quiet_hosts():
+        predictor = builders[scope]()
+        # Weights that do not say their classes, such as published ones, are of COCO to mmdet and of
+        # Cityscapes to mmseg.
+        if scope != 'mmpretrain' and 'dataset_meta' not in checkpoint.get('meta', {}):
+            predictor.inferencer.model.dataset_meta.update(classes_of_config(cfg, scope))
+    check_weights(predictor.inferencer.model, checkpoint, args.checkpoint)
+    return predictor
+
+
+class InputRecorder:
+    """Keeps the image that a model was given last, as the pipeline made it."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.image: np.ndarray | None = None
+        self._handle = model.data_preprocessor.register_forward_pre_hook(self._keep)
+
+    def _keep(self, preprocessor: torch.nn.Module, inputs: tuple) -> None:
+        # (C, H, W), still without padding and with the channels as OpenCV reads them.
+        pixels = inputs[0]['inputs'][0].clamp(0, 255).byte().permute(1, 2, 0)
+        self.image = pixels.flip(-1).cpu().numpy()
+
+    def __enter__(self) -> 'InputRecorder':
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._handle.remove()
+
+
+def stage_table(maps: Sequence[FiringMap], timesteps: int) -> Table:
+    table = _table(
+        f'spikes per neuron and step, T={timesteps}', 'stage', 'stride', 'map', 'rate', 'largest'
+    )
+    table.add_column('of the highest rate')
+    highest = max(one.mean for one in maps) or 1.0
+    for one in maps:
+        height, width = one.rates.shape[-2:]
+        table.add_row(
+            one.stage, str(one.stride), f'{height}x{width}', f'{one.mean:.3f}',
+            f'{float(one.rates.max()):.3f}', Text(bar(one.mean / highest), style='cyan'),
+        )  # fmt: skip
+    return table
+
+
+def show(predictor, path: Path, target: Path, out: Console) -> None:
+    """Predict, print and draw one image.
+
+    Raises:
+        ValueError: The file is no image.
+    """
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ValueError(f'{path} cannot be read as an image')
+    model = predictor.inferencer.model
+    spiking = bool(spiking_stages(model))
+    with ExitStack() as stack:
+        recorder = stack.enter_context(FiringMapRecorder(model)) if spiking else None
+        seen = stack.enter_context(InputRecorder(model))
+        stack.enter_context(quiet_hosts())
+        sample = predictor.predict(str(path)).cpu()
+    maps = recorder.maps() if recorder else []
+    if any(len(one.rates) > 1 for one in maps):
+        out.print('the model looked at the image in pieces: no firing maps', style='yellow')
+        maps = []
+
+    factor = -(-SHORTER_SIDE // min(pixels.shape[:2]))
+    size = pixels.shape[1] * factor, pixels.shape[0] * factor
+    enlarged = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC)[..., ::-1]
+    with quiet_hosts():
+        result = predictor.draw(np.ascontiguousarray(enlarged), sample, factor)
+    figure = firing_map_figure(result, seen.image, maps, title=path.name)
+    with atomic_write(target) as file:
+        figure.savefig(file, format='png', dpi=150)
+
+    out.print(Text(str(path), style='bold'), soft_wrap=True)
+    out.print(predictor.table(sample))
+    if maps:
+        out.print(stage_table(maps, get_timesteps(model.backbone)))
+    out.print(Text(f'drawn in {target}'), soft_wrap=True)
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        images = find_images(args.image)
+        targets = picture_paths(images, args.out)
+        check_device(args.device)
+        predictor = build(load_config(args.config, args.cfg_options), args)
+    except (OSError, ValueError, NeuronMismatchError) as error:
+        sys.exit(f'image_demo.py: {error}')
+    if not spiking_stages(predictor.inferencer.model):
+        console.print('the backbone has no spiking neurons: only the result is drawn')
+    columns = (
+        TextColumn('images'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    )  # fmt: skip
+    failures = []
+    with Progress(
+        *columns, console=console, transient=True, disable=not args.image.is_dir()
+    ) as progress:
+        task = progress.add_task('images', total=len(images))
+        for image, target in zip(images, targets, strict=True):
+            try:
+                show(predictor, image, target, console)
+            except ValueError as error:
+                failures.append(str(error))
+            progress.advance(task)
+    if failures:
+        sys.exit('\n'.join(f'image_demo.py: {failure}' for failure in failures))
+
+
+if __name__ == '__main__':
+    main()
