@@ -1,9 +1,10 @@
-"""A hook for distributed runs: writes the loss of every iteration, averaged over processes."""
+"""Hooks that say what happens in distributed runs."""
 
 import json
 from pathlib import Path
 
-from mmengine.dist import all_reduce, is_main_process
+import torch
+from mmengine.dist import all_gather, all_reduce, is_main_process
 from mmengine.hooks import Hook
 
 from mmspike.registry import HOOKS
@@ -11,6 +12,8 @@ from mmspike.registry import HOOKS
 
 @HOOKS.register_module()
 class LossRecorder(Hook):
+    """Writes the loss of every iteration, averaged over processes."""
+
     def __init__(self, path: str) -> None:
         self.path = Path(path)
 
@@ -20,3 +23,20 @@ class LossRecorder(Hook):
         if is_main_process():
             with open(self.path, 'a') as file:
                 file.write(json.dumps(loss.item()) + '\n')
+
+
+@HOOKS.register_module()
+class SameWeightsOnAllRanks(Hook):
+    """Writes how many ranks ended with the same parameters."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def after_train(self, runner) -> None:
+        own = torch.cat([p.detach().flatten() for p in runner.model.parameters()])
+        ranks = all_gather(own)
+        assert own.isfinite().all()
+        for other in ranks:
+            assert torch.equal(other, own)
+        if is_main_process():
+            self.path.write_text(f'{len(ranks)} ranks agree')

@@ -8,9 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from mmengine.fileio import register_backend
 from mmengine.fileio.backends import LocalBackend
+
+# mmengine allows what its own training checkpoints hold, but not the float32 scores of mmseg. A
+# number is no danger, and mmengine's loader (resuming) has to accept it as well as ours.
+torch.serialization.add_safe_globals([np.dtypes.Float32DType])
 
 
 def check_checkpoint_path(path: str | os.PathLike) -> Path:
@@ -47,7 +52,16 @@ def read_checkpoint(
     try:
         with torch.serialization.safe_globals(list(safe_classes)):
             content = torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        # What the unpickler says of files that are no pickles.
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:
         blocked = re.search(r'GLOBAL (\S+) was not an allowed global', str(error))
         if blocked:
             raise ValueError(

@@ -5,14 +5,13 @@ import os
 import pickle
 import re
 import signal
-import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from small_runs import DIGITS, ROOT
+from tool_runs import finish, run_script, start
 
 SMALL = """
 _base_ = {base!r}
@@ -50,25 +49,6 @@ RANDOM = dict(
     model="train_cfg=dict(augments=dict(type='Mixup', alpha=0.8)),",
     transforms="dict(type='RandomCrop', crop_size=8, padding=2),",
 )
-
-
-def start(config: Path, work_dir: Path, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, 'tools/train.py', config, '--work-dir', work_dir, *arguments]
-    env = dict(os.environ, OMP_NUM_THREADS='1')
-    return subprocess.Popen(
-        list(map(str, command)),
-        cwd=ROOT,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen) -> str:
-    output = process.communicate(timeout=240)[0]
-    assert process.returncode == 0, output[-3000:]
-    return output
 
 
 def final_weights(work_dir: Path) -> dict:
@@ -123,12 +103,6 @@ def test_evaluation_writes_predictions(uninterrupted, tmp_path, run_python):
     assert top1 == pytest.approx(100 * sum(right) / 20, abs=0.01)
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return str(probe.getsockname()[1])
-
-
 def test_two_processes_train_as_one_with_the_same_total_batch(tmp_path):
     losses, weights = {}, {}
     for processes in (1, 2):
@@ -143,18 +117,7 @@ def test_two_processes_train_as_one_with_the_same_total_batch(tmp_path):
                 f"custom_hooks = [dict(type='mmspike.LossRecorder', path={str(folder / 'loss')!r})]"
             ),
         )
-        env = dict(
-            os.environ,
-            OMP_NUM_THREADS='1',
-            PYTHON=sys.executable,
-            PYTHONPATH=str(ROOT / 'tests'),
-            PORT=free_port(),
-        )
-        command = ['tools/dist_train.sh', config, processes, '--work-dir', folder]
-        done = subprocess.run(
-            list(map(str, command)), cwd=ROOT, env=env, capture_output=True, text=True, timeout=240
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        run_script('dist_train.sh', config, processes, '--work-dir', folder)
         losses[processes] = [json.loads(x) for x in (folder / 'loss').read_text().split()]
         weights[processes] = final_weights(folder)
     assert len(losses[1]) == len(losses[2]) == 12
@@ -163,12 +126,10 @@ def test_two_processes_train_as_one_with_the_same_total_batch(tmp_path):
     for name, value in weights[1].items():
         torch.testing.assert_close(weights[2][name], value, rtol=1e-3, atol=1e-4, msg=name)
 
-    command = ['tools/dist_test.sh', config, folder / 'epoch_3.pth', 2, '--work-dir', folder / 't']
-    done = subprocess.run(
-        list(map(str, command)), cwd=ROOT, env=env, capture_output=True, text=True, timeout=240
+    printed = run_script(
+        'dist_test.sh', config, folder / 'epoch_3.pth', 2, '--work-dir', folder / 't'
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert 'accuracy/top1' in done.stdout + done.stderr
+    assert 'accuracy/top1' in printed
 
 
 def test_slurm_script_hands_over_its_arguments(tmp_path):

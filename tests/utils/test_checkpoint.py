@@ -1,7 +1,13 @@
+import numpy as np
 import pytest
 import torch
 
-from mmspike.utils.checkpoint import atomic_write, newest_checkpoint, read_checkpoint
+from mmspike.utils.checkpoint import (
+    atomic_write,
+    newest_checkpoint,
+    read_checkpoint,
+    read_training_checkpoint,
+)
 
 
 def test_newest_is_the_one_noted_last(tmp_path):
@@ -47,3 +53,19 @@ def test_other_content_is_refused(tmp_path):
     (tmp_path / 'empty.pth').touch()
     with pytest.raises(ValueError, match=r'\(0 bytes\)'):
         read_checkpoint(tmp_path / 'empty.pth')
+
+
+@pytest.mark.parametrize('content', [b'text', b'torch', b'', b'\x80\x02K\x01.', b'((((', b'PK\x03'])
+def test_what_is_no_checkpoint_gives_one_kind_of_error(tmp_path, content):
+    path = tmp_path / 'file.pth'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match='cannot be read as a PyTorch checkpoint'):
+        read_checkpoint(path)
+
+
+def test_scores_of_all_hosts_can_be_read(tmp_path):
+    """The best score of mmseg is a float32 of numpy, the others have 64 bits."""
+    path = tmp_path / 'scores.pth'
+    scores = dict(a=np.float32(0.5), b=np.float64(0.25), c=0.125)
+    torch.save(dict(message_hub=scores), path)
+    assert read_training_checkpoint(path)['message_hub'] == scores
