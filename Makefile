@@ -1,9 +1,11 @@
 # make setup   set up .venv (also done by all the others)
-# make demo    train, evaluate and explain a spiking transformer on real digits
+# make demo    train, evaluate and explain spiking transformers on real digits; TASK=cls, det or seg
+#              runs one of its three tasks
 # make test    run the tests
 # make lint    check style
 # make bench   compare speeds; tables and plots go to work_dirs/bench
 PYTHON ?=
+TASK ?=
 BIN := .venv/bin
 
 .PHONY: setup demo test lint bench
@@ -13,7 +15,7 @@ setup:
 	@PYTHON='$(PYTHON)' bash tools/setup.sh
 
 demo: setup
-	@$(BIN)/python tools/demo.py $(ARGS)
+	@$(BIN)/python tools/demo $(if $(TASK),--task $(TASK)) $(ARGS)
 
 test: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)

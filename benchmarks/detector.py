@@ -91,7 +91,6 @@ class Candidate:
         cfg.backbone.pop('init_cfg', None)
         self.name = name
         self.model: nn.Module = MODELS.build(cfg).train()
-        self.model.init_weights()
         self.batch = self.model.data_preprocessor(batch, True)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(trained, lr=1e-6)

@@ -1,6 +1,7 @@
 _base_ = [
     '../../_base_/models/mask-rcnn_metaspikformer.py',
     '../../_base_/datasets/digit-scenes_coco.py',
+    '../../_base_/schedules/digit-scenes_adamw_6e.py',
     '../../_base_/detection_runtime.py',
 ]
 
@@ -35,21 +36,3 @@ model = dict(
     ),
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=50), rcnn=dict(max_per_img=20)),
 )
-
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(flat_decay_mult=0.0),
-    clip_grad=dict(max_norm=5.0),
-)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=50),
-    dict(
-        type='CosineAnnealingLR', T_max=6, eta_min=1e-5, by_epoch=True, begin=0, end=6,
-        convert_to_iter_based=True,
-    ),
-]  # fmt: skip
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6, val_interval=2)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-auto_scale_lr = dict(base_batch_size=8)

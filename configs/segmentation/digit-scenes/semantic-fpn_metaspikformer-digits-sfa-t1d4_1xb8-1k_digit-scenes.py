@@ -24,13 +24,21 @@ model = dict(
         init_cfg=dict(type='Pretrained', checkpoint=pretrained, prefix='backbone.'),
     ),
     neck=dict(in_channels=[8, 16, 32, 96], out_channels=32, norm_cfg=norm_cfg),
-    decode_head=dict(in_channels=[32, 32, 32, 32], channels=32, num_classes=11, norm_cfg=norm_cfg),
+    decode_head=dict(
+        in_channels=[32, 32, 32, 32],
+        channels=32,
+        num_classes=11,
+        norm_cfg=norm_cfg,
+        # Seven of eight pixels are background.
+        class_priors=[0.88] + [0.012] * 10,
+        init_cfg=dict(type='Normal', std=0.1, override=dict(name='conv_seg')),
+    ),
 )
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(flat_decay_mult=0.0),
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
+    paramwise_cfg=dict(flat_decay_mult=0.0, custom_keys=dict(conv_seg=dict(lr_mult=10.0))),
     clip_grad=dict(max_norm=5.0),
 )
 param_scheduler = [

@@ -1,7 +1,9 @@
 """What the spiking segmentation heads share."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor
 
@@ -19,7 +21,14 @@ class SpikingDecodeHead(TemporalModule, BaseDecodeHead):
         timesteps: Number of time steps T, the same as the backbone's.
         neuron_cfg: Config of the neurons.
         dropout_ratio: Rate of dropped channels before the last convolution; the reference has none.
+        class_priors: Share of the pixels that each class has; the bias of the last convolution
+            begins with their logarithms, and None leaves it at 0. Where one class has most pixels,
+            the first steps would otherwise teach its bias to the weights, and silence the neurons
+            in front of them on all other pixels: silent neurons have no gradient.
         **kwargs: See the parent head.
+
+    Raises:
+        ValueError: ``class_priors`` are not as many positive numbers as there are classes.
     """
 
     def __init__(
@@ -28,13 +37,28 @@ class SpikingDecodeHead(TemporalModule, BaseDecodeHead):
         timesteps: int = 1,
         neuron_cfg: dict = dict(type='mmspike.SFA', D=4),
         dropout_ratio: float = 0.0,
+        class_priors: Sequence[float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, dropout_ratio=dropout_ratio, **kwargs)
+        if class_priors is not None and (
+            len(class_priors) != self.out_channels or min(class_priors) <= 0
+        ):
+            raise ValueError(
+                f'class_priors must be {self.out_channels} positive numbers, one per class, got '
+                f'{list(class_priors)}'
+            )
+        self.class_priors = class_priors
         put_neurons_first(self, neuron_cfg)
         self.neuron = MODELS.build(neuron_cfg)
         self.readout = TemporalMean()
         set_timesteps(self, timesteps)
+
+    def init_weights(self) -> None:
+        """Initialise from ``init_cfg``, then the last bias from ``class_priors``."""
+        super().init_weights()
+        if self.class_priors is not None:
+            self.conv_seg.bias.data.copy_(torch.tensor(self.class_priors).log())
 
     def cls_seg(self, feat: Tensor) -> Tensor:
         """Logits ``(B, K, H, W)`` of features ``(T*B, C, H, W)``."""

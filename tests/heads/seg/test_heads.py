@@ -93,3 +93,20 @@ def test_no_dropout_unless_asked():
     assert fpn().dropout is None
     assert fpn(dropout_ratio=0.1).dropout.p == 0.1
     assert isinstance(fpn(neuron_cfg=dict(type='mmspike.LIF')).neuron, LIF)
+
+
+@pytest.mark.parametrize('make', [fpn, fcn])
+def test_silent_features_answer_with_the_priors(make):
+    priors = [0.6, 0.1, 0.1, 0.1, 0.1]
+    head = make(class_priors=priors).eval()
+    head.init_weights()
+    logits = head.cls_seg(torch.full((1, head.channels, 2, 2), -1.0))
+    torch.testing.assert_close(
+        logits.softmax(dim=1), torch.tensor(priors).view(1, 5, 1, 1).expand(1, 5, 2, 2)
+    )
+
+
+@pytest.mark.parametrize('priors', [[0.5, 0.5], [1.0, 0.0, 0.0, 0.0, 0.0]])
+def test_priors_must_be_one_positive_number_per_class(priors):
+    with pytest.raises(ValueError, match='class_priors must be 5 positive numbers, one per class'):
+        fpn(class_priors=priors)
