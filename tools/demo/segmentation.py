@@ -16,7 +16,7 @@ class Segmentation(SceneTask):
     title = 'segmentation'
     config = (
         'configs/segmentation/digit-scenes/'
-        'semantic-fpn_metaspikformer-digits-sfa-t1d4_1xb8-1k_digit-scenes.py'
+        'semantic-fpn_metaspikformer-digits-sfa-t1d4_1xb8-1500_digit-scenes.py'
     )
     scope = 'mmseg'
     metrics = {'mIoU': ('mIoU', 1)}

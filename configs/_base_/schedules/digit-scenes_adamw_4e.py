@@ -7,11 +7,11 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=50),
     dict(
-        type='CosineAnnealingLR', T_max=6, eta_min=1e-5, by_epoch=True, begin=0, end=6,
+        type='CosineAnnealingLR', T_max=4, eta_min=1e-5, by_epoch=True, begin=0, end=4,
         convert_to_iter_based=True,
     ),
 ]  # fmt: skip
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6, val_interval=2)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=4, val_interval=2)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(base_batch_size=8)

@@ -1,7 +1,7 @@
 _base_ = [
     '../../_base_/models/mask-rcnn_metaspikformer.py',
     '../../_base_/datasets/digit-scenes_coco.py',
-    '../../_base_/schedules/digit-scenes_adamw_6e.py',
+    '../../_base_/schedules/digit-scenes_adamw_4e.py',
     '../../_base_/detection_runtime.py',
 ]
 

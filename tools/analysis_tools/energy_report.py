@@ -1,0 +1,205 @@
+"""What a network spends per image, counted on the images of its config.
+
+It takes configs of mmpretrain, mmdet and mmseg, spiking or not; without spikes all is MACs. It
+prints the layers, and writes energy.json, energy.csv, energy.png, rates.png and energy.html, which
+holds all of it in one file. --vs sets a second network beside it.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+
+# A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
+os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner, load_checkpoint
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mmspike.energy import EnergyCounter, EnergyReport, UncountedError, get_costs
+from mmspike.energy.html import energy_page
+from mmspike.energy.tables import energy_table
+from mmspike.neurons import BaseNeuron, NeuronMismatchError
+from mmspike.utils.checkpoint import atomic_write, read_training_checkpoint
+from mmspike.utils.config import load_config
+from mmspike.utils.launch import adapt_to_devices
+
+# What random images are handed over with, by default_scope.
+SAMPLES = {
+    'mmpretrain': ('mmpretrain.structures', 'DataSample'),
+    'mmdet': ('mmdet.structures', 'DetDataSample'),
+    'mmseg': ('mmseg.structures', 'SegDataSample'),
+}
+
+console = Console(highlight=False)
+if not console.is_terminal and 'COLUMNS' not in os.environ:
+    console.width = 130  # a file has room for whole names
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file of mmpretrain, mmdet or mmseg')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; without, random weights')
+    parser.add_argument(
+        '--vs', nargs='+', metavar='FILE', help='config, and checkpoint, of a second network'
+    )
+    parser.add_argument('--images', type=int, default=32, help='number of images; default 32')
+    parser.add_argument(
+        '--random', type=int, nargs=2, metavar=('H', 'W'), help='random images of this size'
+    )
+    parser.add_argument('--cost', default='45nm', help='table of costs; default 45nm')
+    parser.add_argument(
+        '--out', type=Path, help='output folder; default work_dirs/energy/<config name>'
+    )
+    parser.add_argument('--top', type=int, default=15, help='layers to print; 0 prints all')
+    parser.add_argument('--strict', action='store_true', help='fail where anything is not counted')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; default a GPU if there is one')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction,
+        help='override values of the config (not of the second): key=value, with dots for nesting',
+    )  # fmt: skip
+    args = parser.parse_args()
+    if args.images < 1 or (args.random and min(args.random) < 1):
+        parser.error('--images and --random must be positive')
+    if args.vs and len(args.vs) > 2:
+        parser.error('--vs takes a config and a checkpoint')
+    if args.device is None:
+        args.device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if args.out is None:
+        args.out = Path('work_dirs', 'energy', Path(args.config).stem)
+    return args
+
+
+def check_weights(model: torch.nn.Module, checkpoint: dict, path: str) -> None:
+    """The loader only warns where weights do not fit, and the rates would be those of noise."""
+    found = {
+        name.removeprefix('module.'): value.shape
+        for name, value in checkpoint.get('state_dict', checkpoint).items()
+        if isinstance(value, torch.Tensor)
+    }
+    needed = {
+        name: value.shape
+        for name, value in model.state_dict().items()
+        if not name.endswith('num_batches_tracked')
+    }
+    bad = [name for name, shape in needed.items() if found.get(name) != shape]
+    if bad:
+        raise ValueError(
+            f'{path} does not fit the config: {len(bad)} of the {len(needed)} weights of the '
+            f'model are missing or of another shape, for example {", ".join(bad[:3])}'
+        )
+
+
+def build(cfg: Config, checkpoint: str | None, device: str) -> torch.nn.Module:
+    """The model, with the checkpoint's weights if there is one."""
+    model_cfg = cfg.model.copy()
+    if cfg.get('data_preprocessor'):
+        model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
+    model = MODELS.build(model_cfg)
+    if checkpoint:
+        weights = read_training_checkpoint(checkpoint)
+        check_weights(model, weights, checkpoint)
+        load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
+    elif any(isinstance(module, BaseNeuron) for module in model.modules()):
+        console.print('no checkpoint: the firing rates are those of random weights', style='yellow')
+    return model.to(device).eval()
+
+
+def random_batches(cfg: Config, images: int, size: list[int]) -> Iterator[dict]:
+    """Noise of the size that the network is to see, image by image."""
+    module, name = SAMPLES[cfg.default_scope]
+    sample_type = getattr(import_module(module), name)
+    height, width = size
+    generator = torch.Generator().manual_seed(0)
+    shape = dict(
+        img_shape=(height, width), ori_shape=(height, width), pad_shape=(height, width),
+        batch_input_shape=(height, width), scale_factor=(1.0, 1.0),
+    )  # fmt: skip
+    for _ in range(images):
+        image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
+        yield dict(inputs=[image], data_samples=[sample_type(metainfo=shape)])
+
+
+def test_batches(cfg: Config, images: int) -> Iterator[dict]:
+    """The first images of the config's test data."""
+    if not cfg.get('test_dataloader'):
+        raise ValueError('the config has no test_dataloader; give --random H W')
+    loader_cfg = cfg.test_dataloader.copy()
+    loader_cfg.batch_size = min(loader_cfg.get('batch_size', 1), images)
+    loader = Runner.build_dataloader(loader_cfg, seed=0)
+    for batch in loader:
+        count = len(batch['inputs'])
+        if count > images:
+            batch = {key: value[:images] for key, value in batch.items()}
+        yield batch
+        images -= count
+        if images <= 0:
+            return
+
+
+def measure(config: str, checkpoint: str | None, args: argparse.Namespace, options) -> EnergyReport:
+    """Run one network on the images and count."""
+    cfg = load_config(config, options)
+    scope = cfg.get('default_scope')
+    if scope not in SAMPLES:
+        raise ValueError(
+            f'{config} has default_scope={scope!r}; it must be one of {", ".join(SAMPLES)}'
+        )
+    adapt_to_devices(cfg, 'none')
+    init_default_scope(scope)
+    model = build(cfg, checkpoint, args.device)
+    batches = (
+        random_batches(cfg, args.images, args.random)
+        if args.random
+        else test_batches(cfg, args.images)
+    )
+    name = cfg.get('experiment_name') or Path(config).stem
+    columns = (
+        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    )  # fmt: skip
+    counter = EnergyCounter(model, strict=args.strict)
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task('images', total=args.images)
+        with torch.no_grad(), counter:
+            for batch in islice(batches, args.images):
+                model.test_step(batch)
+                progress.update(task, advance=len(batch['inputs']))
+    return EnergyReport(counter, args.cost, name)
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        get_costs(args.cost)
+        reports = [measure(args.config, args.checkpoint, args, args.cfg_options)]
+        if args.vs:
+            reports.append(measure(args.vs[0], (args.vs[1:] or [None])[0], args, None))
+    except (OSError, ValueError, NeuronMismatchError, UncountedError) as error:
+        sys.exit(f'energy_report.py: {error}')
+    for report in reports:
+        console.print(energy_table(report, args.top or None))
+    if args.vs:
+        mine, theirs = (report.totals.energy_mj for report in reports)
+        ratio = f', {theirs / mine:.2f} times as much' if mine else ''
+        console.print(
+            f'{reports[0].name}: {mine:.4g} mJ; {reports[1].name}: {theirs:.4g} mJ{ratio}',
+            style='bold',
+        )
+    files = reports[0].write(args.out)
+    if args.vs:
+        files += reports[1].write(args.out / 'vs')
+    page = args.out / 'energy.html'
+    with atomic_write(page) as file:
+        file.write(energy_page(reports).encode())
+    console.print('\n'.join(f'wrote {path}' for path in [*files, page]), soft_wrap=True)
+
+
+if __name__ == '__main__':
+    main()
