@@ -151,6 +151,8 @@ def shrink(cfg: Config, folder: Path) -> None:
         cfg.train_cfg.update(max_epochs=1, val_interval=1)
     # Parameters move by their gradients or not at all.
     cfg.optim_wrapper.optimizer.weight_decay = 0.0
+    # Weights to fine-tune are not in the repository.
+    cfg.load_from = None
     # AdamW's moments are two thirds of a checkpoint, and nothing here resumes.
     cfg.default_hooks.checkpoint.save_optimizer = False
 

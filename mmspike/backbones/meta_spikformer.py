@@ -155,6 +155,9 @@ class MetaSpikformer(TemporalModule, BaseModule):
         (4, 8, 16, 16)
     """
 
+    # It sees the image, which is no spike train (see mmspike.execution).
+    analog_layers = ('stages.0.downsample.conv',)
+
     def __init__(
         self,
         arch: str | dict = 'small',

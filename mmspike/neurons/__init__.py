@@ -7,6 +7,7 @@ from mmspike.neurons.base import (
     set_stateful,
 )
 from mmspike.neurons.ilif import ILIF
+from mmspike.neurons.integer import IntegerNeuron, set_largest_integer
 from mmspike.neurons.integrate_and_fire import IF
 from mmspike.neurons.lif import LIF
 from mmspike.neurons.plif import PLIF
@@ -21,7 +22,9 @@ __all__ = [
     'QCFS',
     'SFA',
     'BaseNeuron',
+    'IntegerNeuron',
     'NeuronMismatchError',
     'check_neurons',
+    'set_largest_integer',
     'set_stateful',
 ]

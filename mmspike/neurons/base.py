@@ -79,6 +79,11 @@ class BaseNeuron(TemporalModule, MemoryModule):
     def step_value(self) -> float:
         """What one spike is worth in the output: 1, or ``1 / norm`` for integer neurons."""
 
+    @property
+    def max_spikes(self) -> int:
+        """The most spikes of one neuron in one time step: 1, or D for integer neurons."""
+        return 1
+
     @abstractmethod
     def describe(self) -> dict[str, str | float | None]:
         """The neuron's kind and the numbers its output depends on."""

@@ -43,6 +43,10 @@ class QCFS(BaseNeuron):
     def step_value(self) -> float:
         return self.threshold.item() / self.levels
 
+    @property
+    def max_spikes(self) -> int:
+        return self.levels
+
     def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, None]:
         out = functional.quantised_clip_floor_shift(x, threshold=self.threshold, levels=self.levels)
         return out, None

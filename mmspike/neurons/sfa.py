@@ -5,8 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from mmspike.neurons import functional
-from mmspike.neurons.base import check_number
-from mmspike.neurons.integer import IntegerNeuron
+from mmspike.neurons.integer import IntegerNeuron, check_largest_integer
 from mmspike.registry import MODELS
 
 
@@ -23,20 +22,21 @@ class SFA(IntegerNeuron):
         **kwargs: See :class:`~mmspike.neurons.integer.IntegerNeuron`.
 
     Raises:
-        TypeError, ValueError: ``eval_D`` is no number of at least 1.
+        TypeError, ValueError: ``eval_D`` is no integer of at least 1.
     """
 
     def __init__(self, *, eval_D: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if eval_D is not None:
-            check_number('eval_D', eval_D, at_least=1)
+            check_largest_integer(eval_D, 'eval_D')
         self.eval_D = eval_D
 
+    @property
+    def max_spikes(self) -> int:
+        return self.D if self.eval_D is None or self.training else self.eval_D
+
     def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, None]:
-        options = self.firing_options
-        if self.eval_D is not None and not self.training:
-            options['D'] = self.eval_D
-        return functional.integer_fire(x, **options), None
+        return functional.integer_fire(x, **dict(self.firing_options, D=self.max_spikes)), None
 
     def describe(self) -> dict[str, str | float | None]:
         other = {} if self.eval_D is None else dict(eval_D=self.eval_D)

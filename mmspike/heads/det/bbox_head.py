@@ -24,6 +24,9 @@ class SpikeConvFCBBoxHead(TemporalModule, ConvFCBBoxHead):
         **kwargs: See ``mmdet.models.ConvFCBBoxHead``.
     """
 
+    # They read membranes (see mmspike.execution).
+    analog_layers = ('fc_cls', 'fc_reg')
+
     def __init__(
         self,
         *args: Any,

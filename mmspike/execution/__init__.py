@@ -1,0 +1,25 @@
+"""How a trained model runs: on integers, or on binary spikes with the same weights."""
+
+from mmspike.execution.check import LayerInput, SpikeDrivenError, check_spike_driven
+from mmspike.execution.compare import LayerDifference, compare_executions
+from mmspike.execution.spike_driven import (
+    EXECUTIONS,
+    SpikeDriven,
+    get_execution,
+    set_execution,
+)
+from mmspike.execution.spike_flow import SpikeFlow, SpikeTrain
+
+__all__ = [
+    'EXECUTIONS',
+    'LayerDifference',
+    'LayerInput',
+    'SpikeDriven',
+    'SpikeDrivenError',
+    'SpikeFlow',
+    'SpikeTrain',
+    'check_spike_driven',
+    'compare_executions',
+    'get_execution',
+    'set_execution',
+]

@@ -1,0 +1,166 @@
+"""Running a model that was trained with integers on binary spikes, with the same weights.
+
+An integer ``n`` from 0 to D stands for n spikes within one time step (SDT v3, arXiv 2411.16061).
+Here they become D binary tensors, the slots. A layer with weights is linear: it takes one slot
+after the other, its partial sums are added up, and the bias enters once. A product of an attention
+is linear in one spike train only while the other stays as it is: the slots of one side select what
+is added up of the other side's counts. Taking the slots of both sides pairwise, i-th with i-th,
+would lose all other pairs.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from torch import Tensor, nn
+
+from mmspike.execution.spike_flow import SpikeFlow, SpikeTrain, unmarked
+
+EXECUTIONS = ('integer', 'spike')
+
+
+class SpikeDriven(SpikeFlow):
+    """Inside the block, every layer that takes spikes takes binary ones.
+
+    Where neurons fire binary spikes already (IF, LIF, PLIF), this changes nothing. Results equal
+    those of integer execution up to the order of additions. No gradient passes through slots.
+
+    Args:
+        model: A model with neurons of mmspike, in evaluation mode.
+
+    Example:
+        >>> import torch
+        >>> from mmspike.neurons import SFA
+        >>> net = torch.nn.Sequential(SFA(D=4), torch.nn.Linear(3, 2)).eval()
+        >>> x = torch.tensor([[0.3, 1.2, 9.0]])
+        >>> with torch.no_grad(), SpikeDriven(net):
+        ...     out = net(x)
+        >>> torch.allclose(out, net(x))
+        True
+    """
+
+    def weight_layer(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+        spikes, weight, *rest = args
+        rest, kwargs = unmarked(rest), unmarked(kwargs)
+        if _is_binary(spikes):
+            return func(spikes.plain(), weight, *rest, **kwargs)
+        bias = rest[0] if rest else None
+        without_bias = (weight, None, *rest[1:])
+        slots = (func(slot, *without_bias, **kwargs) for slot in spikes.slots())
+        return _total(slots, spikes.step_value, lambda out: _along_channels(func, out, bias))
+
+    def product(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+        left, right = args
+        trains = [side for side in args if isinstance(side, SpikeTrain)]
+        if all(map(_is_binary, trains)):
+            return func(*unmarked(args), **kwargs)
+        worth = 1.0
+        for side in trains:
+            worth *= side.step_value
+        if isinstance(left, SpikeTrain):
+            if isinstance(right, SpikeTrain):
+                right = right.counts()
+            parts = (func(slot, right, **kwargs) for slot in left.slots())
+        else:
+            parts = (func(left, slot, **kwargs) for slot in right.slots())
+        return _total(parts, worth)
+
+
+def _is_binary(spikes: SpikeTrain) -> bool:
+    """Whether the values are 0 and 1 as they are."""
+    return spikes.max_spikes == 1 and spikes.step_value == 1
+
+
+def _total(
+    parts: Iterable[Tensor], worth: float, bias_of: Callable[[Tensor], Tensor | None] | None = None
+) -> Tensor:
+    """Sum of the slots' results times ``worth``, plus a bias.
+
+    Half precision is added up in float32, as it is inside of one matrix product.
+    """
+    total = dtype = None
+    for part in parts:
+        if total is None:
+            dtype = part.dtype
+            total = part if dtype == torch.float64 else part.float()
+        else:
+            total.add_(part)
+    if worth != 1:
+        total = total * worth
+    bias = bias_of(total) if bias_of else None
+    return (total if bias is None else total + bias).to(dtype)
+
+
+def _along_channels(func: Callable, out: Tensor, bias: Tensor | None) -> Tensor | None:
+    """A bias in the shape in which it is added to what a layer put out, batched or not."""
+    if bias is None or func.__name__ == 'linear':
+        return bias
+    spatial_dims = int(func.__name__[-2])  # conv2d, conv_transpose2d
+    return bias.view(-1, *[1] * spatial_dims)
+
+
+def set_execution(model: nn.Module, execution: str) -> None:
+    """Choose how a model runs in evaluation mode, with the same weights.
+
+    Training is always on integers. The choice belongs to ``model`` and holds for calls of it, by
+    ``val_step`` and ``test_step`` as well, not for calls of its parts. It is kept by copies and
+    pickles of the model. Spike-driven calls keep no graph for gradients, and take one thread at a
+    time.
+
+    Args:
+        model: A model with neurons of mmspike. Of wrappers (distributed training, test-time
+            augmentation), the model inside is switched.
+        execution: ``'integer'`` or ``'spike'``.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
+    if execution not in EXECUTIONS:
+        raise ValueError(f'execution must be one of {EXECUTIONS}, got {execution!r}')
+    model = unwrapped(model)
+    switched = _switch_of(model)
+    if execution == 'spike' and switched is None:
+        model.forward = _SpikeDrivenForward(model)
+    if execution == 'integer' and switched is not None:
+        del model.forward
+        if switched.replaced is not None:
+            model.forward = switched.replaced
+
+
+def get_execution(model: nn.Module) -> str:
+    """How a model runs in evaluation mode: ``'integer'`` or ``'spike'``."""
+    return 'integer' if _switch_of(unwrapped(model)) is None else 'spike'
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside of mmengine's wrappers, whose steps call it and not the wrapper."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+class _SpikeDrivenForward:
+    """Takes the place of a model's ``forward``.
+
+    Unlike hooks before and after, a block is left whatever happens, also when it is interrupted;
+    unlike a function, an object can be copied and pickled along with its model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.replaced = vars(model).get('forward')
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        model = self.model
+        forward = self.replaced or type(model).forward.__get__(model)
+        # A part of a model that is followed already must not be followed twice.
+        if model.training or SpikeDriven.is_open_for(model):
+            return forward(*args, **kwargs)
+        with torch.no_grad(), SpikeDriven(model):
+            return unmarked(forward(*args, **kwargs))
+
+
+def _switch_of(model: nn.Module) -> _SpikeDrivenForward | None:
+    forward = vars(model).get('forward')
+    return forward if isinstance(forward, _SpikeDrivenForward) else None
