@@ -5,16 +5,14 @@ draws both in one picture. It takes configs of mmpretrain, mmdet and mmseg.
 """
 
 import argparse
-import io
 import os
 import sys
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
-from importlib import import_module
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 # A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
 os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
@@ -35,8 +33,15 @@ from rich.text import Text
 
 from mmspike import get_timesteps
 from mmspike.neurons import NeuronMismatchError
-from mmspike.utils.checkpoint import atomic_write, read_training_checkpoint
+from mmspike.utils.checkpoint import atomic_write
 from mmspike.utils.config import load_config
+from mmspike.utils.inference import (
+    InputRecorder,
+    build_inferencer,
+    check_device,
+    quiet_hosts,
+    read_image,
+)
 from mmspike.visualization.firing_map_plots import firing_map_figure
 from mmspike.visualization.firing_maps import FiringMap, FiringMapRecorder, spiking_stages
 from mmspike.visualization.terminal import bar
@@ -51,12 +56,8 @@ console = Console(highlight=False)
 class Classifier:
     """mmpretrain's inferencer: the five likeliest classes."""
 
-    def __init__(self, cfg: Config, checkpoint: str, device: str) -> None:
-        from mmpretrain import ImageClassificationInferencer
-        from mmpretrain.utils import progress
-
-        progress.disable_progress_bar = True
-        self.inferencer = ImageClassificationInferencer(cfg, checkpoint, device)
+    def __init__(self, inferencer: Any) -> None:
+        self.inferencer = inferencer
 
     def predict(self, path: str) -> BaseDataElement:
         return self.inferencer(path, return_datasamples=True)[0]
@@ -76,10 +77,8 @@ class Classifier:
 class Detector:
     """mmdet's inferencer: the boxes above a score."""
 
-    def __init__(self, cfg: Config, checkpoint: str, device: str, score_thr: float) -> None:
-        from mmdet.apis import DetInferencer
-
-        self.inferencer = DetInferencer(cfg, checkpoint, device, show_progress=False)
+    def __init__(self, inferencer: Any, score_thr: float) -> None:
+        self.inferencer = inferencer
         self.score_thr = score_thr
 
     def predict(self, path: str) -> BaseDataElement:
@@ -114,10 +113,8 @@ class Detector:
 class Segmentor:
     """mmseg's inferencer: the share of each class in the pixels."""
 
-    def __init__(self, cfg: Config, checkpoint: str, device: str) -> None:
-        from mmseg.apis import MMSegInferencer
-
-        self.inferencer = MMSegInferencer(cfg, checkpoint, device=device, show_progress=False)
+    def __init__(self, inferencer: Any) -> None:
+        self.inferencer = inferencer
 
     def predict(self, path: str) -> BaseDataElement:
         return self.inferencer(path, return_datasamples=True)
@@ -201,87 +198,12 @@ def picture_paths(images: Sequence[Path], out: Path) -> list[Path]:
     return [out / f'{image.stem if same[image.stem] == 1 else image.name}.png' for image in images]
 
 
-def check_device(name: str) -> None:
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # the latter is torch without CUDA
-        raise ValueError(f'--device {name}: {str(error).splitlines()[0]}') from None
-
-
-def check_weights(model: torch.nn.Module, checkpoint: dict, path: str) -> None:
-    """The hosts only warn where weights do not fit, and would predict at random."""
-    found = {
-        name.removeprefix('module.'): value.shape
-        for name, value in checkpoint.get('state_dict', checkpoint).items()
-        if isinstance(value, torch.Tensor)
-    }
-    needed = {
-        name: value.shape
-        for name, value in model.state_dict().items()
-        if not name.endswith('num_batches_tracked')
-    }
-    bad = [name for name, shape in needed.items() if found.get(name) != shape]
-    if bad:
-        raise ValueError(
-            f'{path} does not fit the config: {len(bad)} of the {len(needed)} weights of the '
-            f'model are missing or of another shape, for example {", ".join(bad[:3])}'
-        )
-
-
-@contextmanager
-def quiet_hosts():
-    """Without what the hosts print and warn of while they load and draw."""
-    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        yield
-
-
-def classes_of_config(cfg: Config, scope: str) -> dict:
-    """Names and colours of the classes, from the dataset that the config tests on."""
-    dataset = dict(cfg.test_dataloader.dataset, lazy_init=True)
-    metainfo = import_module(f'{scope}.registry').DATASETS.build(dataset).metainfo
-    return {key: metainfo[key] for key in ('classes', 'palette') if metainfo.get(key)}
-
-
 def build(cfg: Config, args: argparse.Namespace) -> Classifier | Detector | Segmentor:
-    """The inferencer that the config's ``default_scope`` asks for, with the checkpoint loaded."""
-    scope = cfg.get('default_scope')
-    builders = {
-        'mmpretrain': lambda: Classifier(cfg, args.checkpoint, args.device),
-        'mmdet': lambda: Detector(cfg, args.checkpoint, args.device, args.score_thr),
-        'mmseg': lambda: Segmentor(cfg, args.checkpoint, args.device),
-    }
-    if scope not in builders:
-        has = 'has no default_scope' if scope is None else f'has default_scope={scope!r}'
-        raise ValueError(f'{args.config} {has}; it must be one of {", ".join(builders)}')
-    checkpoint = read_training_checkpoint(args.checkpoint)
-    with quiet_hosts():
-        predictor = builders[scope]()
-        # Weights that do not say their classes, such as published ones, are of COCO to mmdet and of
-        # Cityscapes to mmseg.
-        if scope != 'mmpretrain' and 'dataset_meta' not in checkpoint.get('meta', {}):
-            predictor.inferencer.model.dataset_meta.update(classes_of_config(cfg, scope))
-    check_weights(predictor.inferencer.model, checkpoint, args.checkpoint)
-    return predictor
-
-
-class InputRecorder:
-    """Keeps the image that a model was given last, as the pipeline made it."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        self.image: np.ndarray | None = None
-        self._handle = model.data_preprocessor.register_forward_pre_hook(self._keep)
-
-    def _keep(self, preprocessor: torch.nn.Module, inputs: tuple) -> None:
-        # (C, H, W), still without padding and with the channels as OpenCV reads them.
-        pixels = inputs[0]['inputs'][0].clamp(0, 255).byte().permute(1, 2, 0)
-        self.image = pixels.flip(-1).cpu().numpy()
-
-    def __enter__(self) -> 'InputRecorder':
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._handle.remove()
+    """What predicts, draws and tells for the config's ``default_scope``."""
+    inferencer = build_inferencer(cfg, args.config, args.checkpoint, args.device)
+    if cfg.default_scope == 'mmdet':
+        return Detector(inferencer, args.score_thr)
+    return Classifier(inferencer) if cfg.default_scope == 'mmpretrain' else Segmentor(inferencer)
 
 
 def stage_table(maps: Sequence[FiringMap], timesteps: int) -> Table:
@@ -305,9 +227,7 @@ def show(predictor, path: Path, target: Path, out: Console) -> None:
     Raises:
         ValueError: The file is no image.
     """
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ValueError(f'{path} cannot be read as an image')
+    pixels = read_image(path)
     model = predictor.inferencer.model
     spiking = bool(spiking_stages(model))
     with ExitStack() as stack:

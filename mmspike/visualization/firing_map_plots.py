@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from mmspike.visualization.firing_maps import FiringMap
 
@@ -31,7 +34,7 @@ def firing_map_figure(
     Raises:
         ValueError: The image is larger than what the backbone was given.
     """
-    width, height = _panel_size(image if maps else result)
+    width, height = panel_size(image if maps else result)
     columns = (len(maps) + 1) // 2
     left = _ratio(result) * (2 * height + TITLE)  # as high as two rows
     figure = Figure(
@@ -55,11 +58,36 @@ def _ratio(picture: np.ndarray) -> float:
     return min(max(picture.shape[1] / picture.shape[0], 1 / MAX_RATIO), MAX_RATIO)
 
 
-def _panel_size(picture: np.ndarray) -> tuple[float, float]:
+def panel_size(picture: np.ndarray, length: float = PANEL) -> tuple[float, float]:
+    """Width and height of a panel of a picture, with the longer side of ``length`` inches."""
     ratio = _ratio(picture)
-    width, height = PANEL * min(ratio, 1), PANEL * min(1 / ratio, 1)
+    width, height = length * min(ratio, 1), length * min(1 / ratio, 1)
     scale = max(1, MIN_WIDTH / width, MIN_HEIGHT / height)
     return scale * width, scale * height
+
+
+def draw_map(
+    axes: Axes,
+    image: np.ndarray,
+    overlay: np.ndarray,
+    largest: float,
+    cmap: str = 'inferno',
+    gamma: float = 1.0,
+) -> AxesImage:
+    """Draw a map over the image; return what ``set_data`` puts another map into.
+
+    Args:
+        axes: Where to draw.
+        image: ``(H, W, 3)``, uint8, RGB.
+        overlay: The map, ``(H, W)``.
+        largest: Value of the last colour; the first is that of 0.
+        cmap: Colours.
+        gamma: Below 1, small values get more of the colours.
+    """
+    # Grey and faint, so that colour and brightness are those of the maps.
+    axes.imshow(88 + 0.3 * image.mean(axis=-1), cmap='gray', vmin=0, vmax=255)
+    norm = PowerNorm(gamma, vmin=0, vmax=largest)
+    return axes.imshow(overlay, cmap=cmap, norm=norm, alpha=0.75)
 
 
 def _draw_maps(figure: Figure, panels: list, image: np.ndarray, maps: Sequence[FiringMap]) -> None:
@@ -70,11 +98,8 @@ def _draw_maps(figure: Figure, panels: list, image: np.ndarray, maps: Sequence[F
         seen, *stages = panels
         seen.imshow(image)
         seen.set_title('what the model sees', fontsize=9)
-    # Grey and faint, so that colour and brightness are those of the maps.
-    grey = 88 + 0.3 * image.mean(axis=-1)
     for axes, one, overlay in zip(stages, maps, overlays, strict=True):
-        axes.imshow(grey, cmap='gray', vmin=0, vmax=255)
-        drawn = axes.imshow(overlay, cmap='inferno', vmin=0, vmax=largest, alpha=0.75)
+        drawn = draw_map(axes, image, overlay, largest)
         axes.set_title(f'{one.stage}, stride {one.stride}\nmean {one.mean:.3f}', fontsize=9)
     for axes in panels:
         axes.axis('off')

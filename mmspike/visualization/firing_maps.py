@@ -1,6 +1,8 @@
 """Where on the image a backbone fires, measured while a model runs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +22,18 @@ class FiringMap:
             CPU. It is the mean over the channels of all neuron layers at the stage's resolution
             and over time; an integer neuron that fires n counts n.
         input_size: Height and width of what the backbone was given, padding included.
+        steps: Spikes per neuron in each time step, ``(T, B, h, w)``, whose mean is ``rates``. None
+            where it is not known: in a map of one step or slot, or where neurons of one stage run
+            different numbers of steps.
+        slots: Share of the neurons that fire more than 0, 1, ... D-1 spikes, as the mean over time,
+            ``(D, B, h, w)``, whose sum is ``rates``. None unless it was asked for.
     """
 
     stage: str
     rates: Tensor
     input_size: tuple[int, int]
+    steps: Tensor | None = None
+    slots: Tensor | None = None
 
     @property
     def stride(self) -> int:
@@ -55,10 +64,34 @@ class FiringMap:
                 f'an image of {height}x{width} pixels does not lie within the input of '
                 f'{self.input_size[0]}x{self.input_size[1]}'
             )
-        whole = functional.interpolate(
-            self.rates[index][None, None], self.input_size, mode='nearest-exact'
-        )
-        return whole[0, 0, :height, :width]
+        return spread(self.rates[index], self.input_size)[:height, :width]
+
+    def per_step(self) -> list['FiringMap']:
+        """The map of each time step.
+
+        Raises:
+            ValueError: The steps are not known.
+        """
+        if self.steps is None:
+            raise ValueError(f'the map of {self.stage} does not say what was fired in which step')
+        return [FiringMap(self.stage, rates, self.input_size) for rates in self.steps]
+
+    def per_slot(self) -> list['FiringMap']:
+        """The map of each slot: of the spikes that a neuron fires as its first, second, ...
+
+        Raises:
+            ValueError: The slots were not recorded.
+        """
+        if self.slots is None:
+            raise ValueError(
+                f'the map of {self.stage} does not say which slots fired; record it with slots=True'
+            )
+        return [FiringMap(self.stage, rates, self.input_size) for rates in self.slots]
+
+
+def spread(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Enlarge a map ``(h, w)`` to ``(H, W)``, every position a block of equal pixels."""
+    return functional.interpolate(values[None, None], size, mode='nearest-exact')[0, 0]
 
 
 def spiking_stages(model: nn.Module) -> dict[str, nn.Module]:
@@ -81,6 +114,60 @@ def _neurons(module: nn.Module) -> list[BaseNeuron]:
     return [part for part in module.modules() if isinstance(part, BaseNeuron)]
 
 
+@dataclass
+class _Count:
+    """Spikes of neuron layers with maps of one size and equal T, summed over layers and channels.
+
+    Attributes:
+        spikes: ``(T, B, h, w)``.
+        neurons: Neurons per position.
+        slots: One ``(B, h, w)`` per slot, summed over time.
+    """
+
+    spikes: Tensor | float
+    neurons: int
+    slots: list[Tensor]
+
+    def add(self, counts: Tensor, slots: Iterator[Tensor]) -> None:
+        """Add a layer's spikes ``(T, B, C, h, w)`` and, from the first on, its slots."""
+        self.spikes = self.spikes + counts.sum(dim=2, dtype=torch.float32)
+        self.neurons += counts.shape[2]
+        for i, slot in enumerate(slots):
+            fired = slot.sum(dim=(0, 2), dtype=torch.float32)
+            # A layer may have more slots than those before it.
+            if i < len(self.slots):
+                self.slots[i] = self.slots[i] + fired
+            else:
+                self.slots.append(fired)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a stage fired in one run: the tensors of a :class:`FiringMap`, on any device."""
+
+    rates: Tensor
+    steps: Tensor | None
+    slots: Tensor | None
+
+    @classmethod
+    def of(cls, counts: list[_Count]) -> '_Run':
+        """Sum layers of one size, where they run different numbers of steps as well."""
+        outputs = sum(one.neurons * len(one.spikes) for one in counts)
+        rates = sum(one.spikes.sum(dim=0) for one in counts) / outputs
+        steps = counts[0].spikes / counts[0].neurons if len(counts) == 1 else None
+        slots = None
+        if any(one.slots for one in counts):
+            all_slots = zip_longest(*(one.slots for one in counts), fillvalue=0.0)
+            slots = torch.stack([sum(fired) for fired in all_slots]) / outputs
+        return cls(rates, steps, slots)
+
+
+def _joined(parts: list[Tensor | None]) -> Tensor | None:
+    """``(n, B, h, w)`` of several runs along B; None where one is, or where n differs."""
+    lengths = {-1 if part is None else len(part) for part in parts}
+    return None if len(lengths) > 1 or -1 in lengths else torch.cat(parts, dim=1).cpu()
+
+
 class FiringMapRecorder:
     """Record where every stage of a model's backbone fires, for all images run inside the block.
 
@@ -89,6 +176,7 @@ class FiringMapRecorder:
 
     Args:
         model: A model with a ``backbone``, or a backbone.
+        slots: Look at the slots of integer neurons as well, which takes D passes over each output.
 
     Raises:
         ValueError: The backbone has no neurons of mmspike.
@@ -103,15 +191,16 @@ class FiringMapRecorder:
         ('stage 4', 16, (2, 4, 4))
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, slots: bool = False) -> None:
         self._backbone = getattr(model, 'backbone', model)
         self._stages = spiking_stages(model)
         if not self._stages:
             raise ValueError(f'{type(self._backbone).__name__} has no neurons of mmspike to record')
         self._input_size = (0, 0)
-        # Of the stages that are running: spikes (B, h, w) and neurons per position, by (h, w).
-        self._running: dict[str, dict[tuple[int, int], tuple[Tensor, int]]] = {}
-        self._rates: dict[str, list[Tensor]] = {name: [] for name in self._stages}
+        self._slots = slots
+        # Of the stages that are running: what they fired, by (h, w) and T.
+        self._running: dict[str, dict[tuple[int, int], dict[int, _Count]]] = {}
+        self._runs: dict[str, list[_Run]] = {name: [] for name in self._stages}
         self._handles: list = []
 
     def __enter__(self) -> 'FiringMapRecorder':
@@ -131,7 +220,7 @@ class FiringMapRecorder:
 
     def _measure_input(self, backbone: nn.Module, inputs: tuple) -> None:
         size = tuple(inputs[0].shape[-2:])
-        if any(self._rates.values()) and size != self._input_size:
+        if any(self._runs.values()) and size != self._input_size:
             raise ValueError(
                 f'firing maps of inputs of different size, {self._input_size} and {size}, cannot '
                 'be recorded together'
@@ -150,20 +239,20 @@ class FiringMapRecorder:
             # A shared neuron may run for another stage, a recomputed one for the backward pass.
             if name not in self._running or out.dim() != 4:
                 return
-            steps = unfold_time(out, neuron.timesteps)
-            spikes = steps.sum(dim=(0, 2), dtype=torch.float32) / neuron.step_value
-            maps, size = self._running[name], tuple(out.shape[-2:])
-            known, neurons = maps.get(size, (0, 0))
-            maps[size] = known + spikes, neurons + steps.shape[0] * steps.shape[2]
+            counts = unfold_time(out, neuron.timesteps) / neuron.step_value
+            by_steps = self._running[name].setdefault(tuple(out.shape[-2:]), {})
+            total = by_steps.setdefault(neuron.timesteps, _Count(0.0, 0, []))
+            # Halves lie between the whole numbers, however a spike's value was rounded.
+            thresholds = range(neuron.max_spikes if self._slots else 0)
+            total.add(counts, (counts > i + 0.5 for i in thresholds))
 
         return count
 
     def _closer(self, name: str):
         def end(stage: nn.Module, inputs: tuple, out: Tensor) -> None:
-            maps = self._running.pop(name)
-            if tuple(out.shape[-2:]) in maps:
-                spikes, neurons = maps[tuple(out.shape[-2:])]
-                self._rates[name].append(spikes / neurons)
+            counts = self._running.pop(name).get(tuple(out.shape[-2:]))
+            if counts:
+                self._runs[name].append(_Run.of(list(counts.values())))
 
         return end
 
@@ -173,7 +262,13 @@ class FiringMapRecorder:
         A stage that never ran, or has no neuron at the resolution of its output, is left out.
         """
         return [
-            FiringMap(name, torch.cat(rates).cpu(), self._input_size)
-            for name, rates in self._rates.items()
-            if rates
+            FiringMap(
+                name,
+                torch.cat([run.rates for run in runs]).cpu(),
+                self._input_size,
+                _joined([run.steps for run in runs]),
+                _joined([run.slots for run in runs]),
+            )
+            for name, runs in self._runs.items()
+            if runs
         ]

@@ -174,6 +174,75 @@ def test_recomputed_activations_do_not_count():
     assert all(torch.equal(a, b) for a, b in zip(found[False], found[True], strict=True))
 
 
+def test_steps_and_slots_by_hand():
+    # Rows are step 0 of both images, then step 1 of both: 3, 1 and then 0, 1 of at most 3.
+    x = torch.tensor([3.0, 1.0, 0.0, 1.0]).view(4, 1, 1, 1)
+    with FiringMapRecorder(Net(Stage(SFA(D=3, timesteps=2))), slots=True) as recorder:
+        recorder._backbone(x)
+    (one,) = recorder.maps()
+    assert one.rates.flatten().tolist() == [1.5, 1]
+    assert one.steps.flatten(1).tolist() == [[3, 1], [0, 1]]
+    assert one.slots.flatten(1).tolist() == [[0.5, 1], [0.5, 0], [0.5, 0]]
+    assert [step.rates.flatten().tolist() for step in one.per_step()] == [[3, 1], [0, 1]]
+    assert [slot.mean for slot in one.per_slot()] == [0.75, 0.25, 0.25]
+    assert one.per_slot()[2].on_image(1, 1, index=0).tolist() == [[0.5]]
+
+
+@pytest.mark.parametrize(
+    'neuron',
+    [dict(type='mmspike.SFA', D=4), dict(type='mmspike.ILIF', D=3), dict(type='mmspike.LIF'),
+     dict(type='mmspike.SFA', D=3, norm=0.7)],
+    ids=lambda neuron: ''.join(map(str, neuron.values())),
+)  # fmt: skip
+@pytest.mark.parametrize('timesteps', [1, 3])
+def test_steps_and_slots_add_up(neuron, timesteps):
+    net = small_net(timesteps=timesteps, neuron_cfg=neuron)
+    plain, slots = FiringMapRecorder(net), FiringMapRecorder(net, slots=True)
+    with plain, slots:
+        net(4 * torch.rand(2, 3, 32, 32))
+        net(4 * torch.rand(1, 3, 32, 32))
+    assert plain.maps()[0].mean > 0
+    for one, other in zip(plain.maps(), slots.maps(), strict=True):
+        assert one.rates.shape[0] == 3
+        assert one.slots is None
+        assert torch.equal(one.rates, other.rates)
+        assert one.steps.shape == (timesteps, *one.rates.shape)
+        assert torch.allclose(one.steps.mean(dim=0), one.rates)
+        assert other.slots.shape == (neuron.get('D', 1), *one.rates.shape)
+        assert torch.allclose(other.slots.sum(dim=0), one.rates)
+        assert (other.slots.diff(dim=0) <= 0).all()
+
+
+def test_layers_with_more_slots_than_others():
+    # The first fires 2 of at most 2, the second 2 and then 1 of at most 3.
+    net = Net(Stage(SFA(D=2, norm=1), SFA(D=3, norm=1)))
+    with FiringMapRecorder(net, slots=True) as recorder:
+        net(torch.full((1, 1, 1, 1), 3.0))
+        net(torch.full((1, 1, 1, 1), 1.0))
+    (one,) = recorder.maps()
+    assert one.slots.flatten(1).tolist() == [[1, 1], [1, 0], [0, 0]]
+
+
+def test_steps_are_unknown_where_layers_do_not_run_as_many():
+    class Mean(nn.Module):
+        def forward(self, x):
+            return x.unflatten(0, (2, -1)).mean(dim=0)
+
+    net = Net(Stage(SFA(timesteps=2, norm=1), Mean(), SFA(norm=1)))
+    with FiringMapRecorder(net, slots=True) as recorder:
+        net(torch.tensor([4.0, 2.0]).view(2, 1, 1, 1))
+    (one,) = recorder.maps()
+    assert one.rates.item() == 3  # 4, 2 and their mean
+    assert one.slots.flatten().tolist() == pytest.approx([1, 1, 2 / 3, 1 / 3])
+    with pytest.raises(ValueError, match='stage 0 does not say what was fired in which step'):
+        one.per_step()
+
+
+def test_slots_have_to_be_asked_for():
+    with pytest.raises(ValueError, match='stage 1 does not say which slots fired; record it with'):
+        MAP.per_slot()
+
+
 MAP = FiringMap('stage 1', torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]), (4, 4))
 
 

@@ -1,0 +1,157 @@
+"""What the tools that look at single images share: checks, and the hosts' inferencers.
+
+The hosts are imported when an inferencer is built: one of them is enough.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+
+from mmspike.utils.checkpoint import read_training_checkpoint
+
+
+def check_device(name: str) -> None:
+    """See that torch can use what ``--device`` names.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # the latter is torch without CUDA
+        raise ValueError(f'--device {name}: {str(error).splitlines()[0]}') from None
+
+
+def check_weights(model: torch.nn.Module, checkpoint: dict, path: str) -> None:
+    """The hosts only warn where weights do not fit, and would predict at random.
+
+    Raises:
+        ValueError: Weights of ``model`` are missing in ``checkpoint`` or of another shape.
+    """
+    found = {
+        name.removeprefix('module.'): value.shape
+        for name, value in checkpoint.get('state_dict', checkpoint).items()
+        if isinstance(value, torch.Tensor)
+    }
+    needed = {
+        name: value.shape
+        for name, value in model.state_dict().items()
+        if not name.endswith('num_batches_tracked')
+    }
+    bad = [name for name, shape in needed.items() if found.get(name) != shape]
+    if bad:
+        raise ValueError(
+            f'{path} does not fit the config: {len(bad)} of the {len(needed)} weights of the '
+            f'model are missing or of another shape, for example {", ".join(bad[:3])}'
+        )
+
+
+@contextmanager
+def quiet_hosts() -> Iterator[None]:
+    """Without what the hosts print and warn of while they load and draw."""
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+
+def read_image(path: Path) -> np.ndarray:
+    """The pixels of a file, ``(H, W, 3)``, uint8, BGR.
+
+    Raises:
+        ValueError: The file is no image.
+    """
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ValueError(f'{path} cannot be read as an image')
+    return pixels
+
+
+def classes_of_config(cfg: Config, scope: str) -> dict:
+    """Names and colours of the classes, from the dataset that the config tests on."""
+    dataset = dict(cfg.test_dataloader.dataset, lazy_init=True)
+    metainfo = import_module(f'{scope}.registry').DATASETS.build(dataset).metainfo
+    return {key: metainfo[key] for key in ('classes', 'palette') if metainfo.get(key)}
+
+
+def _classifier(cfg: Config, checkpoint: str, device: str) -> Any:
+    from mmpretrain import ImageClassificationInferencer
+    from mmpretrain.utils import progress
+
+    progress.disable_progress_bar = True
+    return ImageClassificationInferencer(cfg, checkpoint, device)
+
+
+def _detector(cfg: Config, checkpoint: str, device: str) -> Any:
+    from mmdet.apis import DetInferencer
+
+    return DetInferencer(cfg, checkpoint, device, show_progress=False)
+
+
+def _segmentor(cfg: Config, checkpoint: str, device: str) -> Any:
+    from mmseg.apis import MMSegInferencer
+
+    return MMSegInferencer(cfg, checkpoint, device=device, show_progress=False)
+
+
+_BUILDERS = {'mmpretrain': _classifier, 'mmdet': _detector, 'mmseg': _segmentor}
+
+
+def build_inferencer(cfg: Config, config: str, checkpoint: str, device: str) -> Any:
+    """The inferencer that the config's ``default_scope`` asks for, with the checkpoint loaded.
+
+    Args:
+        cfg: Config of mmpretrain, mmdet or mmseg.
+        config: Its file, for messages.
+        checkpoint: File of the weights.
+        device: Where the model is to run.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: There is no such checkpoint.
+        ValueError: The scope is of another host, or the checkpoint cannot be read or does not fit.
+        NeuronMismatchError: The checkpoint was made with other neurons.
+    """
+    scope = cfg.get('default_scope')
+    if scope not in _BUILDERS:
+        has = 'has no default_scope' if scope is None else f'has default_scope={scope!r}'
+        raise ValueError(f'{config} {has}; it must be one of {", ".join(_BUILDERS)}')
+    weights = read_training_checkpoint(checkpoint)
+    with quiet_hosts():
+        inferencer = _BUILDERS[scope](cfg, checkpoint, device)
+        # Weights that do not say their classes, such as published ones, are of COCO to mmdet and of
+        # Cityscapes to mmseg.
+        if scope != 'mmpretrain' and 'dataset_meta' not in weights.get('meta', {}):
+            inferencer.model.dataset_meta.update(classes_of_config(cfg, scope))
+    check_weights(inferencer.model, weights, checkpoint)
+    return inferencer
+
+
+class InputRecorder:
+    """Keeps the image that a model was given last, as the pipeline made it.
+
+    Attributes:
+        image: ``(H, W, 3)``, uint8, RGB; None before the model ran.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.image: np.ndarray | None = None
+        self._handle = model.data_preprocessor.register_forward_pre_hook(self._keep)
+
+    def _keep(self, preprocessor: torch.nn.Module, inputs: tuple) -> None:
+        # (C, H, W), still without padding and with the channels as OpenCV reads them.
+        pixels = inputs[0]['inputs'][0].clamp(0, 255).byte().permute(1, 2, 0)
+        self.image = pixels.flip(-1).cpu().numpy()
+
+    def __enter__(self) -> 'InputRecorder':
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._handle.remove()

@@ -1,0 +1,252 @@
+"""Where the neurons of a network fire on an image, and what its attention looks at.
+
+It takes configs of mmpretrain, mmdet and mmseg with a spiking backbone. It prints the firing rates
+and writes, named after the image, firing.png (each stage and time step), attention.png (each
+attention block and time step) and spikes.gif (the time steps one after the other, or at T=1 the
+spikes that integer neurons fire as their first, second, ...).
+"""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+# A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
+os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+
+import matplotlib
+
+matplotlib.use('Agg')
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from mmengine.config import DictAction
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mmspike import get_timesteps
+from mmspike.neurons import NeuronMismatchError
+from mmspike.utils.checkpoint import atomic_write
+from mmspike.utils.config import load_config
+from mmspike.utils.inference import (
+    InputRecorder,
+    build_inferencer,
+    check_device,
+    quiet_hosts,
+    read_image,
+)
+from mmspike.visualization.attention_maps import (
+    AttentionMap,
+    AttentionMapRecorder,
+    attention_blocks,
+)
+from mmspike.visualization.firing_maps import FiringMap, FiringMapRecorder, spiking_stages
+from mmspike.visualization.spike_plots import Panel, map_figure, write_map_gif
+
+console = Console(highlight=False)
+if not console.is_terminal and 'COLUMNS' not in os.environ:
+    console.width = 130  # a file has room for many steps
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('image', type=Path, help='image file')
+    parser.add_argument('config', help='config file of mmpretrain, mmdet or mmseg')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--out', type=Path, help='output folder; default work_dirs/spikes/<config name>'
+    )
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; default a GPU if there is one')
+    parser.add_argument('--fps', type=float, default=2.0, help='frames of the GIF per second')
+    parser.add_argument(
+        '--stages', nargs='+', metavar='NAME',
+        help="stages in the GIF, by the names that are printed, as 'stage 3' or 3; default all",
+    )  # fmt: skip
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override values of the config: key=value, with dots for nesting',
+    )
+    args = parser.parse_args()
+    if not 0.1 <= args.fps <= 50:
+        parser.error(f'--fps must lie between 0.1 and 50, got {args.fps:g}')
+    if args.device is None:
+        args.device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if args.out is None:
+        args.out = Path('work_dirs', 'spikes', Path(args.config).stem)
+    return args
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one image did in a model.
+
+    Attributes:
+        image: What the model saw, ``(H, W, 3)``, uint8, RGB.
+        stages: Firing maps of the stages.
+        blocks: Attention maps of the blocks; none in a backbone without attention.
+        timesteps: Number of steps T.
+    """
+
+    image: np.ndarray
+    stages: list[FiringMap]
+    blocks: list[AttentionMap]
+    timesteps: int
+
+
+def record(inferencer, path: Path) -> Recording:
+    """Run the model on an image.
+
+    Raises:
+        ValueError: The backbone has no neurons, or the model looked at the image in pieces.
+    """
+    model = inferencer.model
+    with ExitStack() as stack:
+        firing = stack.enter_context(FiringMapRecorder(model, slots=True))
+        attention = (
+            stack.enter_context(AttentionMapRecorder(model)) if attention_blocks(model) else None
+        )
+        seen = stack.enter_context(InputRecorder(model))
+        stack.enter_context(quiet_hosts())
+        inferencer(str(path), return_datasamples=True)
+    stages = firing.maps()
+    if any(len(one.rates) > 1 for one in stages):
+        raise ValueError('the model looks at the image in pieces: there is no map of the whole')
+    blocks = attention.maps() if attention else []
+    return Recording(seen.image, stages, blocks, get_timesteps(model.backbone))
+
+
+def chosen_stages(names: Sequence[str] | None, found: Sequence[str]) -> list[str]:
+    """The stages that ``--stages`` names, in the order of the backbone."""
+    if names is None:
+        return list(found)
+    wanted = {f'stage {name}' if name.isdigit() else name for name in names}
+    unknown = sorted(wanted - set(found))
+    if unknown:
+        raise ValueError(
+            f'--stages: there is no {", ".join(map(repr, unknown))}; there are {", ".join(found)}'
+        )
+    return [name for name in found if name in wanted]
+
+
+def frames_of(one: FiringMap, timesteps: int) -> list[FiringMap]:
+    """What is shown one after the other: steps, or where there is one only, its slots."""
+    return one.per_step() if timesteps > 1 else one.per_slot()
+
+
+def rate_table(recording: Recording) -> Table:
+    steps = recording.timesteps > 1
+    parts = [frames_of(one, recording.timesteps) for one in recording.stages]
+    table = Table(
+        title=f'spikes per neuron and step, T={recording.timesteps}', title_justify='left'
+    )
+    table.add_column('stage', no_wrap=True)
+    columns = [f'{"step" if steps else "slot"} {i + 1}' for i in range(max(map(len, parts)))]
+    for column in ('stride', 'map', *columns, 'mean' if steps else 'sum'):
+        table.add_column(column, justify='right')
+    for one, shown in zip(recording.stages, parts, strict=True):
+        height, width = one.rates.shape[-2:]
+        rates = [f'{part.mean:.3f}' for part in shown] + [''] * (len(columns) - len(shown))
+        size = f'{height}x{width}'
+        table.add_row(one.stage, str(one.stride), size, *rates, f'{one.mean:.3f}')
+    return table
+
+
+def firing_figure(recording: Recording) -> Figure:
+    """A row per stage, a column per time step."""
+    size, panels = recording.image.shape[:2], []
+    for one in recording.stages:
+        for t, step in enumerate(one.per_step(), start=1):
+            of_step = f', step {t}' if recording.timesteps > 1 else f', stride {one.stride}'
+            title = f'{one.stage}{of_step}\nmean {step.mean:.3f}'
+            panels.append(Panel(title, step.on_image(*size).numpy()))
+    return map_figure(recording.image, panels, recording.timesteps, 'spikes per neuron')[0]
+
+
+def block_label(name: str) -> str:
+    """``stages.3.blocks.0.attn`` as words; other names as they are."""
+    match = re.fullmatch(r'stages\.(\d+)\.blocks\.(\d+)\.\w+', name)
+    return f'stage {match[1]}, block {match[2]}' if match else name
+
+
+def attention_figure(recording: Recording) -> Figure:
+    """A row per block, a column per time step; at T=1 as many rows as columns, with the image."""
+    size, panels = recording.image.shape[:2], []
+    for one in recording.blocks:
+        for t, overlay in enumerate(one.on_image(*size), start=1):
+            second = f'step {t}' if recording.timesteps > 1 else f'stride {one.stride}'
+            panels.append(Panel(f'{block_label(one.block)}\n{second}', overlay.numpy()))
+    alone = recording.timesteps == 1
+    columns = int(np.ceil(np.sqrt(len(panels) + 1))) if alone else recording.timesteps
+    label = 'attended to, in multiples of an even share'
+    return map_figure(
+        recording.image, panels, columns, label, cmap='viridis', with_image=alone
+    )[0]  # fmt: skip
+
+
+def write_gif(path: Path, recording: Recording, names: Sequence[str], fps: float) -> int:
+    """Show the chosen stages over time, or slot after slot; return the number of frames."""
+    chosen = [one for one in recording.stages if one.stage in names]
+    parts = [frames_of(one, recording.timesteps) for one in chosen]
+    steps, size = recording.timesteps > 1, recording.image.shape[:2]
+    count = max(map(len, parts))
+    frames = []
+    for i in range(count):
+        panels = []
+        for shown in parts:
+            part = shown[i] if i < len(shown) else FiringMap(
+                shown[0].stage, torch.zeros_like(shown[0].rates), shown[0].input_size
+            )  # fmt: skip
+            panels.append(
+                Panel(f'{part.stage}\nmean {part.mean:.3f}', part.on_image(*size).numpy())
+            )
+        spikes = 'spike' if i == 0 else 'spikes'
+        more = f'slot {i + 1} of {count}: neurons that fire at least {i + 1} {spikes}'
+        frames.append((f'time step {i + 1} of {count}' if steps else more, panels))
+    label = 'spikes per neuron' if steps else 'share of the neurons'
+    # Few neurons fire the last spikes: the root of their share can still be seen.
+    gamma = 1.0 if steps else 0.5
+    write_map_gif(path, recording.image, frames, label, gamma=gamma, fps=fps)
+    return count
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        if not args.image.is_file():
+            raise FileNotFoundError(f'there is no image {args.image}')
+        read_image(args.image)
+        check_device(args.device)
+        cfg = load_config(args.config, args.cfg_options)
+        inferencer = build_inferencer(cfg, args.config, args.checkpoint, args.device)
+        if not spiking_stages(inferencer.model):
+            raise ValueError(f'the backbone of {args.config} has no spiking neurons')
+        recording = record(inferencer, args.image)
+        names = chosen_stages(args.stages, [one.stage for one in recording.stages])
+    except (OSError, ValueError, NeuronMismatchError) as error:
+        sys.exit(f'visualize_spikes.py: {error}')
+    console.print(rate_table(recording))
+    if not recording.blocks:
+        console.print('the backbone has no spiking attention: no attention maps', style='yellow')
+    figures = {'firing': firing_figure(recording)}
+    if recording.blocks:
+        figures['attention'] = attention_figure(recording)
+    for name, figure in figures.items():
+        path = args.out / f'{args.image.stem}_{name}.png'
+        with atomic_write(path) as file:
+            figure.savefig(file, format='png', dpi=120)
+        console.print(Text(f'wrote {path}'), soft_wrap=True)
+    path = args.out / f'{args.image.stem}_spikes.gif'
+    count = write_gif(path, recording, names, args.fps)
+    console.print(Text(f'wrote {path}, {count} frames'), soft_wrap=True)
+
+
+if __name__ == '__main__':
+    main()
