@@ -5,6 +5,7 @@ import csv
 import torch
 from candidates import NEURONS, candidates
 from memory import Traffic, kept_bytes, peak_bytes
+from small_checkpoints import CLASSIFICATION, trained
 
 from mmspike.neurons.kernels import host
 
@@ -36,6 +37,12 @@ def test_detector(run_python):
     ).stdout
     for words in ('MetaSpikformer medium', 'ResNet-50', 'neurons', 'RoIAlign'):
         assert words in out
+
+
+def test_executions(run_python):
+    out = run_python('benchmarks/executions.py', *trained(CLASSIFICATION)).stdout
+    assert '4 images, torch.float32' in out
+    assert 'analog: backbone.stages.0.downsample.conv\n' in out
 
 
 def test_traffic(run_python):

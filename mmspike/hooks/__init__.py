@@ -1,6 +1,13 @@
 """Hooks for mmengine's Runner."""
 
 from mmspike.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
+from mmspike.hooks.firing_rate_energy_hook import FiringRateEnergyHook
 from mmspike.hooks.progress_seed_hook import ProgressSeedHook
+from mmspike.hooks.timestep_expansion_hook import TimestepExpansionHook
 
-__all__ = ['AtomicCheckpointHook', 'ProgressSeedHook']
+__all__ = [
+    'AtomicCheckpointHook',
+    'FiringRateEnergyHook',
+    'ProgressSeedHook',
+    'TimestepExpansionHook',
+]

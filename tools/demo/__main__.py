@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 from classification import Classification
-from common import Result, Task, console
+from common import Result, Task
+from console import console
 from detection import Detection
 from mmengine.config import DictAction
 from rich.panel import Panel
@@ -79,7 +80,14 @@ def result_table(results: list[Result], seconds: float) -> Table:
             cells = (f'{r.metrics[name]:.1f} %' if name in r.metrics else '-' for r in results)
             table.add_row(name, *cells)
     table.add_section()
-    table.add_row('spikes per neuron and step', *(f'{r.mean_rate:.3f}' for r in results))
+    energies = [result.energy for result in results]
+    table.add_row('spikes per neuron and step', *(f'{e.counts.mean_rate:.3f}' for e in energies))
+    table.add_row('SOPs per image', *(f'{e.totals.sops / 1e6:.1f} M' for e in energies))
+    table.add_row('energy per image', *(f'{e.totals.energy_mj:.3f} mJ' for e in energies))
+    table.add_row('the same as an ANN', *(f'{e.totals.ann_mj:.3f} mJ' for e in energies))
+    table.add_row('ANN / this', *(f'{e.totals.ratio:.1f}' for e in energies))
+    table.add_row('same answer on binary spikes', *('{} of {}'.format(*r.same) for r in results))
+    table.add_section()
     table.add_row('parameters', *(f'{r.parameters:,}' for r in results))
     table.add_row('training', *(r.training_time for r in results))
     return table

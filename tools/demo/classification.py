@@ -4,8 +4,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import Evaluation, Task, console, read_scalars
+import torch
+from common import Evaluation, Task, read_scalars
+from console import console
 from mmpretrain.evaluation import ConfusionMatrix
+from mmpretrain.structures import DataSample
 from rich.text import Text
 
 from mmspike.neurons import BaseNeuron
@@ -24,6 +27,9 @@ class Classification(Task):
     )
     scope = 'mmpretrain'
     metrics = {'top-1': ('accuracy/top1', 1)}
+
+    def same(self, one: DataSample, other: DataSample) -> bool:
+        return torch.equal(one.pred_label, other.pred_label)
 
     def draw(self, evaluation: Evaluation) -> list[Path]:
         dataset = evaluation.runner.test_dataloader.dataset
@@ -53,7 +59,7 @@ class Classification(Task):
         plots.plot_confusion(axes['confusion'], matrix, classes)
         neurons = [m for m in evaluation.runner.model.modules() if isinstance(m, BaseNeuron)]
         max_rate = max(getattr(neuron, 'D', 1) for neuron in neurons)
-        plots.plot_firing_rates(axes['rates'], evaluation.rates, max_rate)
+        plots.plot_firing_rates(axes['rates'], evaluation.energy.counts.rates(), max_rate)
         summary = self.save(figure, 'summary.png')
         figure = plt.figure(figsize=(9, 3.2), layout='constrained')
         plots.draw_samples(figure, samples, classes)
@@ -70,7 +76,11 @@ class Classification(Task):
 
     def _print(self, evaluation: Evaluation, matrix: np.ndarray, classes: list[str],
                samples: list[plots.Prediction]) -> None:  # fmt: skip
-        console.print(terminal.firing_rate_table(evaluation.rates, 'firing rates on the test set'))
+        console.print(
+            terminal.firing_rate_table(
+                evaluation.energy.counts.rates(), 'firing rates on the test set'
+            )
+        )
         console.print(terminal.confusion_table(matrix, classes))
         console.print('sample predictions, mistakes first')
         captions = [

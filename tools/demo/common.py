@@ -18,24 +18,22 @@ import matplotlib
 matplotlib.use('Agg')
 
 import matplotlib.pyplot as plt
+from console import console
+from executions import same_answers
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mmspike.energy import EnergyCounter, EnergyReport
 from mmspike.utils.checkpoint import atomic_write, newest_checkpoint
-from mmspike.utils.firing_rate import FiringRate, FiringRateRecorder
 from mmspike.utils.launch import adapt_to_devices
 
 ROOT = Path(__file__).resolve().parents[2]
 # In every folder that the demo made, and may therefore empty.
 MARKER = '.mmspike-demo'
 FINISHED = 'finished'
-
-# Bound to this file, not to whatever sys.stdout is later: what hosts print is caught there.
-console = Console(file=sys.stdout)
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,8 @@ class Result:
     Attributes:
         title: Name of the task.
         metrics: Values in % by name.
-        mean_rate: Spikes per neuron and time step, over all layers.
+        energy: What the operations on the test set cost.
+        same: Images answered the same in integer and in spike-driven execution, of how many.
         parameters: Their number.
         training_time: In words.
         checkpoint: What was evaluated.
@@ -54,7 +53,8 @@ class Result:
 
     title: str
     metrics: dict[str, float]
-    mean_rate: float
+    energy: EnergyReport
+    same: tuple[int, int]
     parameters: int
     training_time: str
     checkpoint: Path
@@ -69,13 +69,13 @@ class Evaluation:
         runner: The Runner that made it.
         metrics: The host's metrics.
         samples: Data samples with truth and prediction, all of them.
-        rates: Firing rates by layer.
+        energy: Firing rates and operations by layer.
     """
 
     runner: Runner
     metrics: dict[str, float]
     samples: list
-    rates: list[FiringRate]
+    energy: EnergyReport
 
 
 class Task:
@@ -122,6 +122,10 @@ class Task:
 
     def draw(self, evaluation: Evaluation) -> list[Path]:
         """Show results in the terminal and as pictures; return the files."""
+        raise NotImplementedError
+
+    def same(self, one: Any, other: Any) -> bool:
+        """Whether two data samples hold the same answer."""
         raise NotImplementedError
 
     def train(self) -> None:
@@ -190,15 +194,15 @@ class Task:
         checkpoint = self.checkpoint
         evaluation = self._evaluate(checkpoint)
         pictures = self.draw(evaluation)
-        spikes, outputs = (
-            sum(getattr(rate, name) for rate in evaluation.rates) for name in ('spikes', 'outputs')
-        )
         return Result(
             title=self.title,
             metrics={
                 name: evaluation.metrics[key] * scale for name, (key, scale) in self.metrics.items()
             },
-            mean_rate=spikes / outputs,
+            energy=evaluation.energy,
+            same=same_answers(
+                evaluation.runner.model, evaluation.runner.test_dataloader, self.same
+            ),
             parameters=sum(p.numel() for p in evaluation.runner.model.parameters()),
             training_time=self.training_time,
             checkpoint=checkpoint,
@@ -206,7 +210,7 @@ class Task:
         )
 
     def _evaluate(self, checkpoint: Path) -> Evaluation:
-        """Run the test set through a model made anew, and count spikes."""
+        """Run the test set through a model made anew, and count what it does."""
         cfg = self.cfg.copy()
         cfg.update(
             load_from=str(checkpoint), work_dir=str(self.work_dir / 'test'), log_level='ERROR'
@@ -220,9 +224,11 @@ class Task:
             progress.update(bar, total=len(runner.test_dataloader))
             collector = Collector(lambda: progress.advance(bar))
             runner.register_hook(collector)
-            with FiringRateRecorder(runner.model) as recorder:
+            with EnergyCounter(runner.model) as counter:
                 metrics = runner.test()
-        return Evaluation(runner, metrics, collector.samples, recorder.rates())
+        energy = EnergyReport(counter, name=self.title)
+        energy.write(self.work_dir / 'energy')
+        return Evaluation(runner, metrics, collector.samples, energy)
 
     def save(self, figure: plt.Figure, name: str) -> Path:
         path = self.work_dir / 'pictures' / name

@@ -5,13 +5,17 @@ from pathlib import Path
 import matplotlib
 import mmcv
 import numpy as np
+import torch
 from common import Evaluation
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from scenes import SHOWN, SceneTask, grid
 
 SCORE_THRESHOLD = 0.5
+# Boxes that differ by less, in pixels, are the same.
+SAME_BOX = 0.5
 
 
 class Detection(SceneTask):
@@ -28,6 +32,14 @@ class Detection(SceneTask):
         'box AP50': ('coco/bbox_mAP_50', 100),
         'mask AP': ('coco/segm_mAP', 100),
     }
+
+    def same(self, one: DetDataSample, other: DetDataSample) -> bool:
+        a, b = (x.pred_instances[x.pred_instances.scores > SCORE_THRESHOLD] for x in (one, other))
+        return (
+            len(a) == len(b)
+            and torch.equal(a.labels, b.labels)
+            and torch.allclose(a.bboxes, b.bboxes, rtol=0, atol=SAME_BOX)
+        )
 
     def draw(self, evaluation: Evaluation) -> list[Path]:
         self.report_rates(evaluation)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import Evaluation, Task, console
+from common import Evaluation, Task
+from console import console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmspike.datasets.digit_scenes import write_digit_scenes
@@ -41,7 +42,9 @@ class SceneTask(Task):
 
     def report_rates(self, evaluation: Evaluation) -> None:
         console.print(
-            terminal.firing_rate_table(evaluation.rates, 'firing rates on the validation scenes')
+            terminal.firing_rate_table(
+                evaluation.energy.counts.rates(), 'firing rates on the validation scenes'
+            )
         )
 
 

@@ -1,0 +1,394 @@
+"""Counting the operations of a model while it runs on real data."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from mmspike.energy.counts import EnergyCounts, LayerCount, NeuronCount
+from mmspike.energy.fan_out import Axis, Connections, axis_fan_out, connections
+from mmspike.execution.spike_flow import (
+    PRODUCTS,
+    WEIGHT_LAYERS,
+    SpikeFlow,
+    SpikeTrain,
+    unmarked,
+    without_flow,
+)
+from mmspike.neurons import BaseNeuron
+from mmspike.temporal import TemporalModule
+
+# Functions that multiply as well. What they cost on spikes, nobody has written down here.
+UNCOUNTED = frozenset(
+    ('addbmm', 'addmm', 'addmv', 'addr', 'baddbmm', 'bilinear', 'cdist', 'chain_matmul',
+     'conv_tbc', 'dot', 'einsum', 'ger', 'gru', 'gru_cell', 'inner', 'kron', 'linalg_multi_dot',
+     'linalg_vecdot', 'lstm', 'lstm_cell', 'multi_head_attention_forward', 'mv', 'outer',
+     'quantized_lstm', 'rnn_relu', 'rnn_relu_cell', 'rnn_tanh', 'rnn_tanh_cell',
+     'scaled_dot_product_attention', 'tensordot', 'vdot')
+)  # fmt: skip
+# What functions are called by that run in the model itself, or in none of its modules.
+MODEL, OUTSIDE = '(model)', '(outside of modules)'
+_WATCHED = WEIGHT_LAYERS | PRODUCTS | UNCOUNTED
+
+
+class UncountedError(RuntimeError):
+    """The model multiplies where nothing was counted, or has layers that never ran."""
+
+
+class EnergyCounter(SpikeFlow):
+    """Inside the block, the operations of every layer are counted, over all batches.
+
+    Of layers that take spikes it counts synaptic operations, exactly: each spike times the
+    connections that leave its neuron. Of layers that take other values, such as the first
+    convolution, it counts MACs. The results of the model stay what they are, in training, in
+    evaluation and in spike-driven execution, whose counts are the same. Norms, pooling, softmax and
+    sums are not counted, nor is what activation checkpointing computes again in backward.
+
+    Sums stay on the model's device until they are read, so that a GPU is never waited for.
+
+    Args:
+        model: Any model; without neurons of mmspike all layers are analog.
+        strict: Raise at the end of the block where something could not be counted.
+
+    Attributes:
+        samples: Samples so far, read from the first tensor or list that ``model`` was called with.
+            Set it if the model was called otherwise than by ``model(...)``.
+
+    Raises:
+        UncountedError: With ``strict``, when the block ends: a function was called that multiplies
+            and is not understood (:data:`UNCOUNTED`), or a module with weights never ran.
+
+    Example:
+        >>> import torch
+        >>> from mmspike.neurons import SFA
+        >>> net = torch.nn.Sequential(SFA(D=4), torch.nn.Linear(3, 2)).eval()
+        >>> with EnergyCounter(net) as counter:
+        ...     _ = net(torch.tensor([[0.3, 1.2, 9.0]]))
+        >>> counter.counts().layers['1'].sops  # 0, 1 and 4 spikes, each to two neurons
+        10.0
+    """
+
+    watches_only = True
+
+    def __init__(self, model: nn.Module, strict: bool = False) -> None:
+        super().__init__(model)
+        self.strict = strict
+        self.samples = 0
+        self._model = model
+        self._ordinals: list[int] = []
+        self._layers: dict[str, LayerCount] = {}
+        self._layer_sums: dict[str, Tensor] = {}
+        self._neurons = {
+            name: NeuronCount() for m, name in self._names.items() if isinstance(m, BaseNeuron)
+        }
+        self._neuron_sums: dict[str, Tensor] = {}
+        self._uncounted: dict[str, int] = {}
+        self._fan_outs: dict[tuple[Axis, torch.device], Tensor] = {}
+        self._weighted = _modules_with_weights(self._names)
+        self._ran: set[nn.Module] = set()
+        self._counted: set[nn.Module] = set()
+
+    def __enter__(self) -> 'EnergyCounter':
+        hook = self._model.register_forward_pre_hook(self._count_samples, with_kwargs=True)
+        self._handles.append(hook)
+        super().__enter__()
+        self._handles.append(self._model.register_forward_hook(self._unmark))
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        super().__exit__(*exc_info)
+        self._ordinals.clear()
+        if self.strict and not any(exc_info):
+            self.check()
+
+    def check(self) -> None:
+        """Raise if something could not be counted.
+
+        Raises:
+            UncountedError: It names what.
+        """
+        counts = self.counts()
+        problems = []
+        if counts.uncounted:
+            problems.append(f'not understood: {", ".join(counts.uncounted)}')
+        if counts.never_called:
+            problems.append(f'never called: {", ".join(counts.never_called)}')
+        if problems:
+            raise UncountedError(
+                f'the energy of {type(self._model).__name__} is not complete; {"; ".join(problems)}'
+            )
+
+    def counts(self) -> EnergyCounts:
+        """All sums so far, as plain numbers. This waits for the device."""
+        return EnergyCounts(
+            samples=self.samples,
+            layers={
+                name: count + LayerCount(count.kind, 0, 0, 0, 0.0, 0, *self._read(name))
+                for name, count in self._layers.items()
+            },
+            neurons={
+                name: count + NeuronCount(0, 0, 0, *self._read_neuron(name))
+                for name, count in self._neurons.items()
+            },
+            uncounted={**self._uncounted, **self._silent()},
+            never_called=[
+                name for module, name in self._weighted.items() if module not in self._ran
+            ],
+        )
+
+    def reset(self) -> None:
+        """Begin again from nothing."""
+        self.samples = 0
+        self._neurons = {name: NeuronCount() for name in self._neurons}
+        for sums in (self._layers, self._layer_sums, self._neuron_sums, self._uncounted):
+            sums.clear()
+        self._ran.clear()
+        self._counted.clear()
+
+    def _read(self, name: str) -> list[float]:
+        return self._layer_sums[name].tolist() if name in self._layer_sums else [0.0, 0.0]
+
+    def _read_neuron(self, name: str) -> list[float]:
+        return self._neuron_sums[name].tolist() if name in self._neuron_sums else [0.0, 0.0]
+
+    def _silent(self) -> dict[str, int]:
+        """Modules with weights that ran without any function that is known to multiply.
+
+        Operators of extensions, such as deformable convolutions, are not seen as functions.
+        """
+        seen = {name.partition(': ')[0] for name in self._uncounted}
+        return {
+            f'{name or MODEL}: {type(module).__name__}': 1
+            for module, name in self._weighted.items()
+            if module in self._ran and module not in self._counted and (name or MODEL) not in seen
+        }
+
+    @property
+    def _where(self) -> str:
+        """Name of the innermost module that is running, for a table."""
+        return (self.layer or MODEL) if self._modules else OUTSIDE
+
+    def _enter_module(self, module: nn.Module, inputs: tuple) -> tuple | None:
+        self._ordinals.append(0)
+        self._ran.add(module)
+        return super()._enter_module(module, inputs)
+
+    def _leave_module(self, module: nn.Module, inputs: tuple, out: object) -> None:
+        if self._modules and self._modules[-1] is module:
+            self._ordinals.pop()
+        super()._leave_module(module, inputs, out)
+
+    def _count_samples(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Mapping):
+                value = next((x for x in tree_leaves(dict(value)) if isinstance(x, Tensor)), None)
+            if isinstance(value, list | tuple) or (isinstance(value, Tensor) and value.dim()):
+                self.samples += len(value)
+                return
+
+    @staticmethod
+    def _unmark(module: nn.Module, inputs: tuple, out: Any) -> Any:
+        """Whoever called the model knows nothing of spike trains."""
+        return unmarked(out) if any(isinstance(x, SpikeTrain) for x in tree_leaves(out)) else None
+
+    def _mark(self, neuron: BaseNeuron, inputs: tuple, out: Tensor) -> SpikeTrain:
+        train = super()._mark(neuron, inputs, out)
+        if not _in_backward():
+            with torch.no_grad(), without_flow():
+                self._count_neuron(self._names[neuron], train)
+        return train
+
+    def _count_neuron(self, name: str, train: SpikeTrain) -> None:
+        spikes = _sums(train).total
+        active = spikes if train.max_spikes == 1 else _active(train.plain())
+        _add(self._neuron_sums, name, torch.stack([spikes, active]))
+        self._neurons[name] = self._neurons[name] + NeuronCount(
+            train.max_spikes, train.timesteps, train.numel()
+        )
+
+    def watch(self, func: Callable, args: tuple, kwargs: dict) -> None:
+        function = getattr(func, '__name__', '')
+        if function not in _WATCHED or _in_backward():
+            return
+        with torch.no_grad(), without_flow():
+            if function in WEIGHT_LAYERS:
+                self._count_layer(function, args, kwargs)
+            elif function in PRODUCTS:
+                self._count_product(function, args, kwargs)
+            else:
+                name = f'{self._where}: {function}'
+                self._uncounted[name] = self._uncounted.get(name, 0) + 1
+
+    def _count_layer(self, function: str, args: tuple, kwargs: dict) -> None:
+        if not args:
+            kwargs = dict(kwargs)
+            args = (kwargs.pop('input'),)
+        x = args[0]
+        links = connections(function, args, kwargs)
+        if self._modules:
+            self._counted.add(self._modules[-1])
+        if isinstance(x, SpikeTrain):
+            spikes, sops = self._operations(x, links)
+            self._record(self._where, function, links.macs, x, spikes, sops)
+        else:
+            self._record(self._where, function, links.macs)
+
+    def _operations(self, x: SpikeTrain, links: Connections) -> tuple[Tensor, Tensor]:
+        """Spikes and synaptic operations of a layer."""
+        if links.uniform:
+            spikes = _sums(x).total
+            return spikes, spikes * links.outputs_per_input
+        # Without a batch the channels come first.
+        sums = _sums(x).maps.sum(0) if links.channel_dim else _summed(x.plain(), 0, x.step_value)
+        spikes = sums.sum()
+        for axis in reversed(links.axes):
+            sums = sums @ self._fan_out(axis, x.device)
+        return spikes, sums * links.outputs_per_input
+
+    def _fan_out(self, axis: Axis, device: torch.device) -> Tensor:
+        if (axis, device) not in self._fan_outs:
+            numbers = torch.from_numpy(axis_fan_out(axis))
+            self._fan_outs[axis, device] = numbers.to(device, torch.float64)
+        return self._fan_outs[axis, device]
+
+    def _count_product(self, function: str, args: tuple, kwargs: dict) -> None:
+        left, right = (*args, *kwargs.values())[:2]
+        if function == '__rmatmul__':
+            left, right = right, left
+        ordinal = ''
+        if self._ordinals:
+            self._ordinals[-1] += 1
+            ordinal = f' {self._ordinals[-1]}'
+        name = f'{self._where}: product{ordinal}'
+        inner = left.shape[-1]
+        rows = left.shape[-2] if left.dim() > 1 else 1
+        columns = right.shape[-1] if right.dim() > 1 else 1
+        batch = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2]).numel()
+        macs = batch * rows * inner * columns
+        # Spikes of the left side select rows of the right one; the right selects only where the
+        # left does not spike. SpikeDriven executes it so.
+        if isinstance(left, SpikeTrain):
+            side, additions, own = left, columns, rows * inner
+        elif isinstance(right, SpikeTrain):
+            side, additions, own = right, rows, inner * columns
+        else:
+            self._record(name, 'product', macs)
+            return
+        spikes = _sums(side).total
+        repeats = batch * own // side.numel() if side.numel() else 0
+        self._record(name, 'product', macs, side, spikes, spikes * (additions * repeats))
+
+    def _record(
+        self,
+        name: str,
+        kind: str,
+        macs: int,
+        x: SpikeTrain | None = None,
+        spikes: Tensor | None = None,
+        sops: Tensor | None = None,
+    ) -> None:
+        steps = self._steps() if x is None else x.timesteps
+        if name in self._layers and self._layers[name].kind != kind:
+            name = f'{name}: {kind}'
+        self._layers[name] = self._layers.get(name, LayerCount(kind)) + LayerCount(
+            kind, 1, macs, macs if x is None else 0, macs / steps, 0 if x is None else x.numel()
+        )
+        if x is not None:
+            _add(self._layer_sums, name, torch.stack([spikes, sops]))
+
+    def _steps(self) -> int:
+        """Time steps of a layer without spikes: those of the spiking part that it belongs to."""
+        for module in reversed(self._modules):
+            if isinstance(module, TemporalModule):
+                return module.timesteps
+        return 1
+
+
+def _modules_with_weights(names: dict[nn.Module, str]) -> dict[nn.Module, str]:
+    """Modules that hold a matrix or a kernel of their own and that ought to multiply by it."""
+    inside = {
+        child
+        for module in names
+        if isinstance(module, nn.MultiheadAttention)
+        for child in module.modules()
+        if child is not module
+    }
+    return {
+        module: name
+        for module, name in names.items()
+        if module not in inside
+        and not isinstance(module, nn.Embedding | nn.EmbeddingBag)
+        and any(
+            key.startswith(('weight', 'in_proj_weight', 'q_proj_weight')) and weight.dim() > 1
+            for key, weight in module.named_parameters(recurse=False)
+        )
+    }
+
+
+def _in_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1
+
+
+class _Sums:
+    """Spikes of one train, counted once however many layers take it.
+
+    Attributes:
+        version: Version of the tensor that was counted.
+        maps: Spikes ``(N, C, ...)`` summed over the channels: ``(N, ...)``, float64.
+    """
+
+    def __init__(self, train: SpikeTrain, version: int | None) -> None:
+        self.version = version
+        self.maps = _summed(train.plain(), min(1, train.dim() - 1), train.step_value)
+
+    @cached_property
+    def total(self) -> Tensor:
+        return self.maps.sum()
+
+
+def _sums(train: SpikeTrain) -> _Sums:
+    # Tensors of inference mode do not know their version.
+    version = None if train.is_inference() else train._version
+    kept = getattr(train, '_counted', None)
+    if kept is None or version is None or kept.version != version:
+        kept = train._counted = _Sums(train, version)
+    return kept
+
+
+def _active(x: Tensor) -> Tensor:
+    """Number of outputs that are not 0, float64.
+
+    On a CPU count_nonzero takes eight times as long. Flags are added eight at a time, as the bytes
+    of one integer, which overflow after 255 additions.
+    """
+    flags = x.bool()
+    if not flags.is_contiguous() and flags.dim() > 2:
+        flags = flags.movedim(1, -1)
+    flags = flags.reshape(-1)
+    whole = flags.numel() // (8 * 255) * (8 * 255)
+    groups = flags[:whole].view(torch.int64).view(-1, 255).sum(1)
+    return (groups.view(torch.uint8).sum() + flags[whole:].sum()).double()
+
+
+def _summed(x: Tensor, dim: int, step_value: float = 1.0) -> Tensor:
+    """Number of spikes along a dimension, exact, in float64.
+
+    Reading float32 as float64 takes ten times as long. As sums of one channel dimension are far
+    below the 2**24 that float32 holds, they can be rounded before anything is added to them. Where
+    a spike is worth a power of two, there is nothing to round.
+    """
+    wide = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
+    sums = x.sum(dim, dtype=wide) if x.dim() else x.to(wide)
+    if step_value == 1:
+        return sums.double()
+    if math.frexp(step_value)[0] == 0.5:
+        return sums.double().div_(step_value)
+    return sums.double().div_(step_value).round_()
+
+
+def _add(sums: dict[str, Tensor], name: str, values: Tensor) -> None:
+    sums[name] = sums[name] + values if name in sums else values

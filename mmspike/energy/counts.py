@@ -1,0 +1,135 @@
+"""Raw sums of what a model did, as plain numbers that add up over batches and processes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+
+from mmspike.utils.firing_rate import FiringRate
+
+
+@dataclass
+class LayerCount:
+    """What one layer, or one product of an attention, did on all samples.
+
+    A layer that ran several times, on other maps or as a shared module, sums all its calls.
+
+    Attributes:
+        kind: The function: ``'conv2d'``, ``'linear'``, ``'product'``.
+        calls: How often it ran.
+        macs: MACs of all calls, by convention, whatever the input was.
+        analog_macs: Those of calls whose input was no spike train.
+        macs_once: ``macs``, each call divided by the number of time steps T that it ran: what a
+            network without time would do.
+        inputs: Inputs of calls that took spikes: positions x channels x samples x T.
+        spikes: Spikes among these; an integer neuron that fires n counts n.
+        sops: Synaptic operations (SOPs), exact: over all spikes, the connections that leave each.
+    """
+
+    kind: str
+    calls: int = 0
+    macs: int = 0
+    analog_macs: int = 0
+    macs_once: float = 0.0
+    inputs: int = 0
+    spikes: float = 0.0
+    sops: float = 0.0
+
+    def __add__(self, other: 'LayerCount') -> 'LayerCount':
+        return _added(self, other)
+
+
+@dataclass
+class NeuronCount:
+    """What one layer of neurons fired on all samples.
+
+    Attributes:
+        max_spikes: The most spikes of a neuron in one time step: 1, or D of integer neurons.
+        timesteps: Number of time steps T.
+        updates: Outputs, which is updates of membranes: neurons x samples x T.
+        spikes: Spikes; an integer neuron that fires n counts n.
+        active: Outputs that were not 0.
+    """
+
+    max_spikes: int = 1
+    timesteps: int = 1
+    updates: int = 0
+    spikes: float = 0.0
+    active: float = 0.0
+
+    def __add__(self, other: 'NeuronCount') -> 'NeuronCount':
+        largest = max(self.max_spikes, other.max_spikes)
+        steps = max(self.timesteps, other.timesteps)
+        return replace(_added(self, other), max_spikes=largest, timesteps=steps)
+
+    @property
+    def rate(self) -> float:
+        """Spikes per neuron and time step."""
+        return self.spikes / self.updates if self.updates else 0.0
+
+    @property
+    def active_fraction(self) -> float:
+        """Share of outputs that were not 0."""
+        return self.active / self.updates if self.updates else 0.0
+
+
+@dataclass
+class EnergyCounts:
+    """What a model did.
+
+    Attributes:
+        samples: Images, or other samples, that it was given.
+        layers: By name, in the order in which they first ran.
+        neurons: Neuron layers by name, in the order of the model.
+        uncounted: Calls that multiply in a way that is not understood, by layer and function.
+        never_called: Modules with weights that did not run.
+    """
+
+    samples: int = 0
+    layers: dict[str, LayerCount] = field(default_factory=dict)
+    neurons: dict[str, NeuronCount] = field(default_factory=dict)
+    uncounted: dict[str, int] = field(default_factory=dict)
+    never_called: list[str] = field(default_factory=list)
+
+    def rates(self) -> list[FiringRate]:
+        """Firing rates of the neuron layers."""
+        return [
+            FiringRate(name, one.spikes, one.active, one.updates)
+            for name, one in self.neurons.items()
+        ]
+
+    @property
+    def mean_rate(self) -> float:
+        """Spikes per neuron and time step over all neuron layers."""
+        updates = sum(one.updates for one in self.neurons.values())
+        return sum(one.spikes for one in self.neurons.values()) / updates if updates else 0.0
+
+    @staticmethod
+    def merged(parts: Iterable['EnergyCounts']) -> 'EnergyCounts':
+        """Sum of several, such as those of the processes of a distributed run.
+
+        Not all need to have run all layers: a process may have seen no object, for instance.
+        """
+        parts = list(parts)
+        total = EnergyCounts()
+        for part in parts:
+            total.samples += part.samples
+            for mine, theirs in (
+                (total.layers, part.layers),
+                (total.neurons, part.neurons),
+                (total.uncounted, part.uncounted),
+            ):
+                for name, count in theirs.items():
+                    mine[name] = mine[name] + count if name in mine else count
+        total.never_called = [
+            name
+            for name in (parts[0].never_called if parts else [])
+            if all(name in part.never_called for part in parts)
+        ]
+        return total
+
+
+def _added(one, other):
+    values = {f.name: getattr(one, f.name) for f in fields(one)}
+    for name, value in values.items():
+        if not isinstance(value, str):
+            values[name] = value + getattr(other, name)
+    return type(one)(**values)

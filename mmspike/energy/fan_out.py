@@ -1,0 +1,168 @@
+"""How many connections leave each input of a layer.
+
+A spike is one addition for each of them. In a convolution most inputs are in as many windows as the
+kernel has positions; those near a border are in fewer, and a stride leaves some out. Axes are
+independent of each other, so that a count per axis is enough: the connections of an input are the
+product over the axes, times the output channels of its group.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One spatial axis of a convolution.
+
+    Attributes:
+        size: Input positions.
+        kernel: Kernel positions.
+        stride, dilation: As in torch.
+        before, after: Zeros added on either side; of a transposed convolution, outputs cut off.
+        transposed: Whether it is a transposed convolution.
+        extra: Output positions added at the end (``output_padding``).
+    """
+
+    size: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+    transposed: bool = False
+    extra: int = 0
+
+    @property
+    def outputs(self) -> int:
+        """Number of output positions."""
+        reach = self.dilation * (self.kernel - 1) + 1
+        if self.transposed:
+            cut = self.before + self.after
+            return max((self.size - 1) * self.stride + reach - cut + self.extra, 0)
+        return max((self.size + self.before + self.after - reach) // self.stride + 1, 0)
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether every input is connected to the output of its own position and to no other."""
+        return (self.kernel, self.stride, self.before, self.after, self.extra) == (1, 1, 0, 0, 0)
+
+
+@lru_cache(maxsize=4096)
+def axis_fan_out(axis: Axis) -> np.ndarray:
+    """Output positions that each input position is connected to, ``(size,)``, int64."""
+    steps = axis.dilation * np.arange(axis.kernel)
+    if axis.transposed:
+        reached = axis.stride * np.arange(axis.size)[:, None] + steps - axis.before
+        return ((reached >= 0) & (reached < axis.outputs)).sum(1)
+    seen = (axis.stride * np.arange(axis.outputs)[:, None] + steps - axis.before).ravel()
+    seen = seen[(seen >= 0) & (seen < axis.size)]
+    return np.bincount(seen, minlength=axis.size)
+
+
+@dataclass(frozen=True)
+class Connections:
+    """What connects the inputs of a layer with weights to its outputs.
+
+    Attributes:
+        axes: The spatial axes; none of a linear layer.
+        channel_dim: Where the channels of the input stand.
+        outputs_per_input: Output channels that an input channel is connected to.
+        macs: Multiplications and additions (MACs) of the layer on the whole input, as they are
+            counted by convention: a window at a border counts the zeros in it as well.
+    """
+
+    axes: tuple[Axis, ...]
+    channel_dim: int
+    outputs_per_input: int
+    macs: int
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all inputs have the same number of connections."""
+        return all(axis.pointwise for axis in self.axes)
+
+
+def connections(name: str, args: tuple, kwargs: dict) -> Connections:
+    """Read the arguments of a function of :data:`~mmspike.execution.spike_flow.WEIGHT_LAYERS`."""
+    return _READERS[name](*args, **kwargs)
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Connections:
+    outputs = weight.shape[0] if weight.dim() > 1 else 1
+    return Connections((), input.dim() - 1, outputs, input.numel() * outputs)
+
+
+def _reader(dims: int) -> Callable[..., Connections]:
+    def read(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: int | tuple = 1,
+        padding: int | tuple | str = 0,
+        dilation: int | tuple = 1,
+        groups: int = 1,
+    ) -> Connections:
+        kernel, sizes = weight.shape[2:], input.shape[-dims:]
+        stride, dilation = _each(stride, dims), _each(dilation, dims)
+        reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        if padding == 'same':
+            # What is odd goes to the end.
+            padding = [(r // 2, r - r // 2) for r in reach]
+        elif padding == 'valid':
+            padding = [(0, 0)] * dims
+        else:
+            padding = [(p, p) for p in _each(padding, dims)]
+        axes = tuple(
+            Axis(size, k, s, d, *pad)
+            for size, k, s, d, pad in zip(sizes, kernel, stride, dilation, padding, strict=True)
+        )
+        samples = input.shape[0] if input.dim() > dims + 1 else 1
+        macs = samples * prod(axis.outputs for axis in axes) * weight.numel()
+        return Connections(axes, input.dim() - dims - 1, weight.shape[0] // groups, macs)
+
+    return read
+
+
+def _transposed_reader(dims: int) -> Callable[..., Connections]:
+    def read(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: int | tuple = 1,
+        padding: int | tuple = 0,
+        output_padding: int | tuple = 0,
+        groups: int = 1,
+        dilation: int | tuple = 1,
+    ) -> Connections:
+        options = (stride, dilation, padding, output_padding)
+        axes = tuple(
+            Axis(size, k, s, d, p, p, True, extra)
+            for size, k, s, d, p, extra in zip(
+                input.shape[-dims:],
+                weight.shape[2:],
+                *(_each(option, dims) for option in options),
+                strict=True,
+            )
+        )
+        outputs = weight.shape[1]
+        macs = input.numel() * outputs * prod(weight.shape[2:])
+        return Connections(axes, input.dim() - dims - 1, outputs, macs)
+
+    return read
+
+
+def _each(value: int | tuple, dims: int) -> tuple:
+    values = (value,) if isinstance(value, int) else tuple(value)
+    return values * dims if len(values) == 1 else values
+
+
+_READERS = {
+    'linear': _linear,
+    **{f'conv{n}d': _reader(n) for n in (1, 2, 3)},
+    **{f'conv_transpose{n}d': _transposed_reader(n) for n in (1, 2, 3)},
+}

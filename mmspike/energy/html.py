@@ -1,0 +1,176 @@
+"""An energy report as one HTML page that needs no other file."""
+
+import base64
+from html import escape
+
+from mmspike.energy.plots import energy_png, rates_png
+from mmspike.energy.report import MICROJOULE, NOTES, EnergyReport, Totals
+
+# Head of the columns of energy.
+_ENERGIES = (MICROJOULE, f'{MICROJOULE}, published', f'ANN {MICROJOULE}')
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1d2430; background: #fff; margin: 0 auto;
+       max-width: 1200px; padding: 1.5rem 2rem 4rem; }
+h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; }
+p.sub { color: #5b6472; margin: 0 0 1.2rem; }
+.side { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 1.5rem; }
+.cards { display: flex; flex-wrap: wrap; gap: .8rem; }
+.card { border: 1px solid #dfe3e8; border-radius: 8px; padding: .6rem 1rem; min-width: 9rem; }
+.card b { display: block; font-size: 1.3rem; } .card span { color: #5b6472; font-size: .85rem; }
+.scroll { overflow-x: auto; max-height: 36rem; overflow-y: auto; border: 1px solid #dfe3e8;
+          border-radius: 8px; }
+table { border-collapse: collapse; width: 100%; font-size: .82rem; }
+th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap; }
+th { position: sticky; top: 0; background: #f3f5f8; font-weight: 600; }
+td:first-child, th:first-child { text-align: left; }
+tbody tr:nth-child(even) { background: #f9fafb; }
+tr.total td { font-weight: 600; border-top: 2px solid #c4cad3; }
+img { width: 100%; height: auto; border: 1px solid #dfe3e8; border-radius: 8px; }
+.warning { background: #fff5e0; border-left: 4px solid #e08a1e; padding: .5rem .8rem;
+           margin: .5rem 0; overflow-wrap: anywhere; }
+li { margin: .2rem 0; }
+"""
+
+
+def energy_page(reports: list[EnergyReport]) -> str:
+    """One page for one report, or for several side by side.
+
+    Raises:
+        ValueError: There is no report.
+    """
+    if not reports:
+        raise ValueError('there is no report to show')
+    names = ' and '.join(report.name for report in reports)
+    costs = reports[0].costs
+    parts = [
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f'<title>Energy of {escape(names)}</title><style>{_STYLE}</style></head><body>',
+        f'<h1>Energy of {escape(names)}</h1>',
+        f'<p class="sub">{costs.mac_pj:g} pJ per MAC, {costs.ac_pj:g} pJ per addition '
+        f'({escape(costs.name)}). {escape(costs.source)}</p>',
+    ]
+    if len(reports) > 1:
+        parts += ['<h2>Side by side</h2>', _comparison(reports)]
+    parts.append('<div class="side">' if len(reports) > 1 else '<div>')
+    parts += [_section(report, alone=len(reports) == 1) for report in reports]
+    parts.append('</div><h2>How to read it</h2><ul>')
+    parts += [f'<li>{escape(note)}</li>' for note in NOTES]
+    parts.append('</ul></body></html>\n')
+    return '\n'.join(parts)
+
+
+def _section(report: EnergyReport, alone: bool) -> str:
+    totals = report.totals
+    cards = [
+        (f'{totals.energy_mj:.4g} mJ', 'per image, exact SOPs'),
+        (f'{totals.energy_published_mj:.4g} mJ', 'published approximation'),
+        (f'{totals.ann_mj:.4g} mJ', 'ANN of the same shape'),
+        ('-' if totals.ratio is None else f'{totals.ratio:.2f} times', 'ANN over this network'),
+        (f'{totals.sops / 1e9:.4g} G', 'SOPs per image'),
+        (f'{totals.macs / 1e9:.4g} G', 'MACs per image on real numbers'),
+    ]
+    if report.neurons:
+        cards.append((f'{report.counts.mean_rate:.3f}', 'spikes per neuron and step'))
+    heading = '' if alone else f'<h2>{escape(report.name)}</h2>'
+    parts = [
+        f'<section>{heading}<p class="sub">{report.counts.samples} images</p>',
+        '<div class="cards">',
+        *(f'<div class="card"><b>{value}</b><span>{what}</span></div>' for value, what in cards),
+        '</div>',
+        *(f'<p class="warning">{escape(warning)}</p>' for warning in report.warnings()),
+        '<h2>Energy by layer</h2>',
+        _image(energy_png(report), f'energy of every layer of {report.name}'),
+    ]
+    if report.neurons:
+        parts += ['<h2>Firing rates</h2>',
+                  _image(rates_png(report), f'firing rates of {report.name}')]  # fmt: skip
+    parts += ['<h2>Stages</h2>', _stage_table(report), '<h2>Layers</h2>', _layer_table(report)]
+    if report.neurons:
+        parts += ['<h2>Neurons</h2>', _neuron_table(report)]
+    return '\n'.join([*parts, '</section>'])
+
+
+def _comparison(reports: list[EnergyReport]) -> str:
+    def number(value: float | None, form: str) -> str:
+        return '-' if value is None else format(value, form)
+
+    lines = [
+        ('energy, mJ per image', [f'{r.totals.energy_mj:.4g}' for r in reports]),
+        ('by the published approximation, mJ',
+         [f'{r.totals.energy_published_mj:.4g}' for r in reports]),
+        ('ANN of the same shape, mJ', [f'{r.totals.ann_mj:.4g}' for r in reports]),
+        ('ANN over this network', [number(r.totals.ratio, '.2f') for r in reports]),
+        ('SOPs per image, G', [f'{r.totals.sops / 1e9:.4g}' for r in reports]),
+        ('MACs per image on real numbers, G', [f'{r.totals.macs / 1e9:.4g}' for r in reports]),
+        ('MACs of one step, G', [f'{r.totals.flops / 1e9:.4g}' for r in reports]),
+        ('spikes per neuron and step',
+         [f'{r.counts.mean_rate:.3f}' if r.neurons else '-' for r in reports]),
+        ('images', [str(r.counts.samples) for r in reports]),
+    ]  # fmt: skip
+    first = reports[0].totals.energy_mj
+    if first:
+        lines.insert(1, ('times the first', [f'{r.totals.energy_mj / first:.2f}' for r in reports]))
+    return _table(['', *(r.name for r in reports)], [[name, *cells] for name, cells in lines])
+
+
+def _stage_table(report: EnergyReport) -> str:
+    rows = [[name, *_sums(stage)] for name, stage in report.stages().items()]
+    names = ['stage', 'MMACs of one step', 'MSOPs', 'MSOPs, published', *_ENERGIES]  # fmt: skip
+    return _table(names, rows, total=['total', *_sums(report.totals)])
+
+
+def _sums(totals: Totals) -> list[str]:
+    return [
+        f'{totals.flops / 1e6:,.2f}', f'{totals.sops / 1e6:,.2f}',
+        f'{totals.sops_published / 1e6:,.2f}', f'{totals.energy_mj * 1e3:,.3f}',
+        f'{totals.energy_published_mj * 1e3:,.3f}', f'{totals.ann_mj * 1e3:,.3f}',
+    ]  # fmt: skip
+
+
+def _layer_table(report: EnergyReport) -> str:
+    names = ['layer', 'kind', 'input', 'rate', 'MMACs of one step', 'MMACs spent', 'MSOPs',
+             'MSOPs, published', *_ENERGIES]  # fmt: skip
+    rows = [
+        [
+            row.name, row.kind, row.input, '-' if row.rate is None else f'{row.rate:.4f}',
+            f'{row.flops / 1e6:,.3f}', f'{row.macs / 1e6:,.3f}', f'{row.sops / 1e6:,.3f}',
+            f'{row.sops_published / 1e6:,.3f}', f'{row.energy_pj / 1e6:,.4f}',
+            f'{row.energy_published_pj / 1e6:,.4f}', f'{row.ann_pj / 1e6:,.4f}',
+        ]
+        for row in report.layers
+    ]  # fmt: skip
+    return _table(names, rows)
+
+
+def _neuron_table(report: EnergyReport) -> str:
+    names = ['neurons', 'rate', 'active', 'at most', 'T', 'updates per image', '']
+    rows = [
+        [
+            row.name, f'{row.rate:.4f}', f'{row.active:.1%}', str(row.max_spikes),
+            str(row.timesteps), f'{row.updates:,.0f}',
+            'dead' if row.dead else ('saturated' if row.saturated else ''),
+        ]
+        for row in report.neurons
+    ]  # fmt: skip
+    return _table(names, rows)
+
+
+def _table(names: list[str], rows: list[list[str]], total: list[str] | None = None) -> str:
+    def line(cells: list[str], tag: str = 'td', more: str = '') -> str:
+        return f'<tr{more}>' + ''.join(f'<{tag}>{escape(c)}</{tag}>' for c in cells) + '</tr>'
+
+    body = [line(row) for row in rows]
+    if total:
+        body.append(line(total, more=' class="total"'))
+    return (
+        f'<div class="scroll"><table><thead>{line(names, "th")}</thead><tbody>'
+        + '\n'.join(body)
+        + '</tbody></table></div>'
+    )
+
+
+def _image(content: bytes, alt: str) -> str:
+    data = base64.b64encode(content).decode()
+    return f'<img alt="{escape(alt, quote=True)}" src="data:image/png;base64,{data}">'

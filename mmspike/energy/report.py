@@ -1,0 +1,310 @@
+"""Energy per image and layer, from counted operations and what each costs."""
+
+import csv
+import io
+import json
+import os
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mmspike.energy.costs import CostTable, get_costs
+from mmspike.energy.counter import EnergyCounter
+from mmspike.energy.counts import EnergyCounts, LayerCount
+from mmspike.utils.checkpoint import atomic_write
+
+# Below this rate a neuron layer counts as dead; above this share of active outputs, or of the
+# largest possible rate, as saturated.
+DEAD_RATE = 0.001
+SATURATED = 0.95
+PJ_PER_MJ = 1e9
+MICROJOULE = '\N{MICRO SIGN}J'
+
+NOTES = (
+    'All numbers are per image. Energy is that of arithmetic alone; memory is not in it.',
+    'SOPs (exact): every spike times the connections that leave its neuron, one addition each. '
+    'SOPs (published): firing rate x T x MACs of the layer for one step.',
+    'A rate counts spikes per neuron and time step T. An integer neuron that fires n counts n: '
+    'its D virtual steps are in the rate and not in T.',
+    'ANN: a network of the same shape without time, all MACs, each layer once.',
+    'A norm behind a layer costs nothing, because it can be folded into the weights. Softmax, '
+    'pooling, sums and the neurons themselves are not counted.',
+)
+
+
+@dataclass(frozen=True)
+class LayerEnergy:
+    """One layer, or one product of an attention. All numbers are per image.
+
+    Attributes:
+        name: Name of the layer.
+        stage: Part of the network that it belongs to.
+        kind: The function: ``'conv2d'``, ``'linear'``, ``'product'``.
+        input: ``'spikes'``, ``'analog'``, or ``'both'`` of a layer that was given now one, now the
+            other.
+        rate: Spikes per input and time step; None of analog layers.
+        flops: MACs of one time step, by convention.
+        macs: MACs that are spent: those of analog inputs, over all steps.
+        sops: Synaptic operations, exact.
+        sops_published: Synaptic operations by the published approximation.
+        energy_pj, energy_published_pj: Energy in pJ with either.
+        ann_pj: Energy in pJ of the same layer in an ANN.
+    """
+
+    name: str
+    stage: str
+    kind: str
+    input: str
+    rate: float | None
+    flops: float
+    macs: float
+    sops: float
+    sops_published: float
+    energy_pj: float
+    energy_published_pj: float
+    ann_pj: float
+
+
+@dataclass(frozen=True)
+class NeuronRate:
+    """What one layer of neurons fired.
+
+    Attributes:
+        name: Name of the layer.
+        stage: Part of the network that it belongs to.
+        rate: Spikes per neuron and time step.
+        active: Share of outputs that were not 0.
+        max_spikes: The most spikes of a neuron in one time step.
+        timesteps: Number of time steps T.
+        updates: Membrane updates per image.
+    """
+
+    name: str
+    stage: str
+    rate: float
+    active: float
+    max_spikes: int
+    timesteps: int
+    updates: float
+
+    @property
+    def dead(self) -> bool:
+        """Whether it hardly fires."""
+        return self.updates > 0 and self.rate < DEAD_RATE
+
+    @property
+    def saturated(self) -> bool:
+        """Whether it can hardly fire more."""
+        return self.active > SATURATED or self.rate > SATURATED * self.max_spikes
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over layers, per image; energies in mJ.
+
+    Attributes:
+        flops, macs, sops, sops_published: See :class:`LayerEnergy`.
+        energy_mj, energy_published_mj, ann_mj: Energies.
+    """
+
+    flops: float
+    macs: float
+    sops: float
+    sops_published: float
+    energy_mj: float
+    energy_published_mj: float
+    ann_mj: float
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times more the ANN needs; None of a network that did nothing."""
+        return self.ann_mj / self.energy_mj if self.energy_mj else None
+
+    @property
+    def ratio_published(self) -> float | None:
+        """The same by the published approximation."""
+        return self.ann_mj / self.energy_published_mj if self.energy_published_mj else None
+
+    @staticmethod
+    def of(rows: list[LayerEnergy]) -> 'Totals':
+        """Sum rows."""
+        return Totals(
+            *(sum(getattr(row, key) for row in rows)
+              for key in ('flops', 'macs', 'sops', 'sops_published')),
+            *(sum(getattr(row, key) for row in rows) / PJ_PER_MJ
+              for key in ('energy_pj', 'energy_published_pj', 'ann_pj')),
+        )  # fmt: skip
+
+
+class EnergyReport:
+    """What the operations of a model cost.
+
+    Args:
+        counts: A counter after use, or its counts.
+        costs: Table of costs, see :func:`~mmspike.energy.get_costs`.
+        name: Name of the model, for titles.
+
+    Raises:
+        ValueError: No samples were counted, or ``costs`` is unknown.
+    """
+
+    def __init__(
+        self,
+        counts: EnergyCounter | EnergyCounts,
+        costs: str | dict | CostTable = '45nm',
+        name: str = 'model',
+    ) -> None:
+        if isinstance(counts, EnergyCounter):
+            counts = counts.counts()
+        if not counts.samples:
+            raise ValueError(
+                'no samples were counted: run model(...) inside the block of the counter, or set '
+                'counter.samples where other functions of the model were called'
+            )
+        self.counts = counts
+        self.costs = get_costs(costs)
+        self.name = name
+
+    @cached_property
+    def layers(self) -> list[LayerEnergy]:
+        """One row per layer and product, in the order in which they ran."""
+        return [self._layer(name, count) for name, count in self.counts.layers.items()]
+
+    def _layer(self, name: str, count: LayerCount) -> LayerEnergy:
+        n, mac, ac = self.counts.samples, self.costs.mac_pj, self.costs.ac_pj
+        spiking_macs = count.macs - count.analog_macs
+        rate = count.spikes / count.inputs if count.inputs else 0.0
+        published = rate * spiking_macs
+        analog = count.analog_macs > 0 or not spiking_macs
+        spiking = 'spikes' if not analog else ('both' if spiking_macs else 'analog')
+        return LayerEnergy(
+            name,
+            stage_of(name),
+            count.kind,
+            spiking,
+            rate=rate if spiking_macs else None,
+            flops=count.macs_once / n,
+            macs=count.analog_macs / n,
+            sops=count.sops / n,
+            sops_published=published / n,
+            energy_pj=(count.sops * ac + count.analog_macs * mac) / n,
+            energy_published_pj=(published * ac + count.analog_macs * mac) / n,
+            ann_pj=count.macs_once * mac / n,
+        )
+
+    @cached_property
+    def neurons(self) -> list[NeuronRate]:
+        """One row per layer of neurons, in the order of the model."""
+        return [
+            NeuronRate(
+                name,
+                stage_of(name),
+                one.rate,
+                one.active_fraction,
+                one.max_spikes,
+                one.timesteps,
+                one.updates / self.counts.samples,
+            )
+            for name, one in self.counts.neurons.items()
+        ]
+
+    @cached_property
+    def totals(self) -> Totals:
+        """Sums over all layers."""
+        return Totals.of(self.layers)
+
+    def stages(self) -> dict[str, Totals]:
+        """Sums over the layers of each stage."""
+        names = dict.fromkeys(row.stage for row in self.layers)
+        return {name: Totals.of([r for r in self.layers if r.stage == name]) for name in names}
+
+    @property
+    def dead(self) -> list[str]:
+        """Neuron layers whose rate is below :data:`DEAD_RATE`."""
+        return [row.name for row in self.neurons if row.dead]
+
+    @property
+    def saturated(self) -> list[str]:
+        """Neuron layers above :data:`SATURATED`."""
+        return [row.name for row in self.neurons if row.saturated]
+
+    def warnings(self) -> list[str]:
+        """What a reader of the numbers should know."""
+        found = (
+            (f'dead neurons (rate below {DEAD_RATE:.1%})', self.dead),
+            (f'saturated neurons (active or rate above {SATURATED:.0%} of the most)',
+             self.saturated),
+            ('not counted, because it is not understood what they cost', self.counts.uncounted),
+            ('layers that never ran', self.counts.never_called),
+        )  # fmt: skip
+        return [f'{what}: {", ".join(names)}' for what, names in found if names]
+
+    def to_dict(self) -> dict:
+        """All numbers, for JSON."""
+        totals = self.totals
+        return dict(
+            name=self.name,
+            samples=self.counts.samples,
+            timesteps=max((row.timesteps for row in self.neurons), default=1),
+            costs=asdict(self.costs),
+            units=dict(energy='pJ per image, in totals and stages mJ per image',
+                       operations='per image', rate='spikes per neuron and time step'),
+            notes=list(NOTES),
+            totals=dict(
+                asdict(totals), ratio=totals.ratio, ratio_published=totals.ratio_published,
+                mean_rate=self.counts.mean_rate,
+            ),
+            stages={name: asdict(stage) for name, stage in self.stages().items()},
+            layers=[asdict(row) for row in self.layers],
+            neurons=[asdict(row) for row in self.neurons],
+            dead=self.dead,
+            saturated=self.saturated,
+            uncounted=dict(self.counts.uncounted),
+            never_called=list(self.counts.never_called),
+            warnings=self.warnings(),
+        )  # fmt: skip
+
+    def csv(self) -> str:
+        """The layers as comma-separated values, with a line of names."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(LayerEnergy.__dataclass_fields__), lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in self.layers)
+        return text.getvalue()
+
+    def write(self, folder: str | os.PathLike) -> list[Path]:
+        """Write ``energy.json``, ``energy.csv``, ``energy.png``, and with neurons ``rates.png``.
+
+        Each file is whole or not there. ``folder`` is made if need be.
+
+        Returns:
+            The files.
+        """
+        # Most of what matplotlib costs is its import.
+        from mmspike.energy.plots import energy_png, rates_png
+
+        files = {
+            'energy.json': json.dumps(self.to_dict(), indent=1).encode(),
+            'energy.csv': self.csv().encode(),
+            'energy.png': energy_png(self),
+        }
+        if self.neurons:
+            files['rates.png'] = rates_png(self)
+        for name, content in files.items():
+            with atomic_write(Path(folder, name)) as file:
+                file.write(content)
+        return [Path(folder, name) for name in files]
+
+
+def stage_of(name: str) -> str:
+    """The part of the network that a layer's name says it belongs to.
+
+    >>> stage_of('backbone.stages.3.blocks.0.mlp.fc1.conv'), stage_of('backbone.layer1.0.conv1')
+    ('stage 3', 'layer1')
+    """
+    parts = name.partition(':')[0].split('.')
+    if 'stages' in parts[:-1]:
+        return f'stage {parts[parts.index("stages") + 1]}'
+    if parts[0] in ('backbone', 'model', 'module') and len(parts) > 1:
+        return parts[1]
+    return parts[0] or '(model)'

@@ -1,0 +1,10 @@
+"""The benchmark of the counter runs."""
+
+
+def test_benchmark(run_python):
+    out = run_python(
+        'benchmarks/energy.py', '--arch', 'tiny', '--size', 32, '--batch', 1, '--repetitions', 1,
+        '--batches', 2,
+    ).stdout  # fmt: skip
+    for words in ('plain', 'rates', 'counted', 'sampled'):
+        assert words in out

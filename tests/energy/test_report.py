@@ -1,0 +1,231 @@
+"""From counts to energy, by hand, and what is written of it."""
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from mmspike import set_timesteps
+from mmspike.energy import EnergyCounter, EnergyCounts, EnergyReport, LayerCount, NeuronCount
+from mmspike.energy.html import energy_page
+from mmspike.energy.report import stage_of
+from mmspike.energy.tables import energy_table
+from mmspike.neurons import LIF, SFA
+
+# Two images. The spiking layer ran at T=4: a quarter of its MACs are what an ANN does.
+COUNTS = EnergyCounts(
+    samples=2,
+    layers={
+        'backbone.stages.0.conv': LayerCount('conv2d', 1, 1000, 1000, 250.0),
+        'backbone.stages.1.conv': LayerCount('conv2d', 1, 4000, 0, 1000.0, 100, 20.0, 700.0),
+        'backbone.stages.1.attn: product 1': LayerCount(
+            'product', 1, 400, 0, 100.0, 50, 10.0, 80.0
+        ),
+        'head.fc': LayerCount('linear', 2, 60, 20, 60.0, 10, 5.0, 20.0),
+    },
+    neurons={
+        'backbone.stages.1.neuron': NeuronCount(1, 4, 100, 20.0, 20.0),
+        'backbone.stages.2.neuron': NeuronCount(1, 4, 10000, 9.0, 9.0),
+        'backbone.stages.3.neuron': NeuronCount(4, 4, 100, 390.0, 90.0),
+        'backbone.stages.4.neuron': NeuronCount(4, 4, 100, 96.0, 96.0),
+        'backbone.stages.5.neuron': NeuronCount(4, 4, 0, 0.0, 0.0),
+    },
+    uncounted={'neck: einsum': 2},
+    never_called=['backbone.aux'],
+)
+
+
+@pytest.fixture
+def report():
+    return EnergyReport(COUNTS, name='a <small> net')
+
+
+def test_energy_by_hand(report):
+    first, conv, product, head = report.layers
+    assert (first.input, first.rate, first.macs, first.flops) == ('analog', None, 500, 125)
+    assert first.energy_pj == first.energy_published_pj == pytest.approx(500 * 4.6)
+    assert first.ann_pj == pytest.approx(125 * 4.6)
+    assert (conv.input, conv.rate, conv.sops, conv.sops_published) == ('spikes', 0.2, 350, 400)
+    assert conv.energy_pj == pytest.approx(350 * 0.9)
+    assert conv.energy_published_pj == pytest.approx(400 * 0.9)
+    assert conv.ann_pj == pytest.approx(500 * 4.6)
+    assert product.sops == product.sops_published == 40
+    assert (head.input, head.rate) == ('both', 0.5)
+    assert head.energy_pj == pytest.approx((20 * 0.9 + 20 * 4.6) / 2)
+    totals = report.totals
+    assert totals.energy_mj == pytest.approx(sum(row.energy_pj for row in report.layers) / 1e9)
+    assert totals.ratio == pytest.approx(totals.ann_mj / totals.energy_mj)
+    assert list(report.stages()) == ['stage 0', 'stage 1', 'head']
+    assert report.stages()['stage 1'].sops == 390
+
+
+def test_other_costs():
+    report = EnergyReport(COUNTS, dict(mac_pj=1.0, ac_pj=2.0))
+    assert report.totals.energy_mj == pytest.approx((400 * 2 + 510) / 1e9)
+
+
+def test_warnings(report):
+    assert report.dead == ['backbone.stages.2.neuron']
+    assert report.saturated == ['backbone.stages.3.neuron', 'backbone.stages.4.neuron']
+    text = '\n'.join(report.warnings())
+    for words in ('dead neurons (rate below 0.1%): backbone.stages.2', 'neck: einsum',
+                  'never ran: backbone.aux', '95% of the most): backbone.stages.3'):  # fmt: skip
+        assert words in text
+    assert EnergyReport(EnergyCounts(1)).warnings() == []
+
+
+def test_what_an_approximation_misses():
+    """Spikes in corners, where connections are few; steps count, not more than once."""
+    net = nn.Sequential(LIF(tau=1.0, decay_input=False), nn.Conv2d(1, 1, 3, padding=1))
+    set_timesteps(net[0], 2)
+    x = torch.zeros(2, 1, 4, 4)
+    x[:, :, 0, 0] = 1
+    with EnergyCounter(net) as counter, torch.no_grad():
+        net(x)
+    counter.samples = 1
+    (layer,) = EnergyReport(counter).layers
+    assert layer.sops == 2 * 4
+    assert layer.sops_published == 2 * 9
+    assert layer.flops == 16 * 9
+    assert layer.rate == 1 / 16
+    # The formula as it is written: rate x T x MACs of one step.
+    assert layer.sops_published == layer.rate * 2 * layer.flops
+
+
+def test_no_samples():
+    with pytest.raises(ValueError, match='no samples were counted'):
+        EnergyReport(EnergyCounter(nn.Sequential(SFA())))
+
+
+def test_a_network_that_did_nothing(tmp_path):
+    report = EnergyReport(EnergyCounts(1))
+    assert report.totals.ratio is None
+    assert [path.name for path in report.write(tmp_path)] == [
+        'energy.json', 'energy.csv', 'energy.png'
+    ]  # fmt: skip
+    assert 'per image' in energy_page([report])
+
+
+def test_files(report, tmp_path):
+    files = report.write(tmp_path / 'new' / 'folder')
+    assert sorted(path.name for path in files) == [
+        'energy.csv', 'energy.json', 'energy.png', 'rates.png'
+    ]  # fmt: skip
+    assert sorted(path.name for path in files[0].parent.iterdir()) == sorted(p.name for p in files)
+    found = json.loads(files[0].read_text())
+    assert found == json.loads(json.dumps(report.to_dict()))
+    assert found['units']['energy'].startswith('pJ per image')
+    assert found['costs']['mac_pj'] == 4.6
+    assert found['timesteps'] == 4
+    assert any('D virtual steps are in the rate and not in T' in note for note in found['notes'])
+    rows = list(csv.DictReader(io.StringIO(files[1].read_text())))
+    assert [row['name'] for row in rows] == list(COUNTS.layers)
+    assert float(rows[1]['sops']) == 350
+    assert rows[0]['rate'] == ''
+    for path in files[2:]:
+        pixels = cv2.imread(str(path))
+        assert pixels.shape[1] > 1000
+        assert pixels.std() > 10
+
+
+def test_a_failed_write_leaves_the_old_file(report, tmp_path, monkeypatch):
+    report.write(tmp_path)
+    before = (tmp_path / 'energy.json').read_bytes()
+
+    def interrupted(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('os.fsync', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        EnergyReport(COUNTS, name='other').write(tmp_path)
+    assert (tmp_path / 'energy.json').read_bytes() == before
+    assert not list(tmp_path.glob('.*partial'))
+
+
+def printed(report, top):
+    out = io.StringIO()
+    Console(file=out, width=160).print(energy_table(report, top))
+    return out.getvalue()
+
+
+def test_table(report):
+    text = printed(report, None)
+    for name in ('stages.0.conv', 'stages.1.attn: product 1', 'head.fc', 'total'):
+        assert name in text
+    assert 'a <small> net: energy per image, 45nm costs, 2 images' in text
+    assert 'dead neurons' in text
+    text = printed(report, 1)
+    assert 'stage 1' in text
+    assert 'stages.0.conv' in text
+    assert 'head.fc' not in text
+
+
+class Page(HTMLParser):
+    """Collects what a page is made of, and fails on tags that are not closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.links, self.cells, self.rows = [], [], 0, []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.links += [value for name, value in attributes if name in ('src', 'href')]
+        if tag == 'tr':
+            self.rows.append(0)
+        if tag in ('td', 'th'):
+            self.rows[-1] += 1
+        if tag not in ('meta', 'img'):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize('number', [1, 2])
+def test_page_stands_alone(report, number):
+    other = EnergyReport(EnergyCounts(1, {'fc': LayerCount('linear', 1, 10, 10, 10.0)}), name='ANN')
+    text = energy_page([report, other][:number])
+    page = Page(text)
+    assert len(page.links) == 2 if number == 1 else 3
+    assert all(link.startswith('data:image/png;base64,') for link in page.links)
+    assert not re.search(r'https?://|<script|@import|url\(', text)
+    assert 'a &lt;small&gt; net' in text
+    assert '<small>' not in text
+    assert 'backbone.stages.1.attn: product 1' in text
+    assert '4.6 pJ per MAC' in text
+    assert ('Side by side' in text) == (number == 2)
+    assert min(page.rows) >= 2
+
+
+def test_page_of_nothing():
+    with pytest.raises(ValueError, match='no report'):
+        energy_page([])
+
+
+def test_stages():
+    assert stage_of('stages.2.blocks.1.conv') == 'stage 2'
+    assert stage_of('backbone.stem.0') == 'stem'
+    assert stage_of('rpn_head.conv') == 'rpn_head'
+    assert stage_of('(model): product 1') == '(model)'
+    assert stage_of('neck') == 'neck'
+
+
+def test_plots_touch_no_global_state(report, tmp_path):
+    import matplotlib.pyplot as plt
+
+    report.write(tmp_path)
+    assert plt.get_fignums() == []
+
+
+def test_rates_of_json_are_those_of_the_counts(report):
+    rates = [row['rate'] for row in report.to_dict()['neurons']]
+    assert np.allclose(rates, [one.rate for one in COUNTS.neurons.values()])

@@ -1,0 +1,153 @@
+"""The tool on small networks; in this process, because importing the hosts takes its time."""
+
+import json
+import runpy
+import sys
+
+import pytest
+from conftest import ROOT
+from mmengine.registry import DefaultScope
+from small_checkpoints import CLASSIFICATION, CLASSIFICATION_T4, DETECTION, SEGMENTATION, trained
+
+RESNET = """
+default_scope = 'mmpretrain'
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='ResNet', depth=18, stem_channels=8, base_channels=8),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=10, in_channels=64,
+              loss=dict(type='CrossEntropyLoss')),
+)
+data_preprocessor = dict(num_classes=10, mean=[127.0] * 3, std=[64.0] * 3, to_rgb=True)
+"""
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run the tool; return its exit status, what it printed, and the report that it wrote."""
+    monkeypatch.setenv('COLUMNS', '200')
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'resnet.py').write_text(RESNET)
+
+    def call(*arguments):
+        tool = str(ROOT / 'tools/analysis_tools/energy_report.py')
+        arguments = ['--device', 'cpu', *map(str, arguments), '--out', 'out']
+        monkeypatch.setattr(sys, 'argv', [tool, *arguments])
+        DefaultScope._instance_dict.clear()
+        capsys.readouterr()
+        status = 0
+        try:
+            runpy.run_path(tool, run_name='__main__')
+        except SystemExit as leaving:
+            status = leaving.code
+        written = tmp_path / 'out/energy.json'
+        report = json.loads(written.read_text()) if written.exists() else None
+        return status, capsys.readouterr().out, report
+
+    return call
+
+
+@pytest.mark.parametrize('kind', [CLASSIFICATION, CLASSIFICATION_T4, DETECTION, SEGMENTATION],
+                         ids=['classification', 't4', 'detection', 'segmentation'])  # fmt: skip
+def test_kinds(kind, run, tmp_path):
+    status, out, report = run(*trained(kind), '--images', 2)
+    assert status == 0
+    assert report['samples'] == 2
+    assert report['timesteps'] == (4 if kind is CLASSIFICATION_T4 else 1)
+    assert report['totals']['sops'] > 0
+    assert not report['uncounted']
+    analog = [row['name'] for row in report['layers'] if row['input'] != 'spikes']
+    assert analog[0] == 'backbone.stages.0.downsample.conv'
+    if kind in (CLASSIFICATION, CLASSIFICATION_T4):
+        assert len(analog) == 1
+        assert not report['never_called']
+    assert 'mJ per image' in out
+    names = sorted(path.name for path in (tmp_path / 'out').iterdir())
+    assert names == ['energy.csv', 'energy.html', 'energy.json', 'energy.png', 'rates.png']
+
+
+def test_random_images_beside_a_network_without_spikes(run, tmp_path):
+    config, checkpoint = trained(CLASSIFICATION)
+    status, out, report = run(
+        config, checkpoint, '--vs', 'resnet.py', '--random', 32, 32, '--images', 3, '--top', 0
+    )
+    assert status == 0
+    assert report['samples'] == 3
+    other = json.loads((tmp_path / 'out/vs/energy.json').read_text())
+    assert other['name'] == 'resnet'
+    assert other['totals']['sops'] == 0
+    assert other['totals']['energy_mj'] == other['totals']['ann_mj'] > 0
+    assert {row['input'] for row in other['layers']} == {'analog'}
+    page = (tmp_path / 'out/energy.html').read_text()
+    assert 'Side by side' in page
+    assert 'times as much' in out
+    assert 'layer4.1.conv2' in out
+
+
+@pytest.mark.parametrize('kind', [DETECTION, SEGMENTATION], ids=['detection', 'segmentation'])
+def test_random_images_for_dense_prediction(kind, run):
+    config, _ = trained(kind)
+    status, out, report = run(config, '--random', 64, 96, '--images', 1)
+    assert status == 0
+    assert report['samples'] == 1
+    assert 'no checkpoint: the firing rates are those of random weights' in out
+
+
+def test_the_first_images_only(run):
+    config, checkpoint = trained(CLASSIFICATION)
+    for images in (1, 3):
+        assert run(config, checkpoint, '--images', images)[2]['samples'] == images
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['absent.py'], 'there is no config file absent.py'),
+        (['resnet.py', 'absent.pth', '--random', 8, 8], 'there is no checkpoint file absent.pth'),
+        (['resnet.py'], 'the config has no test_dataloader; give --random H W'),
+        (['resnet.py', '{checkpoint}', '--random', 32, 32], 'does not fit the config: '),
+        (['resnet.py', '--cost', '3nm'], "unknown costs '3nm'; known are 45nm"),
+        (['pose.py'], "pose.py has default_scope='mmpose'; it must be one of mmpretrain,"),
+        (['{config}', '{checkpoint}', '--cfg-options', 'model.backbone.neuron_cfg.D=2'],
+         'the checkpoint was made with neurons SFA(D=4'),
+    ],
+    ids=lambda value: ' '.join(map(str, value)) if isinstance(value, list) else '',
+)  # fmt: skip
+def test_bad_arguments_give_one_clear_sentence(run, tmp_path, arguments, message):
+    config, checkpoint = trained(CLASSIFICATION)
+    (tmp_path / 'pose.py').write_text("default_scope = 'mmpose'")
+    places = dict(config=config, checkpoint=checkpoint)
+    status, _, report = run(*(str(argument).format(**places) for argument in arguments))
+    assert status.startswith('energy_report.py: ')
+    assert message in status
+    assert '\n' not in status
+    assert report is None
+
+
+def test_strict(run):
+    """Without a box, the mask head has nothing to do."""
+    config, checkpoint = trained(DETECTION)
+    arguments = (config, checkpoint, '--images', 1, '--cfg-options')
+    arguments = (*arguments, 'model.test_cfg.rcnn.score_thr=1.0')
+    status, out, report = run(*arguments)
+    assert status == 0
+    assert 'layers that never ran: roi_head.mask_head.' in out
+    assert 'roi_head.mask_head.conv_logits' in report['never_called']
+    status, _, _ = run('--strict', *arguments)
+    assert 'never called: roi_head.mask_head.' in status
+
+
+def test_in_a_process_of_its_own(run_python, tmp_path):
+    config, checkpoint = trained(CLASSIFICATION)
+    done = run_python(
+        'tools/analysis_tools/energy_report.py',
+        config,
+        checkpoint,
+        '--images',
+        2,
+        '--out',
+        tmp_path,
+    )
+    assert 'Traceback' not in done.stdout + done.stderr
+    assert (tmp_path / 'energy.html').exists()
