@@ -44,7 +44,12 @@ class AtomicCheckpointHook(CheckpointHook):
                 partial.unlink(missing_ok=True)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        """Save the best checkpoint, and only then remove the best one so far."""
+        """Save the best checkpoint, and only then remove the best one so far.
+
+        Validation without training (``runner.val()``) has nothing to save.
+        """
+        if not hasattr(self, 'file_backend'):
+            return
         removals: list[str] = []
         backend, self.file_backend = self.file_backend, _Deferring(self.file_backend, removals)
         try:

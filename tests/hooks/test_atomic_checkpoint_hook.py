@@ -31,14 +31,14 @@ class Rising(BaseMetric):
         return dict(score=Rising.calls)
 
 
-def train(work_dir, **hook):
+def make_runner(work_dir, **hook):
     loader = dict(
         dataset=TensorDataset(torch.rand(8, 2)),
         batch_size=4,
         sampler=dict(type='DefaultSampler', shuffle=True),
         collate_fn=dict(type='default_collate'),
     )
-    runner = Runner(
+    return Runner(
         Toy(),
         str(work_dir),
         train_dataloader=loader,
@@ -53,7 +53,10 @@ def train(work_dir, **hook):
         default_scope='mmengine',
         experiment_name=work_dir.name,
     )
-    runner.train()
+
+
+def train(work_dir, **hook):
+    make_runner(work_dir, **hook).train()
 
 
 def test_keeps_the_newest_and_leaves_nothing_else(tmp_path):
@@ -108,3 +111,8 @@ def test_remains_of_a_killed_run_are_cleared_away(tmp_path):
     (tmp_path / '.epoch_7.pth.123.partial').touch()
     train(tmp_path)
     assert not list(tmp_path.glob('.*partial'))
+
+
+def test_validation_without_training_saves_nothing(tmp_path):
+    assert make_runner(tmp_path, save_best='score').val()['score'] > 0
+    assert not list(tmp_path.glob('*.pth'))
