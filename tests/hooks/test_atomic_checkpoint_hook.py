@@ -114,5 +114,5 @@ def test_remains_of_a_killed_run_are_cleared_away(tmp_path):
 
 
 def test_validation_without_training_saves_nothing(tmp_path):
-    assert make_runner(tmp_path, save_best='score').val()['score'] > 0
+    assert make_runner(tmp_path, save_best='score', rule='greater').val()['score'] > 0
     assert not list(tmp_path.glob('*.pth'))
