@@ -24,7 +24,7 @@ class Detection(SceneTask):
     title = 'detection'
     config = (
         'configs/detection/digit-scenes/'
-        'mask-rcnn_metaspikformer-digits-sfa-t1d4_fpn_1xb8-4e_digit-scenes.py'
+        'mask-rcnn_metaspikformer-digits-sfa-t1d4_fpn_1xb4-4e_digit-scenes.py'
     )
     scope = 'mmdet'
     metrics = {

@@ -11,7 +11,7 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]  # fmt: skip
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=4, val_interval=2)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=4, val_interval=4)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-auto_scale_lr = dict(base_batch_size=8)
+auto_scale_lr = dict(base_batch_size=4)

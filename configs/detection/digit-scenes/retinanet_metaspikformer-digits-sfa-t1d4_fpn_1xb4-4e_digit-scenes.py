@@ -34,3 +34,4 @@ model = dict(
 )
 val_evaluator = dict(metric='bbox')
 test_evaluator = val_evaluator
+train_dataloader = dict(batch_size=4)

@@ -36,3 +36,4 @@ model = dict(
     ),
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=50), rcnn=dict(max_per_img=20)),
 )
+train_dataloader = dict(batch_size=4)
