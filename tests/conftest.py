@@ -14,6 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tools: their files take longest, and one worker would be left with them."""
+    items.sort(key=lambda item: 'tools' not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)

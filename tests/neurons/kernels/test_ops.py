@@ -25,6 +25,12 @@ BOOLS = st.booleans()
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 
 
+@pytest.fixture(autouse=True)
+def _compiled_anew():
+    """All neurons share one forward method, which is compiled for so many of them only."""
+    torch._dynamo.reset()
+
+
 @pytest.fixture(autouse=True, scope='module')
 def _unwritten_memory_is_nan():
     torch.use_deterministic_algorithms(True)
