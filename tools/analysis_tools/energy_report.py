@@ -29,6 +29,7 @@ from mmspike.energy.tables import energy_table
 from mmspike.neurons import BaseNeuron, NeuronMismatchError
 from mmspike.utils.checkpoint import atomic_write, read_training_checkpoint
 from mmspike.utils.config import load_config
+from mmspike.utils.inference import check_weights
 from mmspike.utils.launch import adapt_to_devices
 
 # What random images are handed over with, by default_scope.
@@ -75,26 +76,6 @@ def parse_args() -> argparse.Namespace:
     if args.out is None:
         args.out = Path('work_dirs', 'energy', Path(args.config).stem)
     return args
-
-
-def check_weights(model: torch.nn.Module, checkpoint: dict, path: str) -> None:
-    """The loader only warns where weights do not fit, and the rates would be those of noise."""
-    found = {
-        name.removeprefix('module.'): value.shape
-        for name, value in checkpoint.get('state_dict', checkpoint).items()
-        if isinstance(value, torch.Tensor)
-    }
-    needed = {
-        name: value.shape
-        for name, value in model.state_dict().items()
-        if not name.endswith('num_batches_tracked')
-    }
-    bad = [name for name, shape in needed.items() if found.get(name) != shape]
-    if bad:
-        raise ValueError(
-            f'{path} does not fit the config: {len(bad)} of the {len(needed)} weights of the '
-            f'model are missing or of another shape, for example {", ".join(bad[:3])}'
-        )
 
 
 def build(cfg: Config, checkpoint: str | None, device: str) -> torch.nn.Module:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class Evaluation:
     energy: EnergyReport
 
 
-class Task:
+class Task(ABC):
     """One task of the demo. A subclass says which, and draws its pictures.
 
     Args:
@@ -117,16 +118,16 @@ class Task:
     def start_anew(self) -> None:
         shutil.rmtree(self.work_dir, ignore_errors=True)
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 (a task may have nothing to make)
         """Make the data, where it has to be made."""
 
+    @abstractmethod
     def draw(self, evaluation: Evaluation) -> list[Path]:
         """Show results in the terminal and as pictures; return the files."""
-        raise NotImplementedError
 
+    @abstractmethod
     def same(self, one: Any, other: Any) -> bool:
         """Whether two data samples hold the same answer."""
-        raise NotImplementedError
 
     def train(self) -> None:
         """Train with a progress bar, unless that was done before."""
