@@ -1,11 +1,19 @@
 """Folding batch norms into the layers before them, for inference."""
 
 import copy
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
+import torch
 from mmcv.cnn import ConvModule
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from mmspike.conversion.quantise import replace_modules
 
 FUSE = {
     nn.Conv1d: fuse_conv_bn_eval,
@@ -15,27 +23,38 @@ FUSE = {
 }
 
 
-def fold_batch_norms(model: nn.Module) -> nn.Module:
+def fold_batch_norms(
+    model: nn.Module, run: Callable[[nn.Module], Any] | None = None
+) -> nn.Module:
     """Return a copy for inference, whose batch norms are part of the layers before them.
 
     In evaluation a batch norm is a factor and a sum per channel, which the weights and bias of a
     convolution or linear layer directly before it can take over: there are fewer passes over the
     feature maps, and energy is counted as it would be spent. Pairs are found in mmcv's
-    ``ConvModule`` and in ``nn.Sequential``, where the order of execution is known; other batch
-    norms stay. Outputs agree to rounding, which may flip a spike that is a tie.
+    ``ConvModule`` and in ``nn.Sequential``, where the order of execution is known, and, with
+    ``run``, wherever a norm is given what a layer put out and nobody else uses; other batch norms
+    stay. Outputs agree to rounding, which may flip a spike that is a tie.
 
     Args:
         model: Any model; it is not changed.
+        run: Runs the model it is given on any data of the right shape, to see which norm follows
+            which layer.
 
     Returns:
         A copy in evaluation mode. Its ``state_dict`` has no entries for the folded norms.
     """
-    model = copy.deepcopy(model).eval()
+    model = copy.deepcopy(model)
+    model.eval()  # which returns nothing in mmpretrain's backbones
     for module in model.modules():
         if isinstance(module, ConvModule):
             _fold_conv_module(module)
         elif isinstance(module, nn.Sequential):
             _fold_sequential(module)
+    if run is not None:
+        for layer, norm in _pairs(model, run):
+            replace_modules(
+                model, {layer: FUSE[type(layer)](layer, norm), norm: nn.Identity()}
+            )
     return model
 
 
@@ -56,3 +75,54 @@ def _fold_sequential(sequence: nn.Sequential) -> None:
         if _can_fold(layer, norm):
             sequence[i] = FUSE[type(layer)](layer, norm)
             sequence[i + 1] = nn.Identity()
+
+
+class _Uses(TorchFunctionMode):
+    """Counts the functions that make tensors of a layer's output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: dict[int, tuple[nn.Module, Tensor]] = {}
+        self.number: Counter[int] = Counter()
+
+    def __torch_function__(
+        self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if any(isinstance(x, Tensor) for x in tree_leaves(out)):
+            self.number.update({id(x) for x in tree_leaves((args, kwargs)) if id(x) in self.made})
+        return out
+
+
+def _pairs(
+    model: nn.Module, run: Callable[[nn.Module], Any]
+) -> list[tuple[nn.Module, nn.Module]]:
+    """Layers and the norms that alone take what they put out, at every call."""
+    uses, given, handles = _Uses(), {}, []
+    calls: Counter[nn.Module] = Counter()
+
+    def made(layer: nn.Module, args: tuple, out: Tensor) -> None:
+        uses.made[id(out)] = layer, out  # kept, or another tensor could get its number
+        calls[layer] += 1
+
+    def taken(norm: nn.Module, args: tuple) -> None:
+        calls[norm] += 1
+        if id(args[0]) in uses.made:
+            given[norm] = uses.made[id(args[0])]
+
+    for module in model.modules():
+        if type(module) in FUSE:
+            handles.append(module.register_forward_hook(made))
+        elif isinstance(module, _BatchNorm):
+            handles.append(module.register_forward_pre_hook(taken))
+    try:
+        with torch.no_grad(), uses:
+            run(model)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [
+        (layer, norm)
+        for norm, (layer, out) in given.items()
+        if calls[layer] == calls[norm] == uses.number[id(out)] == 1 and _can_fold(layer, norm)
+    ]

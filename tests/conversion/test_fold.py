@@ -18,7 +18,8 @@ def with_random_statistics(model):
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) / 2)
             for tensor in (module.running_var, module.weight.data):
                 tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def norms(model):
@@ -90,3 +91,45 @@ def test_the_copy_is_in_evaluation_mode_and_the_model_stays_as_it_was():
     assert not fold_batch_norms(net).training
     assert net.training
     assert net[1].training
+
+
+class Named(nn.Module):
+    """Layers and norms as attributes, in an order that only running shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(4)
+        self.conv1 = nn.Conv2d(3, 4, 3, bias=False)
+        self.conv2 = nn.Conv2d(4, 4, 1)
+        self.norm2 = nn.BatchNorm2d(4)
+        self.conv3 = nn.Conv2d(4, 4, 1)
+        self.norm3 = nn.BatchNorm2d(4)
+        self.norm4 = nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        x = self.norm1(self.conv1(x)).relu()
+        y = self.conv2(x)
+        y = self.norm2(y) + y  # somebody else needs the output as it is
+        z = self.norm3(self.conv3(y))
+        return self.norm3(self.conv3(z)) + self.norm4(z)  # called twice; no layer in front
+
+
+def test_a_run_shows_which_norm_follows_which_layer():
+    net = with_random_statistics(Named().double())
+    x = torch.randn(2, 3, 6, 6, dtype=torch.float64)
+    folded = fold_batch_norms(net, lambda model: model(x))
+    torch.testing.assert_close(folded(x), net(x))
+    assert [name for name, m in folded.named_modules() if isinstance(m, _BatchNorm)] == [
+        'norm2', 'norm3', 'norm4',
+    ]  # fmt: skip
+    assert len(norms(fold_batch_norms(net))) == 4
+
+
+def test_a_run_folds_all_of_a_stock_resnet():
+    from mmpretrain.models import ResNet
+
+    net = with_random_statistics(ResNet(18, base_channels=8, stem_channels=8).double())
+    x = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    folded = fold_batch_norms(net, lambda model: model(x))
+    torch.testing.assert_close(folded(x), net(x))
+    assert not norms(folded)
