@@ -72,9 +72,15 @@ class Registry(MMEngineRegistry):
 MODELS = Registry(
     'model',
     parent=root.MODELS,
-    locations=['mmspike.neurons', 'mmspike.layers', 'mmspike.backbones', 'mmspike.necks'],
+    locations=[
+        'mmspike.neurons',
+        'mmspike.layers',
+        'mmspike.backbones',
+        'mmspike.necks',
+        'mmspike.conversion.builders',
+    ],
     hosted={
-        'mmpretrain': ['mmspike.heads.cls'],
+        'mmpretrain': ['mmspike.heads.cls', 'mmspike.classifiers'],
         'mmdet': ['mmspike.heads.det'],
         'mmseg': ['mmspike.heads.seg'],
     },
@@ -82,6 +88,18 @@ MODELS = Registry(
 DATASETS = Registry(
     'dataset',
     parent=root.DATASETS,
-    hosted={'mmpretrain': ['mmspike.datasets.handwritten_digits']},
+    hosted={
+        'mmpretrain': [
+            'mmspike.datasets.handwritten_digits',
+            'mmspike.datasets.event_digits',
+            'mmspike.datasets.event_recordings',
+        ]
+    },
+)
+TRANSFORMS = Registry(
+    'transform',
+    parent=root.TRANSFORMS,
+    hosted={'mmpretrain': ['mmspike.datasets.transforms.event_frames']},
 )
 HOOKS = Registry('hook', parent=root.HOOKS, locations=['mmspike.hooks'])
+METRICS = Registry('metric', parent=root.METRICS, locations=['mmspike.evaluation'])

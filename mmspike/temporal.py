@@ -83,6 +83,20 @@ class TemporalModule:
     """Mixin of every module that needs to know T (see :func:`set_timesteps`)."""
 
     _timesteps = 1
+    _total_timesteps: int | None = None
+
+    @property
+    def total_timesteps(self) -> int:
+        """The whole T where a simulation is cut into chunks of ``timesteps``; else ``timesteps``.
+
+        Energy accounting reads it. A layer that computes once what is the same at every step has a
+        ``total_timesteps`` of 1 meanwhile.
+        """
+        return self._total_timesteps or self.timesteps
+
+    @total_timesteps.setter
+    def total_timesteps(self, value: int | None) -> None:
+        self._total_timesteps = value
 
     @property
     def timesteps(self) -> int:

@@ -44,6 +44,8 @@ def make_weight(name: str, shape: list[int], gain: float | list) -> Tensor:
         return torch.zeros(shape, dtype=torch.int64)
     if last == 'running_var' or (last == 'weight' and len(shape) == 1) or 'layer_scale' in name:
         values = random.random(shape) + 0.5
+    elif last == 'up':
+        values = random.random(shape) + 1.0
     elif last in ('running_mean', 'bias'):
         values = random.standard_normal(shape) * 0.1
     else:

@@ -1,13 +1,17 @@
 """Makes real configs small enough for a test."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmpretrain.registry import DATASETS
 
 from mmspike.datasets.digit_scenes import write_digit_scenes
 from mmspike.utils.config import load_config
@@ -21,7 +25,7 @@ DIGITS = ROOT / (
 
 # Height and width of the scenes; then image sizes in pipelines -> sizes for a test.
 SCENE = 96
-_SIZES = {224: 64, 232: 72}
+_SIZES = {224: 64, 232: 72, 235: 72, 288: 80, 320: 88}
 # Folders of the scenes' subsets by the names that COCO gives to its own.
 _COCO = {'train2017': 'training', 'val2017': 'validation'}
 
@@ -39,6 +43,19 @@ def make_imagenet(folder: Path) -> None:
             )
             lines.append(f'{name} {i * 250}\n')
         (folder / f'{split}.txt').write_text(''.join(lines))
+
+
+def make_cifar(folder: Path, kind: str) -> None:
+    """Two noise images in every file of CIFAR-10 or CIFAR-100; checksums are not asked for."""
+    dataset, random = DATASETS.get(kind), np.random.default_rng(0)
+    dataset.train_list = [(name, None) for name, _ in dataset.train_list]
+    dataset.test_list = [(name, None) for name, _ in dataset.test_list]
+    (folder / dataset.base_folder).mkdir(parents=True, exist_ok=True)
+    labels = 'labels' if kind == 'CIFAR10' else 'fine_labels'
+    for name, _ in dataset.train_list + dataset.test_list:
+        images = random.integers(0, 256, (2, 3 * 32 * 32), dtype=np.uint8)
+        content = pickle.dumps({'data': images, labels: [0, 1]})
+        (folder / dataset.base_folder / name).write_bytes(content)
 
 
 def make_scenes(folder: Path) -> None:
@@ -151,10 +168,22 @@ def shrink(cfg: Config, folder: Path) -> None:
         cfg.train_cfg.update(max_epochs=1, val_interval=1)
     # Parameters move by their gradients or not at all.
     cfg.optim_wrapper.optimizer.weight_decay = 0.0
-    # Weights to fine-tune are not in the repository.
+    # Weights to fine-tune, or to learn from, are not in the repository.
     cfg.load_from = None
+    if 'teacher_checkpoint' in cfg.model:
+        cfg.model.teacher_checkpoint = str(_write_teacher(cfg, folder))
     # AdamW's moments are two thirds of a checkpoint, and nothing here resumes.
     cfg.default_hooks.checkpoint.save_optimizer = False
+
+
+def _write_teacher(cfg: Config, folder: Path) -> Path:
+    """An untrained teacher of a config's own architecture."""
+    init_default_scope(cfg.default_scope)
+    parts = {key: cfg.model[key] for key in ('backbone', 'neck', 'head')}
+    teacher = MODELS.build(dict(type='ImageClassifier', **parts))
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(teacher.state_dict(), folder / 'teacher.pth')
+    return folder / 'teacher.pth'
 
 
 def _shrink_classification(cfg: Config, folder: Path) -> None:
@@ -164,6 +193,9 @@ def _shrink_classification(cfg: Config, folder: Path) -> None:
         if dataset.type == 'ImageNet':
             split = 'train' if part == 'train' else 'val'
             dataset.update(data_root=str(folder / 'imagenet'), ann_file=f'{split}.txt')
+        elif dataset.type.startswith('CIFAR'):
+            make_cifar(folder / 'cifar', dataset.type)
+            dataset.data_root = str(folder / 'cifar')
         else:
             dataset.indices = 4
         for transform in dataset.pipeline:

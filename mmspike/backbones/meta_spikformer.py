@@ -12,26 +12,25 @@ What differs from the reference, at defaults nothing that its weights can tell:
 - the MLP's pointwise convolutions are 2-D.
 """
 
-from mmcv.cnn.bricks.scale import LayerScale
-from mmengine.model import BaseModule, ModuleList, Sequential
-from mmengine.model.weight_init import PretrainedInit, initialize
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from collections.abc import Iterator
+from itertools import accumulate
+from operator import mul
 
+from mmcv.cnn.bricks.scale import LayerScale
+from mmengine.model import BaseModule, Sequential
+from torch import Tensor, nn
+
+from mmspike.backbones.base import StagedBackbone, rising_rates
 from mmspike.layers import (
     DropPath,
     SpikeAttention,
     SpikeConvBlock,
     SpikeMLP,
     SpikeSepConv,
-    TemporalMean,
     recompute,
     spike_conv,
 )
 from mmspike.registry import MODELS
-from mmspike.temporal import TemporalModule, encode_input, set_timesteps
-from mmspike.utils.checks import check_finite
-from mmspike.utils.pretrained import check_pretrained_neurons
 
 _DEPTHS = (1, 1, 2, 6, 2)
 ARCHS: dict[str, dict] = {
@@ -114,7 +113,7 @@ class Stage(BaseModule):
 
 
 @MODELS.register_module()
-class MetaSpikformer(TemporalModule, BaseModule):
+class MetaSpikformer(StagedBackbone):
     """Spiking vision transformer with three convolutional and two transformer stages.
 
     The outputs are membrane potentials (real numbers), as every consumer of theirs begins with a
@@ -157,6 +156,11 @@ class MetaSpikformer(TemporalModule, BaseModule):
 
     # It sees the image, which is no spike train (see mmspike.execution).
     analog_layers = ('stages.0.downsample.conv',)
+    neuron_groups = dict(
+        self_attention=('stages.*.attn.[qkv].activate',),
+        mlp=('stages.*.mlp.*',),
+        conv=('stages.*.sep_conv.*', 'stages.*.conv[12].*'),
+    )
 
     def __init__(
         self,
@@ -175,134 +179,53 @@ class MetaSpikformer(TemporalModule, BaseModule):
         with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
         arch = read_arch(arch)
-        embed_dims, depths = arch['embed_dims'], arch['depths']
-        indices = tuple(sorted(set(out_indices)))
-        if (
-            not indices
-            or len(indices) < len(out_indices)
-            or not set(indices) <= set(range(NUM_STAGES))
-        ):
-            raise ValueError(
-                f'out_indices must name stages from 0 to {NUM_STAGES - 1}, each once, '
-                f'got {out_indices}'
-            )
-        if not -1 <= frozen_stages < NUM_STAGES:
-            raise ValueError(
-                f'frozen_stages must lie between -1 and {NUM_STAGES - 1}, got {frozen_stages}'
-            )
-        self.in_channels = in_channels
-        self.out_indices = indices
-        self.frozen_stages = frozen_stages
-        self.norm_eval = norm_eval
-
-        cfgs = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
-        num_transformers = sum(depths[FIRST_TRANSFORMER_STAGE:])
-        drop_rates = iter(
-            drop_path_rate * i / max(num_transformers - 1, 1) for i in range(num_transformers)
-        )
         strides = (arch['stem_stride'], 2, 2, 2, 1)
-        stages, stage_strides, stride = [], [], 1
-        # Stages behind the last output would not run, and DDP waits for every gradient.
-        for i in range(max(out_indices) + 1):
-            downsample = spike_conv(
-                embed_dims[i - 1] if i else in_channels,
-                embed_dims[i],
-                3 if i else 7,
-                stride=strides[i],
-                bias=True,
-                norm_cfg=norm_cfg,
-                # The image is no spike train: the first convolution sees it as it is.
-                neuron_cfg=neuron_cfg if i else None,
-            )
-            if i < FIRST_TRANSFORMER_STAGE:
-                blocks = [SpikeConvBlock(embed_dims[i], **cfgs) for _ in range(depths[i])]
-            else:
-                blocks = [
-                    SpikeTransformerBlock(
-                        embed_dims[i],
-                        arch['num_heads'],
-                        drop_path_rate=next(drop_rates),
-                        layer_scale_init_value=layer_scale_init_value,
-                        **cfgs,
-                    )
-                    for _ in range(depths[i])
-                ]
-            stages.append(Stage(downsample, blocks, with_cp))
-            stride *= strides[i]
-            stage_strides.append(stride)
-        self.stages = ModuleList(stages)
-        self.readout = TemporalMean() if readout else nn.Identity()
+        cfgs = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
 
-        self.out_channels = tuple(embed_dims[i] for i in self.out_indices)
-        self.out_strides = tuple(stage_strides[i] for i in self.out_indices)
-        set_timesteps(self, timesteps)
-        self._freeze_stages()
+        def stages() -> Iterator[Stage]:
+            depths = arch['depths']
+            rates = iter(rising_rates(drop_path_rate, sum(depths[FIRST_TRANSFORMER_STAGE:])))
+            width = in_channels
+            for i, dims in enumerate(arch['embed_dims']):
+                downsample = spike_conv(
+                    width,
+                    dims,
+                    3 if i else 7,
+                    stride=strides[i],
+                    bias=True,
+                    norm_cfg=norm_cfg,
+                    # The image is no spike train: the first convolution sees it as it is.
+                    neuron_cfg=neuron_cfg if i else None,
+                )
+                if i < FIRST_TRANSFORMER_STAGE:
+                    blocks = [SpikeConvBlock(dims, **cfgs) for _ in range(depths[i])]
+                else:
+                    blocks = [
+                        SpikeTransformerBlock(
+                            dims,
+                            arch['num_heads'],
+                            drop_path_rate=next(rates),
+                            layer_scale_init_value=layer_scale_init_value,
+                            **cfgs,
+                        )
+                        for _ in range(depths[i])
+                    ]
+                yield Stage(downsample, blocks, with_cp)
+                width = dims
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Compute the feature maps of ``out_indices``.
-
-        Args:
-            x: Images ``(B, C, H, W)`` or frames ``(B, T, C, H, W)``.
-
-        Returns:
-            Maps ``(T*B, C', H', W')``; ``(B, C', H', W')`` with ``readout``.
-
-        Raises:
-            ValueError: The shape does not fit the model, or the input holds NaN or infinity.
-        """
-        x = encode_input(x, self.timesteps)
-        if x.shape[1] != self.in_channels:
-            raise ValueError(
-                f'the input has {x.shape[1]} channels (shape {tuple(x.shape)} after folding '
-                f'time), the model was built with in_channels={self.in_channels}'
-            )
-        check_finite(x, 'input')
-        outs = []
-        for i, stage in enumerate(self.stages):
-            x = stage(x)
-            if i in self.out_indices:
-                outs.append(self.readout(x))
-        return tuple(outs)
-
-    def init_weights(self) -> None:
-        """Initialise: from ``init_cfg`` if there is one, else as the reference does.
-
-        Raises:
-            NeuronMismatchError: A pretrained checkpoint was made with other neurons.
-        """
-        if self.is_init:
-            super().init_weights()  # which warns
-            return
-        check_pretrained_neurons(self)
-        super().init_weights()
-        chosen = [self.init_cfg] if isinstance(self.init_cfg, dict) else self.init_cfg or []
-        if any(cfg['type'] in ('Pretrained', PretrainedInit) for cfg in chosen):
-            return
-        # mmcv's ConvModule has initialised its convolutions once more in between: begin with
-        # torch's own initialisation, then do what the config says.
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                module.reset_parameters()
-        for cfg in chosen:
-            initialize(self, dict(cfg))
-
-    def _freeze_stages(self) -> None:
-        for i, stage in enumerate(self.stages):
-            if i <= self.frozen_stages:
-                stage.eval()
-                stage.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> 'MetaSpikformer':
-        """Set the mode, except of frozen stages and, with ``norm_eval``, of norms."""
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+        super().__init__(
+            stages(),
+            arch['embed_dims'],
+            tuple(accumulate(strides, mul)),
+            in_channels=in_channels,
+            timesteps=timesteps,
+            out_indices=out_indices,
+            readout=readout,
+            frozen_stages=frozen_stages,
+            norm_eval=norm_eval,
+            init_cfg=init_cfg,
+        )
 
 
 def read_arch(arch: str | dict) -> dict:

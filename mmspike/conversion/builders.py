@@ -57,5 +57,3 @@ def build_spiking(
     spiking = convert_to_spiking(built)
     simulate(spiking, **simulation)
     return spiking
-
-

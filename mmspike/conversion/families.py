@@ -4,7 +4,10 @@ import re
 
 # (what the file looks like, patterns that must each match some key); the first hit decides
 FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ('an mmspike checkpoint, already converted', (r'^backbone\.stages\.\d+\.downsample\.conv\.',)),
+    (
+        'an mmspike checkpoint, already converted',
+        (r'^backbone\.stages\.0\.(downsample|conv)\.conv\.',),
+    ),
     (
         'an SDT v3 detection or segmentation checkpoint',
         (r'^backbone\.downsample1_1\.', r'\.pwconv1\.0\.'),
@@ -24,12 +27,18 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ('an SDT v1 checkpoint', (r'^patch_embed\.proj_conv\.', r'^block\.\d+\.attn\.')),
     (
-        'a Masked Spiking Transformer (MST) or Swin checkpoint',
+        'a Masked Spiking Transformer (MST) checkpoint',
+        (r'^layers\.\d+\.blocks\.\d+\.attn\.', r'^patch_embed\.(norm\.running_mean|proj_if\.up)$'),
+    ),
+    (
+        'a Swin transformer checkpoint',
         (r'^layers\.\d+\.blocks\.\d+\.attn\.', r'relative_position_bias_table$'),
     ),
 )
 SDTV3_DENSE = FAMILIES[1][0]
 SDTV3_BASE = FAMILIES[2][0]
+SDT_V1 = FAMILIES[6][0]
+MST_CLASSIFIER = FAMILIES[-2][0]
 
 
 def identify(keys: list[str]) -> str:

@@ -23,9 +23,7 @@ FUSE = {
 }
 
 
-def fold_batch_norms(
-    model: nn.Module, run: Callable[[nn.Module], Any] | None = None
-) -> nn.Module:
+def fold_batch_norms(model: nn.Module, run: Callable[[nn.Module], Any] | None = None) -> nn.Module:
     """Return a copy for inference, whose batch norms are part of the layers before them.
 
     In evaluation a batch norm is a factor and a sum per channel, which the weights and bias of a
@@ -52,9 +50,7 @@ def fold_batch_norms(
             _fold_sequential(module)
     if run is not None:
         for layer, norm in _pairs(model, run):
-            replace_modules(
-                model, {layer: FUSE[type(layer)](layer, norm), norm: nn.Identity()}
-            )
+            replace_modules(model, {layer: FUSE[type(layer)](layer, norm), norm: nn.Identity()})
     return model
 
 
@@ -94,9 +90,7 @@ class _Uses(TorchFunctionMode):
         return out
 
 
-def _pairs(
-    model: nn.Module, run: Callable[[nn.Module], Any]
-) -> list[tuple[nn.Module, nn.Module]]:
+def _pairs(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[tuple[nn.Module, nn.Module]]:
     """Layers and the norms that alone take what they put out, at every call."""
     uses, given, handles = _Uses(), {}, []
     calls: Counter[nn.Module] = Counter()

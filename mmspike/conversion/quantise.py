@@ -149,18 +149,22 @@ def calibrate_thresholds(
     with torch.no_grad(), ExitStack() as stack:
         for name, module in found.items():
             # Before and after: an activation in place leaves nothing of its input.
-            for handle in (
-                module.register_forward_pre_hook(lambda _, x, to=given[name]: to.append(_some(x[0]))),
-                module.register_forward_hook(lambda _, x, y, to=made[name]: to.append(_some(y))),
-            ):
-                stack.callback(handle.remove)
+            hook = module.register_forward_pre_hook(
+                lambda _, args, to=given[name]: to.append(_some(args[0]))
+            )
+            stack.callback(hook.remove)
+            hook = module.register_forward_hook(
+                lambda _, args, out, to=made[name]: to.append(_some(out))
+            )
+            stack.callback(hook.remove)
         model.eval()
-        number = 0
-        for number, batch in enumerate(_shown(batches), 1):
+        ran = False
+        for batch in _shown(batches):
             (run or run_batch)(model, batch)
+            ran = True
         for module in was_training:
             module.training = True
-    if not number:
+    if not ran:
         raise ValueError('no batches: calibration needs data')
     return {name: _best_threshold(name, given[name], made[name], levels) for name in found}
 

@@ -5,11 +5,8 @@ neurons clamp to 0..4, round half to even and divide by 4; the one before the cl
 by 1.
 """
 
-import argparse
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +16,16 @@ from mmspike.backbones.meta_spikformer import (
     NUM_STAGES,
     MetaSpikformer,
 )
-from mmspike.conversion.families import SDTV3_BASE, identify
+from mmspike.conversion.families import SDTV3_BASE
+from mmspike.conversion.weights import (
+    Conversion,
+    check_family,
+    fit_to_model,
+    read_weights,
+    rename,
+    write_classifier,
+)
 from mmspike.neurons import SFA
-from mmspike.utils.checkpoint import atomic_write, read_checkpoint
 
 # module of the reference -> module of ours; the two halves of a conv + norm pair come after
 _PLACES = {
@@ -53,26 +57,6 @@ _PARTS = (
 )
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """What a conversion did.
-
-    Attributes:
-        state_dict: Weights of an mmpretrain classifier (``backbone.``, ``head.fc.``), with the
-            neurons recorded in its metadata.
-        arch: Architecture read from the shapes: a name, or a dict for MetaSpikformer.
-        renamed: Old key to new key.
-        missing: Keys of the model for which the file has nothing.
-        unexpected: Keys of the file for which the model has no place.
-    """
-
-    state_dict: dict[str, Tensor]
-    arch: str | dict
-    renamed: dict[str, str]
-    missing: list[str]
-    unexpected: list[str]
-
-
 def convert_sdtv3(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
     """Rename the weights of an SDT v3 base classifier.
 
@@ -84,11 +68,9 @@ def convert_sdtv3(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
         ValueError: The weights belong to another model; the message says what it looks like. Or a
             tensor has a shape that no MetaSpikformer has.
     """
-    weights = {key.removeprefix('module.'): value for key, value in weights.items()}
-    looks_like = identify(list(weights))
-    if looks_like != SDTV3_BASE:
-        raise ValueError(f'expected {SDTV3_BASE}, but this looks like {looks_like}')
+    weights = check_family(weights, SDTV3_BASE)
     renamed, tensors, unexpected = rename(weights, rename_key)
+    tensors = with_2d_mlp(tensors)
     arch = read_arch_of(tensors)
     has_scale = any('.scale1.' in key for key in tensors)
     with torch.device('meta'):
@@ -112,46 +94,6 @@ def convert_sdtv3(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
     )
 
 
-def fit_to_model(
-    model: nn.Module,
-    renamed: dict[str, str],
-    tensors: dict[str, Tensor],
-    *,
-    known: list[str],
-    unexpected: list[str],
-    arch: str | dict,
-) -> Conversion:
-    """Put renamed tensors into the order of a model, with its neurons in the metadata.
-
-    Args:
-        model: The model; its tensors may be on the meta device.
-        renamed: Old key to new key.
-        tensors: New key to tensor.
-        known: Keys that the model may have, in order.
-        unexpected: Keys for which no new name was found.
-        arch: Architecture of the backbone.
-
-    Raises:
-        ValueError: A tensor has another shape than the model's.
-    """
-    expected = model.state_dict()
-    for old, new in renamed.items():
-        if new in expected and tensors[new].shape != expected[new].shape:
-            raise ValueError(
-                f'{old} has shape {tuple(tensors[new].shape)}, the model wants '
-                f'{tuple(expected[new].shape)} at {new}; these are weights of another model'
-            )
-    state_dict = type(expected)({key: tensors[key] for key in known if key in tensors})
-    state_dict._metadata = expected._metadata
-    return Conversion(
-        state_dict=state_dict,
-        arch=arch,
-        renamed=renamed,
-        missing=[key for key in known if key not in tensors],
-        unexpected=unexpected + [old for old, new in renamed.items() if new not in known],
-    )
-
-
 def convert_sdtv3_file(
     source: str | os.PathLike, target: str | os.PathLike, *, D: int = 4
 ) -> Conversion:
@@ -167,51 +109,23 @@ def convert_sdtv3_file(
         FileNotFoundError, IsADirectoryError: ``source`` is not a file.
         ValueError: It is damaged, unsafe or of another model, or lacks weights.
     """
-    content = read_checkpoint(source, [argparse.Namespace])
-    conversion = convert_sdtv3(weights_in(content, source), D=D)
-    lacking = [key for key in conversion.missing if not key.startswith('head.')]
-    if lacking:
-        raise ValueError(
-            f'{source} lacks {len(lacking)} tensors of the model, among them {lacking[0]}'
-        )
-    meta = dict(
-        arch=conversion.arch, neuron=SFA(D=D).describe(), head_neuron=SFA(D=D, norm=1).describe()
+    conversion = convert_sdtv3(read_weights(source), D=D)
+    write_classifier(
+        conversion,
+        source,
+        target,
+        neuron=SFA(D=D).describe(),
+        head_neuron=SFA(D=D, norm=1).describe(),
     )
-    with atomic_write(target) as file:
-        torch.save(dict(meta=dict(mmspike=meta), state_dict=conversion.state_dict), file)
     return conversion
 
 
-def weights_in(content: dict, source: str | os.PathLike) -> dict[str, Tensor]:
-    """The weights of a checkpoint's content, which may be the whole of it.
-
-    Raises:
-        ValueError: There is something else where they should be.
-    """
-    weights = next((content[key] for key in ('model', 'state_dict') if key in content), content)
-    if not isinstance(weights, dict):
-        raise ValueError(f'{source} holds a {type(weights).__name__} where weights are expected')
-    return {key: value for key, value in weights.items() if isinstance(value, Tensor)}
-
-
-def rename(
-    weights: dict[str, Tensor], rule: Callable[[str], str | None]
-) -> tuple[dict[str, str], dict[str, Tensor], list[str]]:
-    """Apply a rule from old keys to new ones.
-
-    Returns:
-        Old key to new key; new key to tensor; keys for which the rule has no name.
-    """
-    renamed, tensors, unexpected = {}, {}, []
-    for key, value in weights.items():
-        new = rule(key)
-        if new is None:
-            unexpected.append(key)
-            continue
-        renamed[key] = new
-        # The reference runs its MLP as 1-D convolutions over the tokens.
-        tensors[new] = value.unsqueeze(-1) if '.mlp.' in new and value.dim() == 3 else value
-    return renamed, tensors, unexpected
+def with_2d_mlp(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The reference runs its MLP as 1-D convolutions over the tokens: give them a second axis."""
+    return {
+        key: value.unsqueeze(-1) if '.mlp.' in key and value.dim() == 3 else value
+        for key, value in tensors.items()
+    }
 
 
 def rename_key(key: str) -> str | None:

@@ -10,13 +10,13 @@ import re
 import torch
 from torch import Tensor, nn
 
-from mmspike.conversion.families import SDTV3_DENSE, identify
-from mmspike.conversion.sdtv3 import (
+from mmspike.conversion.families import SDTV3_DENSE
+from mmspike.conversion.sdtv3 import read_arch_of, rename_key, with_2d_mlp
+from mmspike.conversion.weights import (
     Conversion,
+    check_family,
     fit_to_model,
-    read_arch_of,
     rename,
-    rename_key,
     weights_in,
 )
 from mmspike.utils.checkpoint import atomic_write, read_training_checkpoint
@@ -51,11 +51,9 @@ def convert_sdtv3_dense(weights: dict[str, Tensor], model: nn.Module) -> Convers
     Raises:
         ValueError: The weights belong to another kind of model, or do not fit this one's shapes.
     """
-    weights = {key.removeprefix('module.'): value for key, value in weights.items()}
-    looks_like = identify(list(weights))
-    if looks_like != SDTV3_DENSE:
-        raise ValueError(f'expected {SDTV3_DENSE}, but this looks like {looks_like}')
+    weights = check_family(weights, SDTV3_DENSE)
     renamed, tensors, unexpected = rename(weights, rename_dense_key)
+    tensors = with_2d_mlp(tensors)
     return fit_to_model(
         model,
         renamed,

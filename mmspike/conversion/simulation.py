@@ -37,6 +37,8 @@ class Simulation(TemporalModule, nn.Module):
             kept for every step; None keeps none.
         patience: With ``answer``: stop when the best class of every sample was the same for so many
             steps, and give every sample the scores that it had then. None runs all steps.
+        readouts: How often the read-out runs at a call of the model: once for every map of a
+            backbone that has it inside.
 
     Attributes:
         scores: Of the last call, with ``answer``: scores ``(T, B, K)`` after each step, as if it
@@ -53,6 +55,7 @@ class Simulation(TemporalModule, nn.Module):
         readout: str,
         answer: str | None,
         patience: int | None,
+        readouts: int,
     ) -> None:
         super().__init__()
         self.timesteps = timesteps
@@ -61,6 +64,7 @@ class Simulation(TemporalModule, nn.Module):
         self.readout = readout
         self.answer = answer
         self.patience = patience
+        self.readouts = readouts
         self.scores: Tensor | None = None
         self.exit_steps: Tensor | None = None
         self._forget()
@@ -80,69 +84,71 @@ class Simulation(TemporalModule, nn.Module):
         self._length = 0  # steps of this chunk
         self._batch = 0  # samples
         self._repeated = False  # whether it was this class that repeated the input
+        self._static = False  # whether all that ran so far is the same at every step
+        self._constant: dict[tuple[nn.Module, int], tuple[Tensor, bool]] = {}
         self._calls: dict[nn.Module, int] = {}
         self._membranes: dict[tuple[nn.Module, int], Tensor] = {}
         self._sums: list[Tensor] = []
-        self._static = False
-        self._constant: dict[tuple[nn.Module, int], tuple[Tensor, bool]] = {}
         self._kept_scores: list[Tensor] = []
+        self._running: list[nn.Module] = []  # the model, in a list so as not to be a part
 
     # --- The model as a whole ---------------------------------------------------------------------
 
-    def begin(self, model: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        """Before the model's first chunk."""
+    def run(self, model: nn.Module, args: tuple, kwargs: dict) -> Any:
+        """All chunks of one call of the model."""
         self._forget()
         self.scores = self.exit_steps = None
-        for neuron in _neurons(model):
+        self._running.append(model)
+        layers, neurons = _layers(model), _neurons(model)
+        for neuron in neurons:
             neuron.stateful = True
-        for layer in _layers(model):
-            # Only an instance's own forward can spare a call its work; finish() takes it back.
+        for layer in layers:
+            # Only an instance's own forward can spare a call its work.
             layer.forward = _Once(self, layer)
-        self._begin_chunk(model)
-        return None if self.encode else (self.repeat(args), kwargs)
+        try:
+            while True:
+                self._begin_chunk(model)
+                inputs = args if self.encode else self.repeat(args)
+                try:
+                    out = type(model).forward(model, *inputs, **kwargs)
+                except _NextChunkError:
+                    continue
+                # A model has no hooks here: it is being called already.
+                if not self.readout:
+                    out = self.read_out(model, (), out)
+                if self.answer == '':
+                    out = self._keep(out)
+                if self._ends():
+                    return self._report(out)
+        finally:
+            for layer in layers:
+                layer.__dict__.pop('forward', None)
+            for neuron in neurons:
+                neuron.stateful = False
+                neuron.reset()
+            self._set_timesteps(model, self.timesteps, None)
+            del model.total_timesteps
+            self._forget()
 
     def _begin_chunk(self, model: nn.Module) -> None:
+        self._done += self._length
         whole = self.timesteps if model.training else self.chunk
         self._length = min(whole, self.timesteps - self._done)
-        self._set_timesteps(model, self._length)
+        self._set_timesteps(model, self._length, self.timesteps)
+        model.total_timesteps = self.timesteps
         self._calls.clear()
+        self._readouts = 0
         self._static = True
 
-    def _set_timesteps(self, model: nn.Module, timesteps: int) -> None:
+    def _set_timesteps(self, model: nn.Module, timesteps: int, total: int | None) -> None:
         for module in model.modules():
             if isinstance(module, TemporalModule) and module is not self:
                 module.timesteps = timesteps
+                module.total_timesteps = total
 
-    def finish(self, model: nn.Module, args: tuple, kwargs: dict, out: Any) -> Any:
-        """After the first chunk: run the others; also where it failed, without an output."""
-        try:
-            if out is None:
-                return None
-            out = self._after_chunk(model, out)
-            while self._done < self.timesteps and not self._stable():
-                if not self.encode:
-                    args = tree_map(lambda x: x[: self._batch] if isinstance(x, Tensor) else x, args)
-                self._begin_chunk(model)
-                chunk = args if self.encode else self.repeat(args)
-                out = self._after_chunk(model, model.forward(*chunk, **kwargs))
-            return self._report(out)
-        finally:
-            for layer in _layers(model):
-                layer.__dict__.pop('forward', None)
-            for neuron in _neurons(model):
-                neuron.stateful = False
-                neuron.reset()
-            self._set_timesteps(model, self.timesteps)
-            self._forget()
-
-    def _after_chunk(self, model: nn.Module, out: Any) -> Any:
-        # The model's own hooks do not run again for every chunk.
-        if not self.readout:
-            out = self.read_out(model, (), out)
-        if self.answer == '':
-            out = self.keep_scores(model, (), out)
-        self._done += self._length
-        return out
+    def _ends(self) -> bool:
+        """Whether this chunk is the last one."""
+        return self._done + self._length == self.timesteps or self._stable()
 
     def repeat(self, args: tuple) -> tuple:
         """``(B, ...)`` to ``(T*B, ...)``, for the T of this chunk."""
@@ -150,9 +156,7 @@ class Simulation(TemporalModule, nn.Module):
         if first is None:
             raise TypeError(f'the input of {self.encode or "the model"} holds no tensor')
         self._batch, self._repeated = len(first), True
-        return tree_map(
-            lambda x: _repeat(x, self._length) if isinstance(x, Tensor) else x, args
-        )
+        return tree_map(lambda x: _repeat(x, self._length) if isinstance(x, Tensor) else x, args)
 
     # --- Parts ------------------------------------------------------------------------------------
 
@@ -195,7 +199,10 @@ class Simulation(TemporalModule, nn.Module):
             repeated = self._repeated and _is_repeated(x, self._length)
             if not repeated and len(x) != self._batch:
                 return forward(x)
+            # Energy accounting asks a layer how many steps it computes.
+            layer.total_timesteps = 1
             out = forward(x[: len(x) // self._length] if repeated else x)
+            del layer.total_timesteps
             self._constant[layer, call] = out, repeated
         return _repeat(out, self._length) if repeated else out
 
@@ -203,7 +210,18 @@ class Simulation(TemporalModule, nn.Module):
         """The mean over all steps so far, ``(B, ...)``; with ``answer`` after every step."""
         if isinstance(module, TemporalMean):
             out = args[0]  # which it has averaged over this chunk only
-        return tree_map(lambda x: self._mean(x) if isinstance(x, Tensor) else x, out)
+        means = tree_map(lambda x: self._mean(x) if isinstance(x, Tensor) else x, out)
+        self._readouts += 1
+        if self.answer is None and self._readouts == self.readouts:
+            self._running[0].total_timesteps = 1  # what follows knows no time
+            if self.readout:
+                self._next_chunk()
+        return means
+
+    def _next_chunk(self) -> None:
+        """Leave the rest of the model to the last chunk."""
+        if not self._ends():
+            raise _NextChunkError
 
     def _mean(self, x: Tensor) -> Tensor:
         steps = x.unflatten(0, (self._length, -1))
@@ -224,15 +242,19 @@ class Simulation(TemporalModule, nn.Module):
 
     def keep_scores(self, module: nn.Module, args: tuple, out: Tensor) -> Tensor:
         """Scores of every step; those of the last go on into the model."""
+        last = self._keep(out)
+        self._next_chunk()
+        return last
+
+    def _keep(self, out: Tensor) -> Tensor:
         steps = out.unflatten(0, (self._length, -1))
         self._kept_scores.append(steps.detach())
         return steps[-1]
 
     def _stable(self) -> bool:
-        if self.patience is None:
+        if self.patience is None or not self._kept_scores:
             return False
-        self.exit_steps = stable_since(torch.cat(self._kept_scores), self.patience)
-        return bool((self.exit_steps > 0).all())
+        return bool((stable_since(torch.cat(self._kept_scores), self.patience) > 0).all())
 
     def _report(self, out: Any) -> Any:
         if self.answer is None:
@@ -273,11 +295,22 @@ def stable_since(scores: Tensor, patience: int) -> Tensor:
     return exits
 
 
-class _Once:
-    """A layer's forward that computes what does not change with time once.
+class _NextChunkError(Exception):
+    """Nothing behind the read-out needs to run before the last chunk."""
 
-    The layer's own forward is looked up by its class, so that no loop of references arises.
-    """
+
+class _Run:
+    """The forward of a simulated model, in the place of its class's."""
+
+    def __init__(self, simulation: Simulation, model: nn.Module) -> None:
+        self.simulation, self.model = simulation, model
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.simulation.run(self.model, args, kwargs)
+
+
+class _Once:
+    """The forward of a layer that computes what does not change with time once."""
 
     def __init__(self, simulation: Simulation, layer: nn.Module) -> None:
         self.simulation, self.layer = simulation, layer
@@ -371,8 +404,16 @@ def simulate(
         check_timesteps(patience)
         if answer is None:
             raise ValueError('patience needs answer: the module whose outputs are the scores')
+    around = modules[readout.rpartition('.')[0]]
+    inside = isinstance(modules[readout], TemporalMean) and hasattr(around, 'out_indices')
     simulation = Simulation(
-        timesteps, chunk=chunk, encode=encode, readout=readout, answer=answer, patience=patience
+        timesteps,
+        chunk=chunk,
+        encode=encode,
+        readout=readout,
+        answer=answer,
+        patience=patience,
+        readouts=len(around.out_indices) if inside else 1,
     )
     for neuron in _neurons(model):
         neuron.register_forward_pre_hook(simulation.before_neuron)
@@ -385,6 +426,5 @@ def simulate(
         modules[answer].register_forward_hook(simulation.keep_scores)
     model.simulation = simulation
     set_timesteps(model, timesteps)
-    model.register_forward_pre_hook(simulation.begin, with_kwargs=True)
-    model.register_forward_hook(simulation.finish, with_kwargs=True, always_call=True)
+    model.forward = _Run(simulation, model)
     return simulation

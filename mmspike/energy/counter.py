@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from mmspike.energy.counts import EnergyCounts, LayerCount, NeuronCount
 from mmspike.energy.fan_out import Axis, Connections, axis_fan_out, connections
 from mmspike.execution.spike_flow import (
+    MASKS,
     PRODUCTS,
     WEIGHT_LAYERS,
     SpikeFlow,
@@ -20,7 +21,6 @@ from mmspike.execution.spike_flow import (
     without_flow,
 )
 from mmspike.neurons import BaseNeuron
-from mmspike.temporal import TemporalModule
 
 # Functions that multiply as well. What they cost on spikes, nobody has written down here.
 UNCOUNTED = frozenset(
@@ -30,9 +30,11 @@ UNCOUNTED = frozenset(
      'quantized_lstm', 'rnn_relu', 'rnn_relu_cell', 'rnn_tanh', 'rnn_tanh_cell',
      'scaled_dot_product_attention', 'tensordot', 'vdot')
 )  # fmt: skip
+# They work on real numbers, and spiking hardware may not have them: listed, not counted.
+REAL_FUNCTIONS = frozenset(('softmax', 'layer_norm'))
 # What functions are called by that run in the model itself, or in none of its modules.
 MODEL, OUTSIDE = '(model)', '(outside of modules)'
-_WATCHED = WEIGHT_LAYERS | PRODUCTS | UNCOUNTED
+_WATCHED = WEIGHT_LAYERS | PRODUCTS | MASKS | UNCOUNTED | REAL_FUNCTIONS | {'sum'}
 
 
 class UncountedError(RuntimeError):
@@ -45,8 +47,10 @@ class EnergyCounter(SpikeFlow):
     Of layers that take spikes it counts synaptic operations, exactly: each spike times the
     connections that leave its neuron. Of layers that take other values, such as the first
     convolution, it counts MACs. The results of the model stay what they are, in training, in
-    evaluation and in spike-driven execution, whose counts are the same. Norms, pooling, softmax and
-    sums are not counted, nor is what activation checkpointing computes again in backward.
+    evaluation and in spike-driven execution, whose counts are the same. Where spikes mask spikes
+    (``a * b``), each that is let through or not is one operation; where spikes are summed along
+    some dimensions, each is one addition. Norms, pooling, softmax and sums of membranes are not
+    counted, nor is what activation checkpointing computes again in backward.
 
     Sums stay on the model's device until they are read, so that a GPU is never waited for.
 
@@ -87,6 +91,7 @@ class EnergyCounter(SpikeFlow):
         }
         self._neuron_sums: dict[str, Tensor] = {}
         self._uncounted: dict[str, int] = {}
+        self._real: dict[str, int] = {}
         self._fan_outs: dict[tuple[Axis, torch.device], Tensor] = {}
         self._weighted = _modules_with_weights(self._names)
         self._ran: set[nn.Module] = set()
@@ -135,6 +140,7 @@ class EnergyCounter(SpikeFlow):
                 for name, count in self._neurons.items()
             },
             uncounted={**self._uncounted, **self._silent()},
+            real_functions=dict(self._real),
             never_called=[
                 name for module, name in self._weighted.items() if module not in self._ran
             ],
@@ -146,6 +152,7 @@ class EnergyCounter(SpikeFlow):
         self._neurons = {name: NeuronCount() for name in self._neurons}
         for sums in (self._layers, self._layer_sums, self._neuron_sums, self._uncounted):
             sums.clear()
+        self._real.clear()
         self._ran.clear()
         self._counted.clear()
 
@@ -219,6 +226,16 @@ class EnergyCounter(SpikeFlow):
                 self._count_layer(function, args, kwargs)
             elif function in PRODUCTS:
                 self._count_product(function, args, kwargs)
+            elif function in MASKS:
+                if len(args) == 2 and all(isinstance(x, SpikeTrain) for x in args):
+                    self._count_mask(*args)
+            elif function == 'sum':
+                # Over everything it is a number for somebody who looks, not a part of a network.
+                if isinstance(args[0], SpikeTrain) and (len(args) > 1 or 'dim' in kwargs):
+                    self._count_sum(args[0])
+            elif function in REAL_FUNCTIONS:
+                name, x = f'{self._where}: {function}', (*args, *kwargs.values())[0]
+                self._real[name] = self._real.get(name, 0) + x.numel()
             else:
                 name = f'{self._where}: {function}'
                 self._uncounted[name] = self._uncounted.get(name, 0) + 1
@@ -259,11 +276,7 @@ class EnergyCounter(SpikeFlow):
         left, right = (*args, *kwargs.values())[:2]
         if function == '__rmatmul__':
             left, right = right, left
-        ordinal = ''
-        if self._ordinals:
-            self._ordinals[-1] += 1
-            ordinal = f' {self._ordinals[-1]}'
-        name = f'{self._where}: product{ordinal}'
+        name = self._next_name('product')
         inner = left.shape[-1]
         rows = left.shape[-2] if left.dim() > 1 else 1
         columns = right.shape[-1] if right.dim() > 1 else 1
@@ -281,6 +294,30 @@ class EnergyCounter(SpikeFlow):
         spikes = _sums(side).total
         repeats = batch * own // side.numel() if side.numel() else 0
         self._record(name, 'product', macs, side, spikes, spikes * (additions * repeats))
+
+    def _count_mask(self, left: SpikeTrain, right: SpikeTrain) -> None:
+        """Spikes of the larger side, one operation each; those that pass are seen later on.
+
+        The published cost of such a product of two maps takes the firing rates of both.
+        """
+        macs = torch.broadcast_shapes(left.shape, right.shape).numel()
+        side, other = (left, right) if left.numel() >= right.numel() else (right, left)
+        looked_at = _sums(side).total
+        spikes = looked_at + _sums(other).total if other.shape == side.shape else looked_at
+        repeats = macs // side.numel() if side.numel() else 0
+        self._record(self._next_name('mask'), 'mask', macs, side, spikes, looked_at * repeats)
+
+    def _count_sum(self, x: SpikeTrain) -> None:
+        """One addition for each spike; the MACs of the product before it hold it already."""
+        spikes = _sums(x).total
+        self._record(self._next_name('sum'), 'sum', 0, x, spikes, spikes)
+
+    def _next_name(self, what: str) -> str:
+        """A name for a function without weights: its place among those that the module calls."""
+        if not self._ordinals:
+            return f'{self._where}: {what}'
+        self._ordinals[-1] += 1
+        return f'{self._where}: {what} {self._ordinals[-1]}'
 
     def _record(
         self,
@@ -303,8 +340,9 @@ class EnergyCounter(SpikeFlow):
     def _steps(self) -> int:
         """Time steps of a layer without spikes: those of the spiking part that it belongs to."""
         for module in reversed(self._modules):
-            if isinstance(module, TemporalModule):
-                return module.timesteps
+            steps = getattr(module, 'total_timesteps', None)
+            if steps is not None:
+                return steps
         return 1
 
 

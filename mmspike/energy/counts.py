@@ -13,14 +13,15 @@ class LayerCount:
     A layer that ran several times, on other maps or as a shared module, sums all its calls.
 
     Attributes:
-        kind: The function: ``'conv2d'``, ``'linear'``, ``'product'``.
+        kind: The function: ``'conv2d'``, ``'linear'``, ``'product'``, ``'mask'``, ``'sum'``.
         calls: How often it ran.
         macs: MACs of all calls, by convention, whatever the input was.
         analog_macs: Those of calls whose input was no spike train.
         macs_once: ``macs``, each call divided by the number of time steps T that it ran: what a
             network without time would do.
         inputs: Inputs of calls that took spikes: positions x channels x samples x T.
-        spikes: Spikes among these; an integer neuron that fires n counts n.
+        spikes: Spikes among these; an integer neuron that fires n counts n. Of a mask of two maps,
+            those of both.
         sops: Synaptic operations (SOPs), exact: over all spikes, the connections that leave each.
     """
 
@@ -81,6 +82,8 @@ class EnergyCounts:
         neurons: Neuron layers by name, in the order of the model.
         uncounted: Calls that multiply in a way that is not understood, by layer and function.
         never_called: Modules with weights that did not run.
+        real_functions: Numbers that went through functions of real numbers, such as softmax, by
+            layer and function. What they cost is not counted.
     """
 
     samples: int = 0
@@ -88,6 +91,7 @@ class EnergyCounts:
     neurons: dict[str, NeuronCount] = field(default_factory=dict)
     uncounted: dict[str, int] = field(default_factory=dict)
     never_called: list[str] = field(default_factory=list)
+    real_functions: dict[str, int] = field(default_factory=dict)
 
     def rates(self) -> list[FiringRate]:
         """Firing rates of the neuron layers."""
@@ -116,6 +120,7 @@ class EnergyCounts:
                 (total.layers, part.layers),
                 (total.neurons, part.neurons),
                 (total.uncounted, part.uncounted),
+                (total.real_functions, part.real_functions),
             ):
                 for name, count in theirs.items():
                     mine[name] = mine[name] + count if name in mine else count

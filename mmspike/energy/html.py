@@ -4,7 +4,7 @@ import base64
 from html import escape
 
 from mmspike.energy.plots import energy_png, rates_png
-from mmspike.energy.report import MICROJOULE, NOTES, EnergyReport, Totals
+from mmspike.energy.report import MICROJOULE, EnergyReport, Totals
 
 # Head of the columns of energy.
 _ENERGIES = (MICROJOULE, f'{MICROJOULE}, published', f'ANN {MICROJOULE}')
@@ -56,7 +56,8 @@ def energy_page(reports: list[EnergyReport]) -> str:
     parts.append('<div class="side">' if len(reports) > 1 else '<div>')
     parts += [_section(report, alone=len(reports) == 1) for report in reports]
     parts.append('</div><h2>How to read it</h2><ul>')
-    parts += [f'<li>{escape(note)}</li>' for note in NOTES]
+    notes = dict.fromkeys(note for report in reports for note in report.notes())
+    parts += [f'<li>{escape(note)}</li>' for note in notes]
     parts.append('</ul></body></html>\n')
     return '\n'.join(parts)
 

@@ -26,6 +26,9 @@ NOTES = (
     'SOPs (published): firing rate x T x MACs of the layer for one step.',
     'A rate counts spikes per neuron and time step T. An integer neuron that fires n counts n: '
     'its D virtual steps are in the rate and not in T.',
+    'Masks (spikes times spikes, element by element): one operation for each spike of the larger '
+    'side, at the cost of an addition; published: the rates of both maps. Sums of spikes: one '
+    'addition for each; published: in the mask before.',
     'ANN: a network of the same shape without time, all MACs, each layer once.',
     'A norm behind a layer costs nothing, because it can be folded into the weights. Softmax, '
     'pooling, sums and the neurons themselves are not counted.',
@@ -34,15 +37,16 @@ NOTES = (
 
 @dataclass(frozen=True)
 class LayerEnergy:
-    """One layer, or one product of an attention. All numbers are per image.
+    """One layer, or one product, mask or sum of an attention. All numbers are per image.
 
     Attributes:
         name: Name of the layer.
         stage: Part of the network that it belongs to.
-        kind: The function: ``'conv2d'``, ``'linear'``, ``'product'``.
+        kind: The function: ``'conv2d'``, ``'linear'``, ``'product'``, ``'mask'``, ``'sum'``.
         input: ``'spikes'``, ``'analog'``, or ``'both'`` of a layer that was given now one, now the
             other.
-        rate: Spikes per input and time step; None of analog layers.
+        rate: Spikes per input and time step; None of analog layers. Of a mask of two maps, the sum
+            of their rates.
         flops: MACs of one time step, by convention.
         macs: MACs that are spent: those of analog inputs, over all steps.
         sops: Synaptic operations, exact.
@@ -175,14 +179,16 @@ class EnergyReport:
         spiking_macs = count.macs - count.analog_macs
         rate = count.spikes / count.inputs if count.inputs else 0.0
         published = rate * spiking_macs
-        analog = count.analog_macs > 0 or not spiking_macs
-        spiking = 'spikes' if not analog else ('both' if spiking_macs else 'analog')
+        if not count.inputs:
+            taken = 'analog'
+        else:
+            taken = 'both' if count.analog_macs else 'spikes'
         return LayerEnergy(
             name,
             stage_of(name),
             count.kind,
-            spiking,
-            rate=rate if spiking_macs else None,
+            taken,
+            rate=rate if count.inputs else None,
             flops=count.macs_once / n,
             macs=count.analog_macs / n,
             sops=count.sops / n,
@@ -228,6 +234,20 @@ class EnergyReport:
         """Neuron layers above :data:`SATURATED`."""
         return [row.name for row in self.neurons if row.saturated]
 
+    def notes(self) -> list[str]:
+        """What is counted and how, and what runs on real numbers and is not."""
+        found: dict[str, list[int]] = {}
+        for name, numbers in self.counts.real_functions.items():
+            found.setdefault(name.rpartition(': ')[2], []).append(numbers)
+        if not found:
+            return list(NOTES)
+        texts = (
+            f'{function} of {sum(numbers) / self.counts.samples:.4g} ({len(numbers)} places)'
+            for function, numbers in found.items()
+        )
+        text = f'{self.name} works on real numbers as well, not counted: {", ".join(texts)}.'
+        return [*NOTES, text]
+
     def warnings(self) -> list[str]:
         """What a reader of the numbers should know."""
         found = (
@@ -249,7 +269,7 @@ class EnergyReport:
             costs=asdict(self.costs),
             units=dict(energy='pJ per image, in totals and stages mJ per image',
                        operations='per image', rate='spikes per neuron and time step'),
-            notes=list(NOTES),
+            notes=self.notes(),
             totals=dict(
                 asdict(totals), ratio=totals.ratio, ratio_published=totals.ratio_published,
                 mean_rate=self.counts.mean_rate,
@@ -260,6 +280,7 @@ class EnergyReport:
             dead=self.dead,
             saturated=self.saturated,
             uncounted=dict(self.counts.uncounted),
+            real_functions=dict(self.counts.real_functions),
             never_called=list(self.counts.never_called),
             warnings=self.warnings(),
         )  # fmt: skip

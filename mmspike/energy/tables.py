@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mmspike.energy.report import MICROJOULE, EnergyReport, LayerEnergy, Totals
+from mmspike.energy.report import MICROJOULE, NOTES, EnergyReport, LayerEnergy, Totals
 from mmspike.visualization.terminal import bar
 
 _COLUMNS = ('MMACs', 'MSOPs', 'MSOPs*', MICROJOULE, f'{MICROJOULE}*', f'ANN {MICROJOULE}')
@@ -47,6 +47,7 @@ def energy_table(report: EnergyReport, top: int | None = None) -> RenderableType
             f'{totals.ann_mj:.4g} mJ: {totals.ratio:.2f} times as much'
         )
     parts.append(Text(text))
+    parts += [Text(note, style='dim') for note in report.notes()[len(NOTES) :]]
     parts += [Text(warning, style='yellow') for warning in report.warnings()]
     return Group(*parts)
 

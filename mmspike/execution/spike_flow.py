@@ -1,9 +1,10 @@
 """Following spikes from the neurons that fire them to the layers that take them.
 
 While a :class:`SpikeFlow` is active, neurons hand out :class:`SpikeTrain` tensors. They stay spike
-trains where values are only moved (reshaped, transposed, padded, max-pooled), so that whoever
-takes them, a convolution or a product of an attention, can be told what a spike is worth and how
-many there can be. Everything else gets plain tensors.
+trains where values are only moved (reshaped, transposed, padded, max-pooled) and where two of them
+are multiplied element by element, so that whoever takes them, a convolution or a product of an
+attention, can be told what a spike is worth and how many there can be. Everything else gets plain
+tensors.
 """
 
 import threading
@@ -43,10 +44,13 @@ WEIGHT_LAYERS = frozenset(
      'linear')
 )  # fmt: skip
 PRODUCTS = frozenset(('matmul', 'bmm', 'mm', '__matmul__', '__rmatmul__'))
+# Products element by element, by which binary spikes mask each other.
+MASKS = frozenset(('mul', 'multiply', '__mul__', '__rmul__'))
 # What the first arguments are called where they are given by name.
 _FIRST = {
     **dict.fromkeys(WEIGHT_LAYERS, (('input',), ('weight',), ('bias',))),
-    **dict.fromkeys(PRODUCTS, (('input',), ('other', 'mat2'))),
+    **dict.fromkeys(PRODUCTS | MASKS, (('input',), ('other', 'mat2'))),
+    'sum': (('input',), ('dim',)),
     **dict.fromkeys(_MOVING | _JOINING, (('input', 'tensors'),)),
 }
 
@@ -198,7 +202,8 @@ class SpikeFlow(TorchFunctionMode):
 
     @staticmethod
     def _mark(neuron: BaseNeuron, inputs: tuple, out: Tensor) -> SpikeTrain:
-        return SpikeTrain.of(out, float(neuron.step_value), neuron.max_spikes, neuron.timesteps)
+        steps = neuron.total_timesteps
+        return SpikeTrain.of(out, float(neuron.step_value), neuron.max_spikes, steps)
 
     def __torch_function__(
         self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
@@ -220,6 +225,8 @@ class SpikeFlow(TorchFunctionMode):
             return self._actor.weight_layer(func, args, kwargs)
         if called in PRODUCTS:
             return self._actor.product(func, args, kwargs)
+        if called in MASKS and all(isinstance(x, SpikeTrain) for x in args):
+            return self._mask(func, *args)
         trains = [x for x in tree_leaves((args, kwargs)) if isinstance(x, SpikeTrain)]
         if not self._moves(func, called, args, kwargs, trains):
             out = self._actor.other(func, args, kwargs)
@@ -233,6 +240,16 @@ class SpikeFlow(TorchFunctionMode):
             return map(mark, out)
         return tree_map(
             lambda x: mark(x) if isinstance(x, Tensor) and x.is_floating_point() else x, out
+        )
+
+    @staticmethod
+    def _mask(func: Callable, left: SpikeTrain, right: SpikeTrain) -> SpikeTrain:
+        """Spikes of two trains times each other: binary ones stay where the others are as well."""
+        return SpikeTrain.of(
+            func(left.plain(), right.plain()),
+            left.step_value * right.step_value,
+            left.max_spikes * right.max_spikes,
+            max(left.timesteps, right.timesteps),
         )
 
     @property

@@ -3,11 +3,13 @@
 from mmspike.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from mmspike.hooks.firing_rate_energy_hook import FiringRateEnergyHook
 from mmspike.hooks.progress_seed_hook import ProgressSeedHook
+from mmspike.hooks.rsm_schedule_hook import RSMScheduleHook
 from mmspike.hooks.timestep_expansion_hook import TimestepExpansionHook
 
 __all__ = [
     'AtomicCheckpointHook',
     'FiringRateEnergyHook',
     'ProgressSeedHook',
+    'RSMScheduleHook',
     'TimestepExpansionHook',
 ]

@@ -1,19 +1,21 @@
 """Random numbers that depend on the progress of training and not on what ran before."""
 
-import random
+from contextlib import ExitStack
 
-import numpy as np
-import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmspike.registry import HOOKS
+from mmspike.utils.seeding import seed_all, seeded
 
 
 @HOOKS.register_module()
 class ProgressSeedHook(Hook):
     """Seed Python, numpy and torch anew at the start of every training epoch, or iteration.
+
+    Evaluations are seeded as well, all alike: a model that draws random numbers there, for spike
+    masking for instance, draws the same each time, and training goes on as if nothing was drawn.
 
     A resumed run has not drawn the numbers that were drawn before it, so without this hook its
     augmentations, mixup and stochastic depth differ from those of an uninterrupted run. Seeds come
@@ -26,8 +28,12 @@ class ProgressSeedHook(Hook):
 
     priority = 'VERY_HIGH'
 
+    def __init__(self) -> None:
+        self._evaluation = ExitStack()
+
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed for epoch ``runner.epoch``."""
+        self._end_evaluation()
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             seed_all(runner.seed, runner.epoch, get_rank())
 
@@ -36,10 +42,28 @@ class ProgressSeedHook(Hook):
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             seed_all(runner.seed, runner.iter, get_rank())
 
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Seed for evaluation."""
+        self._begin_evaluation(runner)
 
-def seed_all(*entropy: int) -> None:
-    """Seed Python, numpy and torch from several numbers."""
-    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Seed for evaluation."""
+        self._begin_evaluation(runner)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Put the generators back."""
+        self._end_evaluation()
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Put the generators back."""
+        self._end_evaluation()
+
+    def _begin_evaluation(self, runner: Runner) -> None:
+        # What an interrupted evaluation left.
+        self._end_evaluation()
+        # As many numbers as the pool of numpy's SeedSequence holds; with fewer, an evaluation would
+        # draw what the first epoch drew.
+        self._evaluation.enter_context(seeded(runner.seed, 0, get_rank(), 1))
+
+    def _end_evaluation(self) -> None:
+        self._evaluation.close()

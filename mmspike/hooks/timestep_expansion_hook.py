@@ -10,6 +10,7 @@ from torch import nn
 
 from mmspike.execution import EXECUTIONS, get_execution, set_execution
 from mmspike.execution.spike_driven import unwrapped
+from mmspike.hooks.averaged import averaged_models
 from mmspike.neurons import IntegerNeuron, set_largest_integer
 from mmspike.neurons.integer import check_largest_integer, integer_neurons
 from mmspike.registry import HOOKS
@@ -135,7 +136,7 @@ class TimestepExpansionHook(Hook):
 
     def _train(self, runner: Runner, progress: int) -> None:
         # The averaged copies never run, but their records are compared when a run is resumed.
-        for model in (runner.model, *_averaged_models(runner)):
+        for model in (runner.model, *averaged_models(runner)):
             if 'train' in self.T:
                 set_timesteps(model, _value(self.T['train'], progress))
             if 'train' in self.D:
@@ -185,17 +186,11 @@ class TimestepExpansionHook(Hook):
         """Let neurons take the D on record, if it is one that the schedule of training names."""
         known = {D for _, D in self.D.get('train', ())}
         metadata = getattr(checkpoint.get('state_dict'), '_metadata', {})
-        for model in (unwrapped(runner.model), *_averaged_models(runner)):
+        for model in (unwrapped(runner.model), *averaged_models(runner)):
             for name, neuron in model.named_modules():
                 record = metadata.get(name, {}).get('neuron') or {}
                 if isinstance(neuron, IntegerNeuron) and record.get('D') in known:
                     set_largest_integer(neuron, record['D'], scale_norm=self.scale_norm)
-
-
-def _averaged_models(runner: Runner) -> list[nn.Module]:
-    """The copies that EMA hooks keep of the model."""
-    averaged = (getattr(hook, 'ema_model', None) for hook in runner.hooks)
-    return [model.module for model in averaged if model is not None]
 
 
 def _check_execution(execution: str) -> str:

@@ -15,13 +15,17 @@ from mmspike.layers.drop_path import DropPath  # noqa: E402
 from mmspike.layers.mlp import SpikeMLP  # noqa: E402
 from mmspike.layers.readout import TemporalMean  # noqa: E402
 from mmspike.layers.recompute import recompute  # noqa: E402
+from mmspike.layers.sdsa import SpikeDrivenSelfAttention  # noqa: E402
+from mmspike.layers.window_attention import SpikeWindowAttention  # noqa: E402
 
 __all__ = [
     'DropPath',
     'SpikeAttention',
     'SpikeConvBlock',
+    'SpikeDrivenSelfAttention',
     'SpikeMLP',
     'SpikeSepConv',
+    'SpikeWindowAttention',
     'TemporalMean',
     'attention_product',
     'put_neurons_first',

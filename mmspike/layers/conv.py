@@ -19,13 +19,14 @@ def spike_conv(
     kernel_size: int = 1,
     *,
     neuron_cfg: dict | None,
-    norm_cfg: dict,
+    norm_cfg: dict | None,
+    order: tuple[str, str, str] = ('act', 'conv', 'norm'),
     **kwargs,
 ) -> ConvModule:
     """Neuron, convolution with "same" padding, norm: ``(T*B, C, H, W)`` to ``(T*B, C', H', W')``.
 
-    ``neuron_cfg=None`` leaves the neuron out. Other arguments are those of
-    :class:`mmcv.cnn.ConvModule`.
+    ``neuron_cfg=None`` leaves the neuron out, ``norm_cfg=None`` the norm. Other arguments are those
+    of :class:`mmcv.cnn.ConvModule`.
     """
     with warnings.catch_warnings():
         # Published weights have such biases, and counting parameters needs them.
@@ -34,10 +35,10 @@ def spike_conv(
             in_channels,
             out_channels,
             kernel_size,
-            padding=kernel_size // 2,
+            padding=kwargs.pop('padding', kernel_size // 2),
             norm_cfg=norm_cfg,
             act_cfg=neuron_cfg,
-            order=('act', 'conv', 'norm'),
+            order=order,
             **kwargs,
         )
 

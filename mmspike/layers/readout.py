@@ -26,5 +26,5 @@ class TemporalMean(TemporalModule, BaseModule):
     def forward(self, x: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
         """Read out one map, or each map of a tuple."""
         if not isinstance(x, Tensor):
-            return tuple(self(level) for level in x)
+            return tuple(self.forward(level) for level in x)
         return unfold_time(x, self.timesteps).mean(0)

@@ -13,6 +13,7 @@ from mmspike.neurons.lif import LIF
 from mmspike.neurons.plif import PLIF
 from mmspike.neurons.qcfs import QCFS
 from mmspike.neurons.sfa import SFA
+from mmspike.neurons.spiking_qcfs import SpikingQCFS
 
 __all__ = [
     'IF',
@@ -24,6 +25,7 @@ __all__ = [
     'BaseNeuron',
     'IntegerNeuron',
     'NeuronMismatchError',
+    'SpikingQCFS',
     'check_neurons',
     'set_largest_integer',
     'set_stateful',

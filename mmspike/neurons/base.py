@@ -8,6 +8,7 @@ from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
 
 from mmspike.neurons.functional import at_rest
+from mmspike.neurons.masking import SpikeMasking
 from mmspike.temporal import TemporalModule, fold_time, unfold_time
 
 
@@ -17,9 +18,11 @@ class NeuronMismatchError(RuntimeError):
 
 def _record_neuron(module: nn.Module, state_dict: dict, prefix: str, metadata: dict) -> None:
     metadata['neuron'] = module.describe()
+    if module.masking_ratio:
+        metadata['masking_ratio'] = module.masking_ratio
 
 
-class BaseNeuron(TemporalModule, MemoryModule):
+class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
     """A layer of spiking neurons over folded sequences ``(T*B, ...)``.
 
     A call starts from rest and leaves nothing behind, unless ``stateful`` is set: then the
@@ -29,7 +32,8 @@ class BaseNeuron(TemporalModule, MemoryModule):
 
     A neuron's kind and the numbers that its output depends on are saved in the metadata of every
     ``state_dict`` and compared when one is loaded: weights trained for one neuron give nonsense
-    with another.
+    with another. So is the share of spikes that are dropped at random (``masking_ratio``, see
+    :class:`~mmspike.neurons.masking.SpikeMasking`), which a neuron takes from a checkpoint.
 
     Args:
         timesteps: Number of steps T in the first dimension; :func:`mmspike.set_timesteps` sets it
@@ -96,11 +100,12 @@ class BaseNeuron(TemporalModule, MemoryModule):
         """
         sequence = unfold_time(x, self.timesteps)
         if not self.stateful:
-            return fold_time(self.fire(sequence, None)[0])
+            return self.mask_spikes(fold_time(self.fire(sequence, None)[0]))
         out, v = self.fire(sequence, self._carried(sequence))
         if v is not None:
             self.v = v
-        return fold_time(out)
+        # The membrane has been reset by every spike: a masked one was fired, but not sent.
+        return self.mask_spikes(fold_time(out))
 
     def _carried(self, sequence: Tensor) -> Tensor:
         if not isinstance(self.v, Tensor):
@@ -117,6 +122,8 @@ class BaseNeuron(TemporalModule, MemoryModule):
     def extra_repr(self) -> str:
         options = {key: value for key, value in self.describe().items() if key != 'type'}
         options.update(timesteps=self.timesteps, stateful=self.stateful)
+        if self.masking_ratio:
+            options.update(masking_ratio=self.masking_ratio)
         return ', '.join(f'{key}={value}' for key, value in options.items())
 
     def check_description(self, saved: dict | None) -> None:
@@ -141,9 +148,28 @@ class BaseNeuron(TemporalModule, MemoryModule):
             raise NeuronMismatchError(message)
         warnings.warn(message, stacklevel=2)
 
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args) -> None:
-        self.check_description(local_metadata.get('neuron'))
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+    def check_record(self, metadata: dict, load: object) -> None:
+        """Compare a neuron's metadata in a checkpoint with this neuron; take its masking ratio.
+
+        Args:
+            metadata: This module's part of the metadata; empty where there is none.
+            load: See :meth:`~mmspike.neurons.masking.SpikeMasking.load_masking_ratio`.
+
+        Raises:
+            NeuronMismatchError: See :meth:`check_description`.
+        """
+        self.check_description(metadata.get('neuron'))
+        if 'neuron' in metadata:
+            self.load_masking_ratio(metadata.get('masking_ratio', 0.0), load)
+
+    def _load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing_keys, *args
+    ) -> None:
+        # All modules that are loaded together are handed the same list of missing keys.
+        self.check_record(local_metadata, missing_keys)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, *args
+        )
 
 
 def _show(description: dict) -> str:
@@ -162,9 +188,9 @@ def set_stateful(model: nn.Module, stateful: bool = True) -> None:
 def check_neurons(model: nn.Module, state_dict: dict, prefix: str = '') -> None:
     """Compare the neurons of ``model`` with those that a ``state_dict`` was made with.
 
-    ``load_state_dict`` does that by itself. This function is for loaders that build a new
-    dictionary and drop the metadata, as mmengine does for ``init_cfg=dict(type='Pretrained',
-    prefix=...)``.
+    Masking ratios that were not chosen are taken over. ``load_state_dict`` does all that by itself.
+    This function is for loaders that build a new dictionary and drop the metadata, as mmengine does
+    for ``init_cfg=dict(type='Pretrained', prefix=...)``.
 
     Args:
         model: Model about to be loaded.
@@ -179,7 +205,7 @@ def check_neurons(model: nn.Module, state_dict: dict, prefix: str = '') -> None:
     for name, module in model.named_modules():
         if isinstance(module, BaseNeuron):
             key = '.'.join(part for part in (prefix, name) if part)
-            module.check_description(metadata.get(key, {}).get('neuron'))
+            module.check_record(metadata.get(key, {}), metadata)
 
 
 def check_number(

@@ -36,13 +36,15 @@ def check_checkpoint_path(path: str | os.PathLike) -> Path:
 
 
 def read_checkpoint(
-    path: str | os.PathLike, safe_classes: Sequence[type | Callable] = ()
+    path: str | os.PathLike, safe_classes: Sequence[type | Callable | tuple[type, str]] = ()
 ) -> dict[str, Any]:
     """Load a checkpoint with ``weights_only=True``, onto the CPU.
 
     Args:
         path: A ``.pth`` file.
-        safe_classes: Classes that the file may hold beside tensors and plain values.
+        safe_classes: Classes that the file may hold beside tensors and plain values; a pair
+            ``(cls, name)`` puts a class in the place of the one of that name, which need not be
+            installed.
 
     Raises:
         FileNotFoundError, IsADirectoryError: See :func:`check_checkpoint_path`.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib
+import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -103,3 +104,24 @@ def draw_samples(figure: Figure, predictions: Sequence[Prediction], classes: Seq
         axes.set_title(title, color='black' if right else RED, fontsize=8)
     for axes in figure.axes:
         axes.axis('off')
+
+
+def plot_accuracy_over_time(
+    axes: Axes, curves: dict[str, np.ndarray], levels: dict[str, float]
+) -> None:
+    """Accuracy after every time step of a converted network.
+
+    Args:
+        axes: Where to draw.
+        curves: Name to accuracies in % after steps 1 to T.
+        levels: Name to the accuracy in % of a network without time, drawn as a line.
+    """
+    palette = (BLUE, ORANGE, RED, GREY)
+    for (name, curve), colour in zip(curves.items(), palette, strict=False):
+        axes.plot(np.arange(1, len(curve) + 1), curve, color=colour, label=name)
+    for (name, level), style in zip(levels.items(), ('--', ':', '-.'), strict=False):
+        axes.axhline(level, color=GREY, linestyle=style, linewidth=1, label=f'{name}: {level:.2f}')
+    axes.set_xscale('log', base=2)
+    axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter('%d'))
+    axes.set(xlabel='time steps', ylabel='top-1 (%)', title='Accuracy over time')
+    axes.legend(loc='lower right')

@@ -63,15 +63,16 @@ def confusion_table(matrix: np.ndarray, classes: Sequence[str]) -> Table:
 
 
 def image_blocks(image: np.ndarray) -> Text:
-    """Draw a grey image with two pixels per character.
+    """Draw an image with two pixels per character.
 
     Args:
-        image: ``(H, W)``, uint8, H even.
+        image: Grey ``(H, W)`` or RGB ``(H, W, 3)``, uint8, H even.
     """
     text = Text()
-    for upper, lower in zip(image[::2], image[1::2], strict=True):
+    colours = np.broadcast_to(image[..., None] if image.ndim == 2 else image, (*image.shape[:2], 3))
+    for upper, lower in zip(colours[::2], colours[1::2], strict=True):
         for a, b in zip(upper, lower, strict=True):
-            text.append('▀', style=f'rgb({a},{a},{a}) on rgb({b},{b},{b})')
+            text.append('▀', style='rgb({},{},{}) on rgb({},{},{})'.format(*a, *b))
         text.append('\n')
     return text
 

@@ -10,9 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmspike import set_timesteps
 from mmspike.backbones import MetaSpikformer
 from mmspike.conversion import fold_batch_norms
-from mmspike.energy import EnergyCounter, EnergyCounts, UncountedError
+from mmspike.energy import EnergyCounter, EnergyCounts, EnergyReport, UncountedError
 from mmspike.execution import SpikeDriven, set_execution
-from mmspike.layers import TemporalMean
+from mmspike.layers import SpikeDrivenSelfAttention, TemporalMean
 from mmspike.neurons import LIF, QCFS, SFA, BaseNeuron
 from mmspike.utils.firing_rate import FiringRateRecorder
 
@@ -156,6 +156,73 @@ def test_a_broadcast_side_is_counted_for_each_use():
     (layer,) = counts.layers.values()
     assert layer.sops == 3 * 3 * 5
     assert layer.spikes == 3
+
+
+@pytest.mark.parametrize('timesteps', [1, 3])
+def test_masks_and_sums_of_spike_driven_attention_by_force(timesteps):
+    """Operation by operation, as spiking hardware would do them."""
+    torch.manual_seed(0)
+    cfgs = dict(neuron_cfg=dict(type='mmspike.LIF', tau=1.2), norm_cfg=dict(type='BN'))
+    attn = lively(SpikeDrivenSelfAttention(8, **cfgs))
+    set_timesteps(attn, timesteps)
+    x = torch.randn(timesteps * 2, 8, 3, 4) * 3
+    spikes = {}
+    for name in ('q', 'k', 'v', 'kv_neuron'):
+        getattr(attn, name).register_forward_hook(
+            lambda module, inputs, out, name=name: spikes.update({name: out.detach().clone()})
+        )
+    counts = count(attn, x)
+    counts.samples = 2
+    q, k, v, mask = (spikes[name].tolist() for name in ('q', 'k', 'v', 'kv_neuron'))
+    gates = additions = selected = 0
+    passed = torch.zeros_like(x)
+    for n in range(timesteps * 2):
+        for c in range(8):
+            for i in range(3):
+                for j in range(4):
+                    if k[n][c][i][j]:
+                        gates += 1
+                        additions += bool(v[n][c][i][j])
+                    if q[n][c][i][j]:
+                        selected += 1
+                        passed[n, c, i, j] = mask[n][c][0][0]
+    assert 0 < additions < gates
+    assert 0 < passed.sum() < selected
+    by_kind = [
+        (name, layer.kind, layer.sops) for name, layer in counts.layers.items() if ':' in name
+    ]
+    assert by_kind == [
+        ('(model): mask 1', 'mask', gates),
+        ('(model): sum 2', 'sum', additions),
+        ('(model): mask 3', 'mask', selected),
+    ]
+    # What passes the masks is what the projection takes.
+    assert counts.layers['out.conv'].sops == passed.sum() * 8
+    # As published: T x N x C x (sum of the rates of q, k and v).
+    report = EnergyReport(counts)
+    published = sum(row.sops_published for row in report.layers if ':' in row.name)
+    rates = sum(spikes[name].mean().item() for name in 'qkv')
+    assert published == pytest.approx(timesteps * 12 * 8 * rates)
+    assert {row.input for row in report.layers} == {'spikes'}
+    # The ANN multiplies and adds for k * v, and multiplies for q.
+    assert sum(layer.macs_once for layer in counts.layers.values() if layer.kind != 'conv2d') == (
+        2 * (12 * 8) * 2
+    )
+
+
+def test_a_sum_over_everything_is_no_part_of_the_network():
+    class Looked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.neuron = LIF()
+
+        def forward(self, x):
+            spikes = self.neuron(x)
+            self.seen = spikes.sum()
+            return spikes.sum(-1)
+
+    counts = count(Looked(), torch.rand(2, 3) * 4)
+    assert list(counts.layers) == ['(model): sum 1']
 
 
 def test_analog_layers_are_macs():

@@ -55,7 +55,8 @@ MOVING = {
 OTHER = {
     'mean': lambda s: s.mean(0),
     'sum': lambda s: s + 1,
-    'product': lambda s: s * s,
+    'product with a number': lambda s: s * 0.5,
+    'product with numbers': lambda s: s * torch.ones_like(s),
     'pad with ones': lambda s: functional.pad(s, (1, 1), value=1.0),
     'bilinear': lambda s: functional.interpolate(s, scale_factor=2, mode='bilinear'),
     'average pool': lambda s: functional.avg_pool2d(s, 2),
@@ -97,6 +98,28 @@ def test_joined_spikes_of_other_worth_are_numbers():
         joined = torch.cat([b, a])
         assert joined.max_spikes == 4
         assert not isinstance(torch.cat([a, other]), SpikeTrain)
+
+
+@pytest.mark.parametrize(
+    'multiply',
+    [
+        lambda a, b: a * b,
+        torch.mul,
+        lambda a, b: torch.multiply(input=a, other=b),
+        torch.Tensor.mul,
+    ],
+)
+def test_spikes_times_spikes_are_spikes(multiply):
+    """Binary ones mask each other; of integers it is their product."""
+    binary, mask = (train_of(2, n, 4, max_spikes=1, step_value=1.0) for n in (3, 1))
+    integer = train_of(2, 3, 4)
+    with SpikeFlow(nn.Identity()):
+        masked, product = multiply(binary, mask), multiply(integer, mask)
+        squared = multiply(integer, integer)
+    for out, worth in ((masked, (1, 1)), (product, (0.25, 4)), (squared, (0.0625, 16))):
+        assert (out.step_value, out.max_spikes) == worth
+    assert torch.equal(masked.plain(), binary.plain() * mask.plain())
+    assert torch.equal(squared.counts(), integer.counts() ** 2)
 
 
 def test_changed_in_place_they_are_numbers():

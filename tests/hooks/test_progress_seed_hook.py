@@ -50,3 +50,35 @@ def test_by_iterations_every_iteration_is_seeded():
     resumed = SimpleNamespace(seed=5, epoch=0, iter=3, train_loop=loop)
     ProgressSeedHook().before_train_epoch(resumed)
     assert [draws(i) for i in range(3, 6)] == whole[3:]
+
+
+def test_evaluations_draw_alike_and_leave_training_alone():
+    hook, drawn = ProgressSeedHook(), []
+    for epoch in (1, 2):
+        loop = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
+        runner = SimpleNamespace(seed=5, epoch=epoch, iter=7, train_loop=loop)
+        hook.before_train_epoch(runner)
+        expected = draw()
+        hook.before_train_epoch(runner)
+        hook.before_val_epoch(runner)
+        drawn.append(draw())
+        hook.after_val_epoch(runner)
+        assert draw() == expected
+        # An evaluation that was broken off is forgotten.
+        hook.before_test_epoch(runner)
+        hook.before_test_epoch(runner)
+        drawn.append(draw())
+        hook.after_test_epoch(runner)
+    assert len(set(drawn)) == 1
+    assert drawn[0] != epoch_draws(5, 0)
+
+
+def test_ranks_evaluate_apart(monkeypatch):
+    drawn = set()
+    for rank in (0, 1):
+        monkeypatch.setattr('mmspike.hooks.progress_seed_hook.get_rank', lambda rank=rank: rank)
+        hook = ProgressSeedHook()
+        hook.before_val_epoch(SimpleNamespace(seed=5))
+        drawn.add(draw())
+        hook.after_val_epoch(None)
+    assert len(drawn) == 2

@@ -4,7 +4,7 @@ from typing import Any
 
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.structures import DataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmspike.heads.cls.tet_loss import TETLoss
 from mmspike.registry import MODELS
@@ -24,7 +24,7 @@ class SpikeLinearClsHead(TemporalModule, LinearClsHead):
         num_classes: Number of classes.
         in_channels: Channels of the pooled feature.
         timesteps: Number of time steps T, the same as the backbone's.
-        neuron_cfg: Config of the neuron.
+        neuron_cfg: Config of the neuron; None for none, which leaves the linear layer analog.
         **kwargs: See ``mmpretrain.models.LinearClsHead``: ``loss``, ``topk``, ``cal_acc``,
             ``init_cfg``. With ``loss=dict(type='mmspike.TETLoss')`` the loss sees every step.
 
@@ -38,14 +38,16 @@ class SpikeLinearClsHead(TemporalModule, LinearClsHead):
         in_channels: int,
         *,
         timesteps: int = 1,
-        neuron_cfg: dict = dict(type='mmspike.SFA', D=4, norm=1),
+        neuron_cfg: dict | None = dict(type='mmspike.SFA', D=4, norm=1),
         init_cfg: dict | None = dict(type='TruncNormal', layer='Linear', std=0.02),
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, init_cfg=init_cfg, **kwargs)
         if self.cal_acc and isinstance(self.loss_module, TETLoss):
             raise ValueError('cal_acc=True needs one score per image, TETLoss works on T scores')
-        self.neuron = MODELS.build(neuron_cfg)
+        self.neuron = nn.Identity() if neuron_cfg is None else MODELS.build(neuron_cfg)
+        if neuron_cfg is None:
+            self.analog_layers = ('fc',)
         set_timesteps(self, timesteps)
 
     def init_weights(self) -> None:

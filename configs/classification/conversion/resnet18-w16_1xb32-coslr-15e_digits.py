@@ -1,0 +1,8 @@
+_base_ = [
+    '../../_base_/models/resnet18-w16_cls.py',
+    '../../_base_/datasets/digits_bs32.py',
+    '../../_base_/schedules/digits_adamw_15e.py',
+    '../../_base_/classification_runtime.py',
+]
+
+default_hooks = dict(logger=dict(interval=15))

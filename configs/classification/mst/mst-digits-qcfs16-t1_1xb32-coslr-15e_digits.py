@@ -1,0 +1,27 @@
+_base_ = [
+    '../../_base_/models/mst_cls.py',
+    '../../_base_/datasets/digits_bs32.py',
+    '../../_base_/schedules/digits_adamw_15e.py',
+    '../../_base_/classification_runtime.py',
+]
+
+model = dict(
+    # 8x8 tokens, then 4x4: windows of 4 shift in the first stage.
+    backbone=dict(
+        arch=dict(embed_dims=48, depths=(2, 2), num_heads=(3, 6), window_size=4),
+        out_indices=(1,),
+        drop_path_rate=0.0,
+    ),
+    head=dict(num_classes=10, in_channels=96, topk=(1,)),
+)
+# Nor do thresholds and biases of positions decay: neither are weights of a layer.
+optim_wrapper = dict(
+    optimizer=dict(lr=2e-3),
+    paramwise_cfg=dict(
+        custom_keys={
+            'threshold': dict(decay_mult=0.0),
+            'relative_position_bias_table': dict(decay_mult=0.0),
+        }
+    ),
+)
+default_hooks = dict(logger=dict(interval=15))

@@ -1,0 +1,17 @@
+_base_ = [
+    '../../_base_/models/sdt_cls.py',
+    '../../_base_/datasets/cifar10_bs64.py',
+    '../../_base_/schedules/cifar_adamw_310e.py',
+    '../../_base_/classification_runtime.py',
+]
+
+model = dict(
+    backbone=dict(arch='2-512', pooling_stat='0011'),
+    head=dict(num_classes=10, in_channels=512),
+    # Every batch is mixed until epoch 200.
+    train_cfg=dict(augments=[dict(type='Mixup', alpha=0.5)]),
+)
+custom_hooks = [
+    dict(type='mmspike.ProgressSeedHook'),
+    dict(type='SwitchRecipeHook', schedule=[dict(action_epoch=201, batch_augments=None)]),
+]

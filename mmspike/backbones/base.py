@@ -1,0 +1,161 @@
+"""What spiking backbones share: stages and outputs, read-out, freezing, initialisation."""
+
+from collections.abc import Iterable
+from itertools import islice
+
+from mmengine.model import BaseModule, ModuleList
+from mmengine.model.weight_init import PretrainedInit, initialize
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmspike.layers import TemporalMean
+from mmspike.temporal import TemporalModule, encode_input, set_timesteps
+from mmspike.utils.checks import check_finite
+from mmspike.utils.pretrained import check_pretrained_neurons
+
+
+class StagedBackbone(TemporalModule, BaseModule):
+    """Stages one after the other, from membranes to membranes, some of which are outputs.
+
+    Args:
+        stages: The stages. They are taken only up to the last output: stages behind it would not
+            run, and DDP waits for every gradient.
+        channels: Channels of every stage's output.
+        strides: Their strides over the input, in pixels.
+        in_channels: Channels of the input.
+        timesteps: Number of time steps T.
+        out_indices: Stages to return, from 0; negative ones count from the end.
+        readout: Return the mean over time instead of all steps.
+        frozen_stages: Freeze the stages up to and including this one; -1 freezes none.
+        norm_eval: Keep the norms in evaluation mode while training.
+        init_cfg: Initialisation config. None leaves torch's own initialisation of convolutions.
+
+    Attributes:
+        out_indices: The outputs in the order of the stages, counted from 0.
+        out_channels: Channels of the outputs.
+        out_strides: Strides of the outputs over the input, in pixels.
+
+    Raises:
+        ValueError: An option is not acceptable; the message names it.
+    """
+
+    def __init__(
+        self,
+        stages: Iterable[nn.Module],
+        channels: tuple[int, ...],
+        strides: tuple[int, ...],
+        *,
+        in_channels: int,
+        timesteps: int,
+        out_indices: tuple[int, ...],
+        readout: bool,
+        frozen_stages: int,
+        norm_eval: bool,
+        init_cfg: dict | list | None,
+    ) -> None:
+        super().__init__(init_cfg)
+        count = len(channels)
+        indices = tuple(sorted({i + count if i < 0 else i for i in out_indices}))
+        if not indices or len(indices) < len(out_indices) or not set(indices) <= set(range(count)):
+            raise ValueError(
+                f'out_indices must name stages from 0 to {count - 1}, each once, got {out_indices}'
+            )
+        if not -1 <= frozen_stages < count:
+            raise ValueError(
+                f'frozen_stages must lie between -1 and {count - 1}, got {frozen_stages}'
+            )
+        self.in_channels = in_channels
+        self.out_indices = indices
+        self.out_channels = tuple(channels[i] for i in indices)
+        self.out_strides = tuple(strides[i] for i in indices)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.stages = ModuleList(islice(stages, indices[-1] + 1))
+        self.readout = TemporalMean() if readout else nn.Identity()
+        set_timesteps(self, timesteps)
+        self._freeze_stages()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Compute the feature maps of ``out_indices``.
+
+        Args:
+            x: Images ``(B, C, H, W)`` or frames ``(B, T, C, H, W)``.
+
+        Returns:
+            Maps ``(T*B, C', H', W')``; ``(B, C', H', W')`` with ``readout``.
+
+        Raises:
+            ValueError: The shape does not fit the model, or the input holds NaN or infinity.
+        """
+        x = self.encode(x)
+        outs = []
+        for i, stage in enumerate(self.stages):
+            x = self.run_stage(stage, x)
+            if i in self.out_indices:
+                outs.append(self.readout(x))
+        return tuple(outs)
+
+    def run_stage(self, stage: nn.Module, x: Tensor) -> Tensor:
+        """Run one stage; for subclasses that do more than that."""
+        return stage(x)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """What the first stage takes: ``(T*B, C, H, W)``, an image repeated at every step."""
+        x = encode_input(x, self.timesteps)
+        self.check_input(x)
+        return x
+
+    def check_input(self, x: Tensor) -> None:
+        """Look at channels and numbers of an input ``(..., C, H, W)``.
+
+        Raises:
+            ValueError: They are not what the model was built for, or not finite.
+        """
+        if x.shape[-3] != self.in_channels:
+            raise ValueError(
+                f'the input has {x.shape[-3]} channels (shape {tuple(x.shape)} after folding '
+                f'time), the model was built with in_channels={self.in_channels}'
+            )
+        check_finite(x, 'input')
+
+    def init_weights(self) -> None:
+        """Initialise: from ``init_cfg`` if there is one, else as torch does.
+
+        Raises:
+            NeuronMismatchError: A pretrained checkpoint was made with other neurons.
+        """
+        if self.is_init:
+            super().init_weights()  # which warns
+            return
+        check_pretrained_neurons(self)
+        super().init_weights()
+        chosen = [self.init_cfg] if isinstance(self.init_cfg, dict) else self.init_cfg or []
+        if any(cfg['type'] in ('Pretrained', PretrainedInit) for cfg in chosen):
+            return
+        # mmcv's ConvModule has initialised its convolutions once more in between: begin with
+        # torch's own initialisation, then do what the config says.
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                module.reset_parameters()
+        for cfg in chosen:
+            initialize(self, dict(cfg))
+
+    def _freeze_stages(self) -> None:
+        for stage in self.stages[: self.frozen_stages + 1]:
+            stage.eval()
+            stage.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> 'StagedBackbone':
+        """Set the mode, except of frozen stages and, with ``norm_eval``, of norms."""
+        super().train(mode)
+        self._freeze_stages()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+
+def rising_rates(largest: float, count: int) -> list[float]:
+    """Rates of stochastic depth: from 0 at the first of ``count`` blocks to ``largest``."""
+    return [largest * i / max(count - 1, 1) for i in range(count)]

@@ -1,0 +1,132 @@
+"""Training a classifier to answer what another one answers."""
+
+import copy
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.runner import load_checkpoint
+from mmpretrain.models import ImageClassifier
+from mmpretrain.registry import MODELS as HOST_MODELS
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+from torch.nn.functional import kl_div, log_softmax
+
+from mmspike.execution.spike_flow import without_flow
+from mmspike.masking import set_masking
+from mmspike.neurons import BaseNeuron
+from mmspike.neurons.base import check_number
+from mmspike.registry import MODELS
+from mmspike.utils.checkpoint import read_training_checkpoint
+from mmspike.utils.inference import check_weights
+from mmspike.utils.seeding import seeded
+
+
+@MODELS.register_module()
+class DistilledClassifier(ImageClassifier):
+    """An ``ImageClassifier`` whose loss also holds how far it is from a frozen teacher.
+
+    ``distill_loss`` is ``weight * t^2 * KL(teacher || student)`` of the class probabilities at
+    temperature t (Hinton et al., arXiv 1503.02531), beside the head's own loss. The teacher sees
+    the same batch, in evaluation mode and without spike masking: it may be the student itself as it
+    was before masking.
+
+    The teacher is loaded when the first loss is computed. It is no part of the model: evaluation
+    and inference do without its file, and neither checkpoints nor optimisers, averaged copies or
+    distributed wrappers know of it.
+
+    Args:
+        backbone: Config of the student's backbone.
+        neck: Config of its neck.
+        head: Config of its head.
+        teacher_checkpoint: Weights of the teacher.
+        teacher: Config of the teacher: a model config, or a config file whose ``model`` it is. None
+            is a teacher with the student's own backbone, neck and head.
+        temperature: t, above 0.
+        distill_weight: Weight of ``distill_loss``.
+        **kwargs: See ``mmpretrain.models.ImageClassifier``.
+
+    Raises:
+        TypeError, ValueError: An option is not acceptable, or there is no teacher.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict | None = None,
+        head: dict | None = None,
+        *,
+        teacher_checkpoint: str,
+        teacher: dict | str | None = None,
+        temperature: float = 1.0,
+        distill_weight: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        if teacher is None:
+            teacher = copy.deepcopy(
+                dict(type='ImageClassifier', backbone=backbone, neck=neck, head=head)
+            )
+        super().__init__(backbone, neck, head, **kwargs)
+        self.temperature = check_number('temperature', temperature, above=0)
+        self.distill_weight = check_number('distill_weight', distill_weight, at_least=0)
+        self._teacher_cfg = teacher
+        self._teacher_checkpoint = teacher_checkpoint
+        # In a list, where torch does not look for modules.
+        self._teacher: list[BaseModel] = []
+
+    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
+        """The head's losses and ``distill_loss``.
+
+        Args:
+            inputs: Images ``(B, C, H, W)``.
+            data_samples: Their labels.
+
+        Raises:
+            FileNotFoundError, ValueError: The teacher's weights cannot be read or do not fit.
+        """
+        seen: list[Tensor] = []
+        # What the loss is given and not a second call of the head, which would mask other spikes.
+        handle = self.head.loss_module.register_forward_pre_hook(
+            lambda module, args: seen.append(args[0])
+        )
+        try:
+            losses = super().loss(inputs, data_samples)
+        finally:
+            handle.remove()
+        # Losses on every time step are given (T, B, classes).
+        scores = seen[0].mean(0) if seen[0].dim() == 3 else seen[0]
+        return dict(losses, distill_loss=self._distill_loss(scores, self._teach(inputs)))
+
+    def _distill_loss(self, scores: Tensor, taught: Tensor) -> Tensor:
+        if scores.shape != taught.shape:
+            raise ValueError(
+                f'the teacher answers {tuple(taught.shape)} for (images, classes), the student '
+                f'{tuple(scores.shape)}'
+            )
+        own, target = (log_softmax(x.float() / self.temperature, -1) for x in (scores, taught))
+        divergence = kl_div(own, target, reduction='batchmean', log_target=True)
+        return self.distill_weight * self.temperature**2 * divergence
+
+    @torch.no_grad()
+    def _teach(self, inputs: Tensor) -> Tensor:
+        """The teacher's logits ``(B, classes)``."""
+        if not self._teacher:
+            self._teacher.append(self._load_teacher().to(inputs.device))
+        # Unseen by what counts the student's operations.
+        with without_flow():
+            return self._teacher[0](inputs, mode='tensor')
+
+    def _load_teacher(self) -> nn.Module:
+        cfg, path = self._teacher_cfg, self._teacher_checkpoint
+        if isinstance(cfg, str):
+            cfg = Config.fromfile(cfg).model
+        # Its first weights are drawn, in the midst of training: a run that was resumed, which loads
+        # it once more, would go on with other numbers.
+        with seeded(0):
+            teacher = HOST_MODELS.build(copy.deepcopy(cfg))
+        check_weights(teacher, read_training_checkpoint(path), path)
+        load_checkpoint(teacher, path, map_location='cpu', logger='silent')
+        if any(isinstance(module, BaseNeuron) for module in teacher.modules()):
+            set_masking(teacher, {'all': 0.0})
+        return teacher.eval().requires_grad_(False)

@@ -1,0 +1,181 @@
+"""Weights of MST (bic-L/Masked-Spiking-Transformer) for :class:`mmspike.backbones.MST`.
+
+The published files hold ``{'model': ..., 'optimizer': ..., 'config': CfgNode, ...}``; what they
+call ``..._if.up`` is the threshold of a QCFS neuron with 16 levels.
+"""
+
+import math
+import os
+import re
+
+import torch
+from torch import Tensor, nn
+
+from mmspike.backbones.mst import ARCHS, MST, read_arch
+from mmspike.conversion.families import MST_CLASSIFIER
+from mmspike.conversion.weights import (
+    Conversion,
+    check_family,
+    fit_to_model,
+    read_weights,
+    rename,
+    write_classifier,
+)
+from mmspike.neurons import QCFS
+
+# (pattern, replacement) inside a block, inside a layer between stages, and outside of both
+_IN_BLOCK = (
+    (r'^(norm[12])\.', r'\1.'),
+    (r'^shortcut([12])_if\.up$', r'neuron\1.threshold'),
+    (r'^(attn\.relative_position_bias_table)$', r'\1'),
+    (r'^attn\.qkv\.', r'attn.qkv.'),
+    (r'^attn\.([qkv])_if\.up$', r'attn.\1_neuron.threshold'),
+    (r'^attn\.attn_if\.up$', r'attn.map_neuron.threshold'),
+    (r'^attn\.attn_v_if\.up$', r'attn.out_neuron.threshold'),
+    (r'^attn\.proj_if\.up$', r'attn.proj.activate.threshold'),
+    (r'^attn\.proj\.', r'attn.proj.conv.'),
+    (r'^mlp\.fc([12])_if\.up$', r'mlp.fc\1.activate.threshold'),
+    (r'^mlp\.fc([12])\.', r'mlp.fc\1.conv.'),
+    (r'^mlp\.norm([12])\.', r'mlp.fc\1.bn.'),
+)
+_IN_MERGING = (
+    (r'^norm\.', r'bn.'),
+    (r'^reduction\.', r'conv.'),
+    (r'^reduction_if\.up$', r'activate.threshold'),
+)
+_OUTSIDE = (
+    (r'^patch_embed\.proj\.', r'stages.0.downsample.projection.conv.'),
+    (r'^patch_embed\.norm\.', r'stages.0.downsample.projection.bn.'),
+    (r'^patch_embed\.proj_if\.up$', r'stages.0.downsample.neuron.threshold'),
+    (r'^norm\.', r'norm.'),
+)
+# These follow from the sizes of image and window.
+_DERIVED = re.compile(r'\.(attn_mask|relative_position_index)$')
+
+
+class _Settings(dict):
+    """Stands for the settings of a training, so that reading a file does not take yacs."""
+
+
+def convert_mst(weights: dict[str, Tensor], *, levels: int = 16) -> Conversion:
+    """Rename the weights of an MST classifier: with thresholds (QCFS), or without (ReLU).
+
+    Args:
+        weights: Name to tensor, as in the published files; a leading ``module.`` is dropped.
+        levels: Levels of the QCFS neurons the weights were trained with.
+
+    Raises:
+        ValueError: The weights belong to another model; the message says what it looks like. Or a
+            tensor is missing, or has a shape that no MST has.
+    """
+    weights = check_family(weights, MST_CLASSIFIER)
+    weights = {key: value for key, value in weights.items() if not _DERIVED.search(key)}
+    renamed, tensors, unexpected = rename(weights, rename_key)
+    tensors = {key: _reshaped(key, value) for key, value in tensors.items()}
+    arch = read_arch_of(tensors)
+    neuron = dict(type='ReLU')
+    if is_quantised(tensors):
+        neuron = dict(type='mmspike.QCFS', levels=levels)
+    with torch.device('meta'):
+        backbone = MST(
+            arch,
+            in_channels=tensors['backbone.stages.0.downsample.projection.conv.weight'].shape[1],
+            mlp_norm=has_mlp_norm(tensors),
+            out_indices=(-1,),
+            neuron_cfg=neuron,
+        )
+    model = nn.ModuleDict(dict(backbone=backbone))
+    return fit_to_model(
+        model,
+        renamed,
+        tensors,
+        known=[*model.state_dict(), 'head.fc.weight', 'head.fc.bias'],
+        unexpected=unexpected,
+        arch=next((name for name in ARCHS if read_arch(name) == arch), arch),
+    )
+
+
+def convert_mst_file(
+    source: str | os.PathLike, target: str | os.PathLike, *, levels: int = 16
+) -> Conversion:
+    """Convert a published file into a checkpoint of our own.
+
+    Args:
+        source: File of the reference. It is loaded with ``weights_only=True``; the settings of its
+            training, an object of yacs, are read as the dictionary they are, without yacs.
+        target: File to write, whole or not at all.
+        levels: Levels of the QCFS neurons the weights were trained with.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: ``source`` is not a file.
+        ValueError: It is damaged, unsafe or of another model, or lacks weights.
+    """
+    weights = read_weights(source, safe_classes=[(_Settings, 'yacs.config.CfgNode')])
+    conversion = convert_mst(weights, levels=levels)
+    neuron = dict(type='ReLU')
+    if is_quantised(conversion.state_dict):
+        neuron = QCFS(levels=levels).describe()
+    mlp_norm = has_mlp_norm(conversion.state_dict)
+    write_classifier(conversion, source, target, neuron=neuron, mlp_norm=mlp_norm)
+    return conversion
+
+
+def rename_key(key: str) -> str | None:
+    """Name of ours for a name of the reference's; None if it has none."""
+    place, parts, rest = 'backbone', _OUTSIDE, key
+    block = re.match(r'layers\.(\d+)\.blocks\.(\d+)\.', key)
+    merging = re.match(r'layers\.(\d+)\.downsample\.', key)
+    if block:
+        place, parts = f'backbone.stages.{block[1]}.blocks.{block[2]}', _IN_BLOCK
+        rest = key[block.end() :]
+    elif merging:
+        # Tokens are merged at the end of a stage there, at the beginning of the next one here.
+        place, parts = f'backbone.stages.{int(merging[1]) + 1}.downsample', _IN_MERGING
+        rest = key[merging.end() :]
+    elif key.startswith('head.'):
+        return key.replace('head.', 'head.fc.')
+    for pattern, replacement in parts:
+        if re.search(pattern, rest):
+            return f'{place}.{re.sub(pattern, replacement, rest)}'
+    return None
+
+
+def _reshaped(key: str, value: Tensor) -> Tensor:
+    """A threshold is a plain number here, a linear layer a 1x1 convolution."""
+    if key.endswith('.threshold'):
+        return value.reshape(())
+    pointwise = key.startswith('backbone.') and value.dim() == 2 and key.endswith('.weight')
+    return value[..., None, None] if pointwise else value
+
+
+def is_quantised(tensors: dict[str, Tensor]) -> bool:
+    """Whether there are thresholds, as QCFS neurons have and ReLU has not."""
+    return any(key.endswith('.threshold') for key in tensors)
+
+
+def has_mlp_norm(tensors: dict[str, Tensor]) -> bool:
+    """Whether there are norms in the MLPs: not in weights for CIFAR."""
+    return any('.mlp.fc1.bn.' in key for key in tensors)
+
+
+def read_arch_of(tensors: dict[str, Tensor]) -> dict:
+    """An arch dict from the shapes.
+
+    Raises:
+        ValueError: The patch embedding, or the table of biases of some block, is missing.
+    """
+    stem = 'backbone.stages.0.downsample.projection.conv.weight'
+    table = 'backbone.stages.{}.blocks.0.attn.relative_position_bias_table'
+    places = [re.match(r'backbone\.stages\.(\d+)\.blocks\.(\d+)\.', key) for key in tensors]
+    blocks = {(int(place[1]), int(place[2])) for place in places if place}
+    count = 1 + max(stage for stage, _ in blocks)
+    absent = [key for key in (stem, *map(table.format, range(count))) if key not in tensors]
+    if absent:
+        raise ValueError(f'the weights are incomplete: nothing becomes {", ".join(absent)}')
+    tables = [tensors[table.format(i)] for i in range(count)]
+    return dict(
+        embed_dims=tensors[stem].shape[0],
+        depths=tuple(sum(stage == i for stage, _ in blocks) for i in range(count)),
+        num_heads=tuple(one.shape[1] for one in tables),
+        window_size=tuple((math.isqrt(len(one)) + 1) // 2 for one in tables),
+    )

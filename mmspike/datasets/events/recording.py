@@ -1,0 +1,81 @@
+"""A recording of an event camera, and what must hold of it."""
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Events(NamedTuple):
+    """Events in the order of time, one array ``(N,)`` of integers per property.
+
+    Attributes:
+        t: Time in microseconds.
+        x: Column, 0 is left.
+        y: Row, 0 is top.
+        p: Polarity, 1 where it became brighter (ON), 0 where darker (OFF).
+    """
+
+    t: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    p: np.ndarray
+
+    def part(self, which: slice | np.ndarray) -> 'Events':
+        """Some of the events: a slice, a mask or indices."""
+        return Events(*(values[which] for values in self))
+
+
+class MalformedEventsError(ValueError):
+    """A recording that cannot be right; the message names the file and the place in it."""
+
+
+# Byte at which the event of an index begins.
+Offset = Callable[[int], int]
+
+
+def check_events(
+    events: Events,
+    sensor_size: tuple[int, int],
+    path: str | os.PathLike,
+    offset: Offset | None = None,
+) -> None:
+    """Raise unless a recording is one that a sensor can have made.
+
+    Args:
+        events: The recording.
+        sensor_size: Height and width of the sensor in pixels.
+        path: Where the events come from, for messages.
+        offset: Byte of an event in that file, for messages.
+
+    Raises:
+        MalformedEventsError: There is no event, or one lies outside the sensor, has a polarity
+            other than 0 and 1, a negative time, or a time before that of the event ahead of it.
+    """
+    height, width = sensor_size
+    if not len(events.t):
+        raise MalformedEventsError(f'{path}: the recording holds no events')
+
+    def refuse(wrong: np.ndarray, what: Callable[[Events], str], ahead: int = 0) -> None:
+        if wrong.any():
+            i = int(wrong.argmax()) + ahead
+            place = f'event {i}' + (f' at byte {offset(i)}' if offset else '')
+            values = Events(*(int(values[i]) for values in events))
+            raise MalformedEventsError(
+                f'{path}: {place} {what(values)} ({int(wrong.sum())} such events in all)'
+            )
+
+    refuse(
+        (events.x < 0) | (events.x >= width) | (events.y < 0) | (events.y >= height),
+        lambda e: f'lies at x={e.x}, y={e.y}, outside the sensor of {width}x{height} pixels '
+        '(width x height). Is sensor_size that of this camera?',
+    )
+    refuse((events.p != 0) & (events.p != 1), lambda e: f'has polarity {e.p}, which is not 0 or 1')
+    refuse(events.t < 0, lambda e: f'has the negative time {e.t}')
+    refuse(
+        events.t[1:] < events.t[:-1],
+        lambda e: f'has time {e.t}, earlier than the event ahead of it. If the recorder merely '
+        'mixed the order up, LoadEvents(sort=True) puts it right',
+        ahead=1,
+    )

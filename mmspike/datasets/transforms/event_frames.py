@@ -1,0 +1,183 @@
+"""From event files to frames that mmpretrain's pipelines, models and trainers take.
+
+Between :class:`IntegrateEvents` and :class:`PackEventFrames` the T frames are one image ``img``
+``(H, W, T*2)``, whose channels are OFF and ON of the first step, of the second, and so on. So the
+transforms of mmpretrain and mmcv that take any number of channels (``Resize``, ``RandomFlip``,
+``Cutout``, ``RandomErasing``, crops without padding) do the same to all steps, with one random draw.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+from mmpretrain.datasets.transforms import PackInputs
+
+from mmspike.datasets.events import integrate_frames, read_events
+from mmspike.datasets.events.frames import POLARITIES
+from mmspike.registry import TRANSFORMS
+from mmspike.temporal import check_timesteps
+
+
+@TRANSFORMS.register_module()
+class LoadEvents(BaseTransform):
+    """Read and check the event file of a sample.
+
+    Required keys: ``img_path``, ``sensor_size``; ``window`` where a sample is part of a file.
+    Added keys: ``events``.
+
+    Args:
+        sort: Put events in the order of time instead of refusing another order.
+
+    Raises:
+        MalformedEventsError: See :func:`~mmspike.datasets.events.read_events`.
+    """
+
+    def __init__(self, sort: bool = False) -> None:
+        self.sort = sort
+
+    def transform(self, results: dict) -> dict:
+        """Add the events."""
+        results['events'] = read_events(
+            results['img_path'], results['sensor_size'], results.get('window'), self.sort
+        )
+        return results
+
+
+@TRANSFORMS.register_module()
+class IntegrateEvents(BaseTransform):
+    """Count events per pixel and polarity, frame by frame.
+
+    Required keys: ``events``, ``sensor_size``. Added keys: ``img`` ``(H, W, T*2)``, float32;
+    ``timesteps`` (None for an image); ``img_shape`` and ``ori_shape``. Removed: ``events``.
+
+    Args:
+        timesteps: Number of frames T. None integrates all events into one image without time, for
+            models that see one, such as MST.
+        by: ``'number'``, as many events in each frame, or ``'time'``, as long a time.
+        duration: With ``by='time'``, how long a frame lasts in microseconds; what comes after T
+            frames is left out. None divides the whole recording by T.
+
+    Raises:
+        TypeError, ValueError: An argument makes no sense.
+    """
+
+    def __init__(
+        self, timesteps: int | None, by: str = 'number', duration: int | None = None
+    ) -> None:
+        if timesteps is not None:
+            check_timesteps(timesteps)
+        if by not in ('number', 'time'):
+            raise ValueError(f"by must be 'number' or 'time', got {by!r}")
+        if duration is not None and (by != 'time' or timesteps is None or duration < 1):
+            raise ValueError(
+                "duration is the length of a frame in microseconds, at least 1, with by='time' "
+                f'and timesteps; got duration={duration!r}, by={by!r}, timesteps={timesteps!r}'
+            )
+        self.timesteps = timesteps
+        self.by = by
+        self.duration = duration
+
+    def transform(self, results: dict) -> dict:
+        """Replace the events by frames."""
+        size = results['sensor_size']
+        frames = integrate_frames(
+            results.pop('events'), size, self.timesteps or 1, self.by, self.duration
+        )
+        results['img'] = np.ascontiguousarray(frames.reshape(-1, *size).transpose(1, 2, 0))
+        results['timesteps'] = self.timesteps
+        results['img_shape'] = results['ori_shape'] = tuple(size)
+        return results
+
+
+@TRANSFORMS.register_module()
+class ScaleEventFrames(BaseTransform):
+    """Clip counts and divide them.
+
+    Required and changed key: ``img``.
+
+    Args:
+        clip: Largest count that is kept, against pixels that fire without end; None for no limit.
+        divisor: What counts are divided by: a number, or ``'max'`` for the sample's largest one.
+
+    Raises:
+        ValueError: A number is not larger than 0.
+    """
+
+    def __init__(self, clip: float | None = None, divisor: float | str = 1.0) -> None:
+        for name, value in dict(clip=clip, divisor=divisor).items():
+            allowed = value is None if name == 'clip' else value == 'max'
+            if not allowed and (isinstance(value, str) or value is None or not value > 0):
+                raise ValueError(f'{name} must be larger than 0, got {value!r}')
+        self.clip = clip
+        self.divisor = divisor
+
+    def transform(self, results: dict) -> dict:
+        """Scale the frames."""
+        img = results['img']
+        if self.clip is not None:
+            img = np.minimum(img, np.float32(self.clip))
+        divisor = float(img.max()) or 1.0 if self.divisor == 'max' else self.divisor
+        results['img'] = img / np.float32(divisor)
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomShift(BaseTransform):
+    """Move all frames by the same whole number of pixels, at random in both directions.
+
+    Required and changed key: ``img``.
+
+    Args:
+        max_shift: Largest move in pixels; every one up to it is as likely.
+        wrap: Whether what leaves at one side comes back at the other, as in the training of SDT
+            on CIFAR10-DVS; else it is lost.
+
+    Raises:
+        ValueError: ``max_shift`` is negative.
+    """
+
+    def __init__(self, max_shift: int = 5, wrap: bool = True) -> None:
+        if max_shift < 0:
+            raise ValueError(f'max_shift must not be negative, got {max_shift}')
+        self.max_shift = max_shift
+        self.wrap = wrap
+
+    @cache_randomness
+    def _draw(self) -> tuple[int, int]:
+        down, right = np.random.randint(-self.max_shift, self.max_shift + 1, 2)
+        return int(down), int(right)
+
+    def transform(self, results: dict) -> dict:
+        """Move the frames."""
+        down, right = self._draw()
+        img = np.roll(results['img'], (down, right), axis=(0, 1))
+        if not self.wrap:
+            height, width = img.shape[:2]
+            img[: max(down, 0)] = 0
+            img[height + min(down, 0) :] = 0
+            img[:, : max(right, 0)] = 0
+            img[:, width + min(right, 0) :] = 0
+        results['img'] = img
+        return results
+
+
+@TRANSFORMS.register_module()
+class PackEventFrames(PackInputs):
+    """``mmpretrain.PackInputs`` for frames: ``inputs`` become ``(T, 2, H, W)``.
+
+    Where :class:`IntegrateEvents` made one image, they are ``(2, H, W)``.
+
+    Args:
+        **kwargs: See ``mmpretrain.PackInputs``.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Pack the frames."""
+        frames = torch.from_numpy(np.ascontiguousarray(results['img'].transpose(2, 0, 1)))
+        timesteps = results.get('timesteps')
+        if timesteps is not None:
+            frames = frames.unflatten(0, (timesteps, POLARITIES))
+        results: dict[str, Any] = dict(results, img=frames)
+        return super().transform(results)

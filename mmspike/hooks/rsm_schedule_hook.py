@@ -1,0 +1,84 @@
+"""Random spike masking with ratios that follow the progress of training."""
+
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from mmspike.execution.spike_driven import unwrapped
+from mmspike.hooks.averaged import averaged_models
+from mmspike.masking.ratios import Ratio, masked_neurons
+from mmspike.masking.schedules import Schedule, read_schedule
+from mmspike.neurons import BaseNeuron
+from mmspike.registry import HOOKS
+
+
+@HOOKS.register_module()
+class RSMScheduleHook(Hook):
+    """Set the masking ratios of a model, and change them, in training.
+
+    The ratios of an epoch or iteration depend on its number alone, so that a resumed run goes on
+    with those of an uninterrupted one. Checkpoints record them (see
+    :class:`~mmspike.neurons.masking.SpikeMasking`): validation in between, and whoever loads a
+    checkpoint later, masks as training did last. The masks themselves are drawn by torch's
+    generator; with :class:`~mmspike.hooks.ProgressSeedHook` they repeat, too.
+
+    The mean ratio of each entry appears in the log as ``masking/<key>``.
+
+    Args:
+        ratios: Maps groups or patterns (see :func:`mmspike.masking.set_masking`) to a ratio, a
+            profile over depth, or a schedule (see :func:`mmspike.masking.read_schedule`), for
+            instance ``dict(type='linear', start=0.0, stop=0.75, end=10)``. Where several keys name
+            a neuron, the last one counts.
+        by_epoch: Schedules count epochs; False counts iterations.
+
+    Raises:
+        TypeError, ValueError: A schedule is not acceptable, or there is none. Before a run: a key
+            names no neuron of the model; training does not run by epochs.
+    """
+
+    # In front of hooks that log and save.
+    priority = 'VERY_HIGH'
+
+    def __init__(self, ratios: dict[str, Ratio | dict], by_epoch: bool = True) -> None:
+        if not isinstance(ratios, dict) or not ratios:
+            raise ValueError(
+                'ratios must be a dict from groups or patterns of neurons to masking ratios or '
+                f'schedules, with at least one entry, got {ratios!r}'
+            )
+        self.schedules = {key: read_schedule(value) for key, value in ratios.items()}
+        self.by_epoch = by_epoch
+        self._layers: list[tuple[str, Schedule, list[BaseNeuron]]] = []
+
+    def before_run(self, runner: Runner) -> None:
+        """See whether the model has what the keys name."""
+        for key in self.schedules:
+            masked_neurons(runner.model, key)
+
+    def before_train(self, runner: Runner) -> None:
+        """See whether the schedules fit the loop; begin."""
+        if self.by_epoch and not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise ValueError('training does not run by epochs here: give by_epoch=False')
+        # Averaged copies never run, but their records are read when a run is resumed.
+        self._layers = [
+            (key, schedule, masked_neurons(model, key))
+            for model in (unwrapped(runner.model), *averaged_models(runner))
+            for key, schedule in self.schedules.items()
+        ]
+        self._apply(runner)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Take the ratios of epoch ``runner.epoch``."""
+        if self.by_epoch:
+            self._apply(runner)
+
+    def before_train_iter(self, runner: Runner, *args: object, **kwargs: object) -> None:
+        """Take the ratios of iteration ``runner.iter`` where they go by iterations."""
+        if not self.by_epoch:
+            self._apply(runner)
+
+    def _apply(self, runner: Runner) -> None:
+        progress = runner.epoch if self.by_epoch else runner.iter
+        for key, schedule, neurons in self._layers:
+            ratios = schedule.at(progress, len(neurons))
+            for neuron, ratio in zip(neurons, ratios.tolist(), strict=True):
+                neuron.adopt_masking_ratio(ratio)
+            runner.message_hub.update_scalar(f'train/masking/{key}', ratios.mean())

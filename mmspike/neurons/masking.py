@@ -1,0 +1,109 @@
+"""Random spike masking (RSM) of one layer of neurons.
+
+Masked Spiking Transformer (ICCV 2023, arXiv 2210.01208; bic-L/Masked-Spiking-Transformer) drops a
+share of the spikes of chosen layers at random, in training and in inference: spikes that are not
+sent cost nothing. :mod:`mmspike.masking` chooses the layers of a model.
+"""
+
+import warnings
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+
+def check_masking_ratio(ratio: float) -> float:
+    """Return ``ratio`` as a float if it is a share of spikes that can be dropped.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is outside of [0, 1), or NaN.
+    """
+    if isinstance(ratio, bool) or not isinstance(ratio, int | float):
+        raise TypeError(f'a masking ratio must be a number, got {ratio!r} ({type(ratio).__name__})')
+    if not 0 <= ratio < 1:
+        raise ValueError(
+            'a masking ratio is the share of spikes that is dropped and must lie in [0, 1), '
+            f'got {ratio!r}'
+        )
+    return float(ratio)
+
+
+class SpikeMasking:
+    """Mixin of neurons: drops spikes of the output at random.
+
+    A spike is kept where a number drawn uniformly from [0, 1) is above the ratio. Numbers are drawn
+    by torch's own generator, anew at every call, for every sample, element and time step; what is
+    kept is not scaled up. An integer neuron's integer is kept or dropped as a whole.
+
+    The ratio travels in the metadata of every ``state_dict``, beside the record of the neuron. A
+    neuron whose ratio was not chosen takes that of the checkpoint that is loaded; one whose ratio
+    was chosen keeps it, and a warning says so if the checkpoint has another.
+    """
+
+    _masking_ratio = 0.0
+    # Chosen by the user, not taken over from a checkpoint or a schedule.
+    _masking_chosen = False
+
+    @property
+    def masking_ratio(self) -> float:
+        """Share of spikes to drop, from 0 up to but not including 1. Setting it is a choice."""
+        return self._masking_ratio
+
+    @masking_ratio.setter
+    def masking_ratio(self, ratio: float) -> None:
+        self.adopt_masking_ratio(ratio)
+        self._masking_chosen = True
+
+    def adopt_masking_ratio(self, ratio: float) -> None:
+        """Take a ratio that the next checkpoint to be loaded may replace.
+
+        Raises:
+            TypeError, ValueError: See :func:`check_masking_ratio`.
+        """
+        self._masking_ratio = check_masking_ratio(ratio)
+
+    def mask_spikes(self, spikes: Tensor) -> Tensor:
+        """Drop spikes: any shape to the same shape. Dropped ones pass no gradient."""
+        if self._masking_ratio == 0:
+            return spikes
+        # float32 whatever the spikes are: in half precision a few hundred numbers are all there is.
+        # By shape and not like the spikes, whose memory layout would change which of them stay.
+        drawn = torch.rand(spikes.shape, dtype=torch.float32, device=spikes.device)
+        return spikes * (drawn > self._masking_ratio)
+
+    def load_masking_ratio(self, saved: float, load: object) -> None:
+        """Take the ratio that a checkpoint was made with, or warn where another one was chosen.
+
+        Args:
+            saved: The checkpoint's ratio.
+            load: Any object that all neurons share that are loaded together: of many, the first
+                one speaks.
+        """
+        if saved == self._masking_ratio:
+            return
+        if not self._masking_chosen:
+            self.adopt_masking_ratio(saved)
+            if saved and _is_first_of(load):
+                print_log(
+                    'neurons take the spike masking of the checkpoint, the first of them ratio '
+                    f'{saved:g}; mmspike.masking.set_masking chooses another',
+                    'current',
+                )
+        elif _is_first_of(load):
+            warnings.warn(
+                f'the checkpoint was made with spike masking at ratio {saved:g}, the model was set '
+                f'to {self._masking_ratio:g} and keeps it (the first neuron that differs; there '
+                'may be others). mmspike.masking.set_masking(model, {pattern: ratio}) sets ratios; '
+                "a model whose ratios were never set takes the checkpoint's",
+                stacklevel=2,
+            )
+
+
+_last_load: object = None
+
+
+def _is_first_of(load: object) -> bool:
+    global _last_load
+    first, _last_load = load is not _last_load, load
+    return first

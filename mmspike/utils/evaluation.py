@@ -1,0 +1,56 @@
+"""A host's evaluation of a model that exists, instead of one that a Runner builds."""
+
+import io
+from collections.abc import Iterable
+from contextlib import redirect_stdout
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.registry import METRICS
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
+from torch.utils.data import DataLoader
+
+
+def build_test_loader(cfg: Config) -> DataLoader:
+    """The loader of the config's test data."""
+    with redirect_stdout(io.StringIO()):  # COCO's index reports on itself
+        return Runner.build_dataloader(cfg.test_dataloader, seed=0)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    loader: DataLoader,
+    metrics: dict | list,
+    *,
+    extra: Iterable[BaseMetric] = (),
+    title: str = 'evaluating',
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Run ``model`` on all batches and return what the metrics say.
+
+    Args:
+        model: A model of mmpretrain, mmdet or mmseg; left in evaluation mode.
+        loader: Its test data.
+        metrics: The config's ``test_evaluator``.
+        extra: Further metrics.
+        title: What the progress bar says.
+        console: Where it is shown.
+    """
+    model.eval()
+    kinds = metrics if isinstance(metrics, list) else [metrics]
+    evaluator = Evaluator([*(METRICS.build(dict(kind)) for kind in kinds), *extra])
+    evaluator.dataset_meta = getattr(loader.dataset, 'metainfo', None)
+    columns = (
+        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as progress:
+        for batch in progress.track(loader, description=title):
+            evaluator.process(model.test_step(batch), batch)
+    with redirect_stdout(io.StringIO()):
+        return evaluator.evaluate(len(loader.dataset))

@@ -1,0 +1,113 @@
+import pytest
+import torch
+from torch import nn
+
+from mmspike.conversion import calibrate_thresholds, insert_qcfs
+from mmspike.neurons import QCFS
+
+
+class Shared(nn.Module):
+    """One activation at two places, as in the blocks of a ResNet."""
+
+    def __init__(self, act=None):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.act = act or nn.ReLU(inplace=True)
+        self.out_act = nn.GELU()
+
+    def forward(self, x):
+        return self.out_act(self.act(self.fc2(self.act(self.fc1(x)))))
+
+
+def test_activations_become_qcfs_in_place():
+    net = Shared()
+    assert insert_qcfs(net, levels=4, thresholds=1.5) == {'act': 'ReLU', 'out_act': 'GELU'}
+    assert isinstance(net.act, QCFS)
+    assert (net.act.levels, net.act.step_value) == (4, 1.5 / 4)
+    assert net.act is not net.out_act
+    net(torch.randn(2, 4)).sum().backward()
+    assert net.act.threshold.grad is not None
+
+
+def test_a_shared_module_stays_shared():
+    act = nn.ReLU()
+    net = nn.ModuleDict(dict(a=act, b=nn.Sequential(act)))
+    assert insert_qcfs(net) == {'a': 'ReLU'}
+    assert net['a'] is net['b'][0]
+
+
+def test_names_choose():
+    net = Shared()
+    assert insert_qcfs(net, include='^out') == {'out_act': 'GELU'}
+    assert isinstance(net.act, nn.ReLU)
+    net = Shared()
+    assert insert_qcfs(net, exclude='out') == {'act': 'ReLU'}
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(include='nowhere'), 'no activation to replace.*nowhere'),
+        (dict(include='('), 'no regular expression'),
+        (dict(levels=0), 'levels'),
+        (dict(thresholds=-1.0), 'init_threshold'),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        insert_qcfs(Shared(), **options)
+    with pytest.raises(KeyError, match='out_act'):
+        insert_qcfs(Shared(), thresholds=dict(act=1.0))
+
+
+def test_mode_and_device_are_those_of_the_model():
+    net = Shared().eval().to('meta')
+    insert_qcfs(net)
+    assert not net.act.training
+    assert net.act.threshold.is_meta
+
+
+@pytest.mark.parametrize('inplace', [True, False])
+def test_calibration_finds_the_best_of_its_candidates(inplace):
+    """Of uniform values up to 4, most are kept by 4; one of a thousand is 100 and is given up."""
+    x = torch.rand(20_000, 1) * 4
+    x[::1000] = 100.0
+    net = nn.Sequential(nn.ReLU(inplace=inplace))
+    thresholds = calibrate_thresholds(net, [x.clone()], levels=4)
+    errors = {}
+    for c in torch.arange(1, 101):
+        step = c / 4
+        errors[float(c)] = ((x / step + 0.5).floor().clamp(0, 4) * step - x).square().mean().item()
+    best = min(errors.values())
+    neuron = QCFS(levels=4, init_threshold=thresholds['0'])
+    # It looks at some of the values only.
+    assert (neuron(x) - x).square().mean() < 1.2 * best
+
+
+def test_calibration_leaves_the_model_as_it_was():
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Dropout(0.5))
+    net[3].eval()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    calibrate_thresholds(net, [torch.randn(8, 3), torch.randn(8, 3)])
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert [module.training for module in net] == [True, True, True, False]
+    assert not net[2]._forward_hooks
+    assert not net[2]._forward_pre_hooks
+
+
+def test_calibration_sees_the_activation_and_not_its_successor():
+    """Thresholds are those of the network before, so that errors do not add up on the way."""
+    net = nn.Sequential(nn.ReLU(), nn.ReLU())
+    x = torch.rand(1000, 4)
+    thresholds = calibrate_thresholds(net, [x], levels=64)
+    assert thresholds['0'] == pytest.approx(thresholds['1'])
+
+
+def test_calibration_without_use():
+    with pytest.raises(ValueError, match='no batches'):
+        calibrate_thresholds(Shared(), [])
+    with pytest.raises(ValueError, match='0 gave no positive number'):
+        calibrate_thresholds(nn.Sequential(nn.ReLU()), [-torch.rand(4, 4)], run=None)
+    silent = nn.ModuleDict(dict(used=nn.ReLU(), unused=nn.ReLU()))
+    with pytest.raises(ValueError, match='unused never ran'):
+        calibrate_thresholds(silent, [torch.rand(3)], run=lambda net, x: net['used'](x))

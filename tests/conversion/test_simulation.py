@@ -1,0 +1,280 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from mmspike import get_timesteps, set_timesteps
+from mmspike.conversion import convert_to_spiking, insert_qcfs, simulate
+from mmspike.conversion.simulation import stable_since
+from mmspike.energy import EnergyCounter
+from mmspike.layers import TemporalMean
+from mmspike.neurons import SpikingQCFS
+
+
+class Block(nn.Module):
+    """A residual block whose activation is called twice."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        return self.relu(self.conv2(self.relu(self.conv1(x))) + x)
+
+
+class Net(nn.Module):
+    """Stem, blocks, pooling, classifier."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+        self.blocks = nn.Sequential(Block(8), nn.AvgPool2d(2), Block(8))
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+
+    def forward(self, x):
+        return self.head(self.blocks(self.stem(x)))
+
+
+def quantised(levels=16):
+    torch.manual_seed(0)
+    net = Net().eval()
+    insert_qcfs(net, levels=levels, thresholds=1.0)
+    return net
+
+
+def images(batch=3):
+    return torch.randn(batch, 3, 10, 10, generator=torch.Generator().manual_seed(1))
+
+
+class Stepper:
+    """The network step by step, one call each, with a neuron for every place: the plain way."""
+
+    def __init__(self, net):
+        self.net = convert_to_spiking(net)
+        for block in (self.net.blocks[0], self.net.blocks[2]):
+            block.first, block.second = block.relu, copy.deepcopy(block.relu)
+            block.forward = lambda x, b=block: b.second(b.conv2(b.first(b.conv1(x))) + x)
+        for module in self.net.modules():
+            if isinstance(module, SpikingQCFS):
+                module.stateful = True
+
+    def __call__(self, x, timesteps):
+        with torch.no_grad():
+            steps = torch.stack([self.net(x) for _ in range(timesteps)])
+        return steps.cumsum(0) / torch.arange(1, timesteps + 1).view(-1, 1, 1)
+
+
+@pytest.mark.parametrize('chunk', [1, 5, 8, 12, 100])
+def test_chunks_are_the_network_step_by_step(chunk):
+    net, x = quantised(), images()
+    expected = Stepper(net)(x, 12)
+    spiking = convert_to_spiking(net)
+    simulation = simulate(spiking, 12, chunk=chunk, answer='')
+    with torch.no_grad():
+        out = spiking(x)
+    torch.testing.assert_close(simulation.scores, expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(out, simulation.scores[-1])
+    with torch.no_grad():
+        assert torch.equal(spiking(x), out)  # nothing is left behind
+
+
+def test_without_answers_only_the_last_step_counts():
+    net, x = quantised(), images()
+    one, other = convert_to_spiking(net), convert_to_spiking(net)
+    simulate(one, 12, chunk=5)
+    simulate(other, 12, chunk=5, answer='')
+    with torch.no_grad():
+        torch.testing.assert_close(one(x), other(x))
+
+
+def test_answers_approach_those_of_the_quantised_network():
+    net, x = quantised(levels=64), images(16)
+    distances = []
+    for timesteps in (4, 16, 64):
+        spiking = convert_to_spiking(net)
+        simulate(spiking, timesteps)
+        with torch.no_grad():
+            distances.append((spiking(x) - net(x)).abs().mean().item())
+    assert distances[0] > 2 * distances[1] > 4 * distances[2]
+
+
+@pytest.mark.parametrize('readout', ['head.0', 'head.1', 'head.2', ''])
+def test_reading_out_earlier_is_the_same_where_the_rest_is_linear(readout):
+    net, x = quantised(), images()
+    spiking, usual = convert_to_spiking(net), convert_to_spiking(net)
+    simulate(spiking, 12, chunk=5, readout=readout)
+    simulate(usual, 12, chunk=5, readout='')
+    with torch.no_grad():
+        torch.testing.assert_close(spiking(x), usual(x), rtol=1e-5, atol=1e-6)
+
+
+def test_layers_before_the_neurons_run_once_and_those_behind_the_readout_too():
+    net = convert_to_spiking(quantised())
+    simulate(net, 12, chunk=4, readout='head.0')
+    calls = {}
+    for name in ('stem.0', 'stem.1', 'blocks.0.conv1', 'head.2'):
+        layer = net.get_submodule(name)
+        own = type(layer)
+
+        class Counting(own):
+            def forward(self, x, name=name, own=own):
+                calls.setdefault(name, []).append(len(x))
+                return own.forward(self, x)
+
+        layer.__class__ = Counting
+    with torch.no_grad():
+        net(images(3))
+    assert calls == {
+        'stem.0': [3], 'stem.1': [3], 'blocks.0.conv1': [12, 12, 12], 'head.2': [3],
+    }  # fmt: skip
+
+
+def test_energy_does_not_depend_on_chunks():
+    net, x = quantised(), images()
+    counts = []
+    for chunk in (12, 5):
+        spiking = convert_to_spiking(net)
+        simulate(spiking, 12, chunk=chunk, readout='head.0')
+        with torch.no_grad(), EnergyCounter(spiking) as counter:
+            spiking(x)
+        counts.append(counter.counts())
+    whole, cut = counts
+    assert whole.samples == cut.samples == 3
+    assert list(whole.layers) == list(cut.layers)
+    for name, layer in whole.layers.items():
+        other = cut.layers[name]
+        assert (layer.macs, layer.analog_macs) == (other.macs, other.analog_macs)
+        assert layer.sops == other.sops
+        assert other.macs_once == pytest.approx(layer.macs_once)
+        # An ANN of this shape computes every layer once for every image.
+        steps = 1 if name in ('stem.0', 'head.2') else 12
+        assert layer.macs == pytest.approx(steps * layer.macs_once)
+    assert whole.neurons == cut.neurons
+    assert whole.neurons['stem.2'].timesteps == 12
+
+
+def test_early_exit():
+    net, x = quantised(), images(6)
+    whole, early = convert_to_spiking(net), convert_to_spiking(net)
+    simulate(whole, 60, chunk=5, answer='')
+    simulation = simulate(early, 60, chunk=5, answer='', patience=6)
+    with torch.no_grad():
+        whole(x)
+        out = early(x)
+    steps = len(simulation.scores)
+    assert simulation.exit_steps.tolist() == stable_since(simulation.scores, 6).tolist()
+    # It stops with the first chunk in which the last sample became stable.
+    assert steps - 5 < simulation.exit_steps.max() <= steps < 60
+    torch.testing.assert_close(simulation.scores, whole.simulation.scores[:steps])
+    assert torch.equal(out, simulation.scores[-1])
+
+
+def test_stable_since_by_hand():
+    best = torch.tensor([[0, 1, 0], [0, 0, 1], [1, 0, 0], [1, 0, 1], [1, 0, 0]])
+    scores = nn.functional.one_hot(best, 2).float()
+    assert stable_since(scores, 3).tolist() == [5, 4, 0]
+    assert stable_since(scores, 1).tolist() == [1, 1, 1]
+    assert stable_since(scores, 2).tolist() == [2, 3, 0]
+
+
+def test_timesteps_are_set_in_one_place():
+    net, x = convert_to_spiking(quantised()), images()
+    simulate(net, 12, chunk=5)
+    assert get_timesteps(net) == 12
+    with torch.no_grad():
+        net(x)
+    assert get_timesteps(net) == 12
+    set_timesteps(net, 3)
+    assert net.simulation.timesteps == 3
+    expected = Stepper(quantised())(x, 3)[-1]
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_copy_runs_by_itself():
+    net, x = convert_to_spiking(quantised()), images()
+    simulate(net, 6, chunk=4)
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        expected = net(x)
+        nn.init.zeros_(net.head[2].weight)
+        assert torch.equal(other(x), expected)
+        assert not torch.equal(net(x), expected)
+    assert other.simulation is not net.simulation
+
+
+def test_an_error_inside_leaves_a_model_that_works():
+    net, x = convert_to_spiking(quantised()), images()
+    simulate(net, 6, chunk=4)
+    with torch.no_grad():
+        expected = net(x)
+        with pytest.raises(RuntimeError):
+            net(x[:, :2])
+        assert 'forward' not in net.stem[0].__dict__
+        assert torch.equal(net(x), expected)
+
+
+def test_it_can_be_trained_through_all_steps():
+    net = convert_to_spiking(quantised()).train()
+    simulate(net, 6, chunk=2)
+    net(images()).square().sum().backward()
+    assert net.stem[0].weight.grad.abs().sum() > 0
+
+
+def test_a_temporal_mean_is_the_readout():
+    class WithMean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
+            self.neck = TemporalMean()
+
+        def forward(self, x):
+            return self.neck((self.backbone(x),))[0]
+
+    torch.manual_seed(0)
+    net = WithMean().eval()
+    insert_qcfs(net)
+    outs = []
+    for chunk in (9, 4):
+        spiking = convert_to_spiking(net)
+        assert simulate(spiking, 9, chunk=chunk).readout == 'neck'
+        with torch.no_grad():
+            outs.append(spiking(images()))
+    assert outs[0].shape == (3, 4, 6, 6)
+    torch.testing.assert_close(*outs)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(timesteps=0), 'timesteps'),
+        (dict(timesteps=4, chunk=0), 'at least 1'),
+        (dict(timesteps=4, readout='nowhere'), "no module 'nowhere'"),
+        (dict(timesteps=4, patience=3), 'patience needs answer'),
+        (dict(timesteps=4, patience=0, answer=''), 'at least 1'),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        simulate(convert_to_spiking(quantised()), **options)
+
+
+def test_models_that_are_not_converted():
+    with pytest.raises(ValueError, match='no neurons of a conversion'):
+        simulate(quantised(), 4)
+    with pytest.raises(ValueError, match='no QCFS'):
+        convert_to_spiking(Net())
+    net = convert_to_spiking(quantised())
+    simulate(net, 4)
+    with pytest.raises(ValueError, match='simulated already'):
+        simulate(net, 4)
+
+
+def test_neurons_behind_the_readout():
+    net = convert_to_spiking(quantised())
+    simulate(net, 4, readout='blocks.0', answer='head.2')
+    with torch.no_grad(), pytest.raises(RuntimeError, match=r'behind the read-out \(blocks.0\)'):
+        net(images())

@@ -1,0 +1,203 @@
+"""Turn a network into one of integrate-and-fire neurons, and see what it answers step by step.
+
+It takes configs of mmpretrain, mmdet and mmseg. A network with QCFS activations is converted as it
+is; in another one QCFS takes the place of the activations first, with thresholds calibrated on
+training data. (To train it with QCFS, put type='mmspike.QuantisedModel' into its config.) Writes
+quantised.pth, conversion.json and, of classifiers, accuracy_over_time.png.
+"""
+
+import argparse
+import json
+import os
+import sys
+from itertools import islice
+from pathlib import Path
+
+# A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
+os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+
+import matplotlib
+
+matplotlib.use('Agg')
+
+import matplotlib.pyplot as plt
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner, load_checkpoint
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from mmspike.conversion import (
+    calibrate_thresholds,
+    conversion_report,
+    convert_to_spiking,
+    fold_batch_norms,
+    insert_qcfs,
+    simulate,
+)
+from mmspike.energy import EnergyCounter, EnergyReport
+from mmspike.evaluation import AccuracyOverTime
+from mmspike.neurons import QCFS, BaseNeuron, NeuronMismatchError
+from mmspike.utils.checkpoint import atomic_write, read_training_checkpoint
+from mmspike.utils.config import load_config
+from mmspike.utils.evaluation import build_test_loader, evaluate
+from mmspike.utils.inference import check_weights
+from mmspike.utils.launch import adapt_to_devices
+from mmspike.visualization.plots import plot_accuracy_over_time
+
+console = Console(highlight=False)
+if not console.is_terminal and 'COLUMNS' not in os.environ:
+    console.width = 130
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file of mmpretrain, mmdet or mmseg')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--timesteps', type=int, default=64, help='time steps T; default 64')
+    parser.add_argument(
+        '--chunk', type=int, default=8, help='steps computed together; memory grows with it'
+    )
+    parser.add_argument('--levels', type=int, default=16, help='levels of QCFS that are put in')
+    parser.add_argument('--include', default='', help='regular expression: activations to replace')
+    parser.add_argument('--exclude', help='regular expression: activations to leave')
+    parser.add_argument(
+        '--calibrate', type=int, default=8, metavar='N', help='training batches for thresholds'
+    )
+    parser.add_argument(
+        '--readout', help='module whose outputs are averaged over time; default: see the docs'
+    )
+    parser.add_argument('--patience', type=int, help='stop when answers were stable for N steps')
+    parser.add_argument(
+        '--no-fold', action='store_true', help='leave batch norms as layers of their own'
+    )
+    parser.add_argument('--out', type=Path, help='output folder; default work_dirs/ann2snn/<name>')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; default a GPU if there is one')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction,
+        help='override values of the config: key=value, with dots for nesting',
+    )  # fmt: skip
+    args = parser.parse_args()
+    for name in ('timesteps', 'chunk', 'levels', 'calibrate', 'patience'):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f'--{name} must be positive')
+    if args.device is None:
+        args.device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if args.out is None:
+        args.out = Path('work_dirs', 'ann2snn', Path(args.config).stem)
+    return args
+
+
+def build(cfg: Config, checkpoint: str, device: str) -> nn.Module:
+    model_cfg = cfg.model.copy()
+    if cfg.get('data_preprocessor'):
+        model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
+    model = MODELS.build(model_cfg)
+    check_weights(model, read_training_checkpoint(checkpoint), checkpoint)
+    load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
+    model.to(device).eval()
+    return model
+
+
+def quantise(model: nn.Module, cfg: Config, args: argparse.Namespace) -> dict[str, str]:
+    """Put QCFS into a model that has none; in place."""
+    where = dict(levels=args.levels, include=args.include, exclude=args.exclude)
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    batches = list(islice(loader, args.calibrate))
+    return insert_qcfs(model, thresholds=calibrate_thresholds(model, batches, **where), **where)
+
+
+def result_table(results: dict[str, dict]) -> Table:
+    table = Table(title='on the test data', title_justify='left')
+    table.add_column('')
+    for name in results:
+        table.add_column(name, justify='right')
+    for key in dict.fromkeys(key for values in results.values() for key in values):
+        cells = (f'{values[key]:.4g}' if key in values else '-' for values in results.values())
+        table.add_row(key, *cells)
+    return table
+
+
+def convert(args: argparse.Namespace) -> None:
+    cfg = load_config(args.config, args.cfg_options)
+    adapt_to_devices(cfg, 'none')
+    init_default_scope(cfg.get('default_scope'))
+    model = build(cfg, args.checkpoint, args.device)
+    if not any(isinstance(m, QCFS) for m in model.modules()) and any(
+        isinstance(m, BaseNeuron) for m in model.modules()
+    ):
+        raise ValueError('the network is a spiking one already: there is nothing to convert')
+    loader = build_test_loader(cfg)
+    results: dict[str, dict] = {}
+
+    def measure(title: str, network: nn.Module, **options) -> None:
+        results[title] = evaluate(
+            network, loader, cfg.test_evaluator, title=title, console=console, **options
+        )
+
+    replaced: dict[str, str] = {}
+    if not any(isinstance(module, QCFS) for module in model.modules()):
+        measure('the network', model)
+        replaced = quantise(model, cfg, args)
+    with atomic_write(args.out / 'quantised.pth') as file:
+        torch.save(dict(state_dict=model.state_dict()), file)
+    measure('quantised', model)
+
+    def run(network: nn.Module) -> None:
+        network.test_step(next(iter(loader)))
+
+    plain = convert_to_spiking(model)
+    spiking = plain if args.no_fold else fold_batch_norms(plain, run)
+    answer = 'head.fc' if 'head.fc' in dict(spiking.named_modules()) else None
+    simulate(
+        spiking,
+        args.timesteps,
+        chunk=args.chunk,
+        readout=args.readout,
+        answer=answer,
+        patience=args.patience,
+    )
+    over_time = AccuracyOverTime()
+    title = f'spiking, T={args.timesteps}'
+    with EnergyCounter(spiking) as counter:
+        measure(title, spiking, extra=[over_time] if answer else [])
+    energy = EnergyReport(counter, name=title)
+    results[title]['energy per image (mJ)'] = energy.totals.energy_mj
+    results[title]['the same as an ANN (mJ)'] = energy.totals.ann_mj
+    report = conversion_report(spiking, run, replaced=replaced, before=plain)
+    console.print(report.table())
+    console.print(result_table(results))
+    content = dict(results=results, parts=report.as_dict())
+    if over_time.curve is not None:
+        content['top1_over_time'] = over_time.curve.tolist()
+        draw(args.out / 'accuracy_over_time.png', over_time, results, title)
+    with atomic_write(args.out / 'conversion.json') as file:
+        file.write(json.dumps(content, indent=2, default=float).encode())
+    console.print(f'written to {args.out}', soft_wrap=True)
+
+
+def draw(path: Path, over_time: AccuracyOverTime, results: dict[str, dict], title: str) -> None:
+    figure, axes = plt.subplots(figsize=(6.5, 4), layout='constrained')
+    levels = {
+        name: values['accuracy/top1'] for name, values in results.items() if name != title
+        and 'accuracy/top1' in values
+    }  # fmt: skip
+    plot_accuracy_over_time(axes, {'spiking': over_time.curve}, levels)
+    with atomic_write(path) as file:
+        figure.savefig(file, format='png', dpi=150)
+    plt.close(figure)
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        convert(args)
+    except (OSError, ValueError, KeyError, NeuronMismatchError) as error:
+        sys.exit(f'ann2snn: {error}')
+
+
+if __name__ == '__main__':
+    main()
