@@ -80,7 +80,11 @@ MODELS = Registry(
         'mmspike.conversion.builders',
     ],
     hosted={
-        'mmpretrain': ['mmspike.heads.cls', 'mmspike.classifiers'],
+        'mmpretrain': [
+            'mmspike.heads.cls',
+            'mmspike.classifiers',
+            'mmspike.datasets.event_preprocessor',
+        ],
         'mmdet': ['mmspike.heads.det'],
         'mmseg': ['mmspike.heads.seg'],
     },

@@ -51,7 +51,8 @@ def write_aedat3(path: Path, events: Events, packets: int = 4) -> None:
 
 def write_atis(path: Path, events: Events) -> None:
     """As N-Caltech101 was recorded."""
-    fields = [events.x, events.y, events.p << 7 | events.t >> 16, events.t >> 8 & 255, events.t & 255]
+    t = events.t
+    fields = [events.x, events.y, events.p << 7 | t >> 16, t >> 8 & 255, t & 255]
     path.write_bytes(np.stack(fields, axis=1).astype(np.uint8).tobytes())
 
 
@@ -79,7 +80,7 @@ def write_npy(path: Path, events: Events) -> None:
     np.save(path, array)
 
 
-def make_cifar10_dvs(root: Path, per_class: int = 3) -> None:
+def make_cifar10_dvs(root: Path, per_class: int = 11) -> None:
     from mmspike.datasets.event_recordings import CIFAR10DVS
 
     for label, name in enumerate(CIFAR10DVS.METAINFO['classes']):
@@ -92,7 +93,7 @@ def make_cifar10_dvs(root: Path, per_class: int = 3) -> None:
 def make_n_caltech101(root: Path) -> None:
     for label, name in enumerate(('BACKGROUND_Google', 'Faces_easy', 'yin_yang')):
         (root / name).mkdir(parents=True)
-        for i in range(4):
+        for i in range(11):
             events = some_events((180, 240), seed=label + 3 * i)
             write_atis(root / name / f'image_{i + 1:04d}.bin', events)
 
@@ -130,10 +131,16 @@ def make_dvs128_gesture(root: Path) -> None:
 
 
 # What makes a small dataset in the layout that the type of a config expects.
-MAKERS = {
+EVENT_DATASETS = {
     'mmspike.CIFAR10DVS': make_cifar10_dvs,
     'mmspike.NCaltech101': make_n_caltech101,
     'mmspike.NCars': make_n_cars,
     'mmspike.HARDVS': make_har_dvs,
     'mmspike.DVS128Gesture': make_dvs128_gesture,
 }
+
+
+def make_event_dataset(kind: str, root: Path) -> None:
+    """A few recordings of every split, unless they are there."""
+    if not root.exists():
+        EVENT_DATASETS[kind](root)

@@ -296,10 +296,13 @@ def compare_gradients(
 
 
 if __name__ == '__main__':
+    from reference_sdt import SDT_CASES, compare_sdt
+
     print('| case | quantity | largest absolute difference | relative (l2) difference |')
     print('|---|---|--:|--:|')
     results = {name: compare_sdtv3(name) for name in SDTV3_CASES}
     results.update({name: compare_dense(name) for name in DENSE_CASES})
+    results.update({name: compare_sdt(name) for name in SDT_CASES})
     for case_name, rows in results.items():
         for row in rows:
             print(f'| {case_name} | {row.quantity} | {row.absolute:.1e} | {row.relative:.1e} |')

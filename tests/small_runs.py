@@ -8,11 +8,13 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from event_files import EVENT_DATASETS, make_event_dataset
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.registry import DATASETS
 
+from mmspike.backbones.sdt import ARCHS as SDT_ARCHS
 from mmspike.datasets.digit_scenes import write_digit_scenes
 from mmspike.utils.config import load_config
 from mmspike.utils.launch import adapt_to_devices
@@ -25,7 +27,7 @@ DIGITS = ROOT / (
 
 # Height and width of the scenes; then image sizes in pipelines -> sizes for a test.
 SCENE = 96
-_SIZES = {224: 64, 232: 72, 235: 72, 288: 80, 320: 88}
+_SIZES = {224: 64, 232: 72, 235: 72, 256: 72, 288: 80, 320: 88}
 # Folders of the scenes' subsets by the names that COCO gives to its own.
 _COCO = {'train2017': 'training', 'val2017': 'validation'}
 
@@ -187,6 +189,12 @@ def _write_teacher(cfg: Config, folder: Path) -> Path:
 
 
 def _shrink_classification(cfg: Config, folder: Path) -> None:
+    backbone = cfg.model.backbone
+    if backbone.type == 'mmspike.SDT' and isinstance(backbone.arch, str):
+        # Its blocks are all alike: one does for a step. Another test builds the whole.
+        backbone.arch = dict(SDT_ARCHS[backbone.arch], depth=1)
+    # Weights to begin with are not in the repository either.
+    cfg.model.backbone.pop('init_cfg', None)
     make_imagenet(folder / 'imagenet')
     for part in ('train', 'val', 'test'):
         dataset = cfg[f'{part}_dataloader'].dataset
@@ -196,6 +204,14 @@ def _shrink_classification(cfg: Config, folder: Path) -> None:
         elif dataset.type.startswith('CIFAR'):
             make_cifar(folder / 'cifar', dataset.type)
             dataset.data_root = str(folder / 'cifar')
+        elif dataset.type in EVENT_DATASETS:
+            make_event_dataset(dataset.type, folder / 'events')
+            dataset.data_root = str(folder / 'events')
+            dataset.indices = 4
+            # Frames of 128x128 at every step are much to see for a test.
+            dataset.pipeline.insert(-1, dict(type='Resize', scale=32))
+        elif dataset.type == 'mmspike.EventDigits':
+            dataset.update(data_root=str(folder / 'events'), camera=dict(saccade=10_000), indices=4)
         else:
             dataset.indices = 4
         for transform in dataset.pipeline:

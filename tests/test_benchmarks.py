@@ -2,9 +2,11 @@
 
 import csv
 
+import pytest
 import torch
 from candidates import NEURONS, candidates
 from memory import Traffic, kept_bytes, peak_bytes
+from sdt_energy import Formula, report_of
 from small_checkpoints import CLASSIFICATION, trained
 
 from mmspike.neurons.kernels import host
@@ -43,6 +45,28 @@ def test_executions(run_python):
     out = run_python('benchmarks/executions.py', *trained(CLASSIFICATION)).stdout
     assert '4 images, torch.float32' in out
     assert 'analog: backbone.stages.0.downsample.conv\n' in out
+
+
+def test_published_energy_of_sdt():
+    """FLOPs worked out by hand, and rates that give the published energy back."""
+    side, dims = 32, 512
+    one = Formula.of('6-512', report_of('6-512', side).layers)
+    at = [side**2 // 4**i for i in range(5)]
+    assert one.first == 9 * 3 * 64 * at[0]
+    convs = 9 * (64 * 128 * at[1] + 128 * 256 * at[2] + 256 * 512 * at[3] + 512 * 512 * at[4])
+    blocks = 6 * 12 * dims**2 * at[4]
+    assert one.layers == convs + blocks + dims * 1000
+    assert one.masks == 6 * dims * at[4]
+    for steps in (1, 4):
+        spent = 4.6e-9 * one.first * steps
+        spent += 0.9e-9 * 4 * one.implied_rate(steps) * (one.layers + 3 * one.masks)
+        assert spent == pytest.approx(3.56)
+
+
+def test_published_energy_of_sdt_as_a_script(run_python):
+    out = run_python('benchmarks/sdt_energy.py', '8-384', '--image', 32, '--layers').stdout
+    assert '| backbone.stages.0.conv.conv | 1.33 |' in out
+    assert '| 8-384 | 32 | 1.3 |' in out
 
 
 def test_traffic(run_python):

@@ -8,7 +8,11 @@ from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmpretrain.registry import MODELS
 from small_runs import CONFIGS
 
-IMAGENET = [path for path in CONFIGS if path.stem.endswith('in1k')]
+IMAGENET = [
+    path
+    for path in CONFIGS
+    if path.parent.name == 'metaspikformer' and path.stem.endswith('in1k')
+]
 PER_EPOCH = 625  # 1 281 167 images // 2048, the last short batch is dropped
 
 

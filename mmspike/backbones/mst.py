@@ -230,6 +230,12 @@ class MST(StagedBackbone):
         (4, 8, 16, 32)
     """
 
+    # What the reference masks of its attention: not v.
+    neuron_groups = dict(
+        self_attention=tuple(f'stages.*.attn.{part}_neuron' for part in ('q', 'k', 'map')),
+        mlp=('stages.*.mlp.*',),
+    )
+
     def __init__(
         self,
         arch: str | dict = 'tiny',

@@ -179,6 +179,10 @@ class SDT(StagedBackbone):
 
     # It sees the image, which is no spike train (see mmspike.execution).
     analog_layers = ('stages.0.conv.conv',)
+    neuron_groups = dict(
+        self_attention=('stages.*.attn.[qkv].activate', 'stages.*.attn.kv_neuron'),
+        mlp=('stages.*.mlp.*',),
+    )
 
     def __init__(
         self,

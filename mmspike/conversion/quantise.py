@@ -66,6 +66,7 @@ def insert_qcfs(
     thresholds: float | Mapping[str, float] = 2.0,
     include: str = '',
     exclude: str | None = None,
+    average_pools: bool = False,
 ) -> dict[str, str]:
     """Replace activations by :class:`~mmspike.neurons.QCFS`, in place.
 
@@ -78,9 +79,12 @@ def insert_qcfs(
         thresholds: Initial threshold, or one per name, see :func:`calibrate_thresholds`.
         include: Regular expression, searched in the names of the activations.
         exclude: The same, for those to leave.
+        average_pools: Also put average pools in the place of all max pools, for training. The
+            largest of some firing rates is not the rate at which any of their neurons fires, so
+            that max pools lose accuracy in the conversion.
 
     Returns:
-        Name to the type that was replaced.
+        Name to the type of activation that was replaced.
 
     Raises:
         ValueError: Nothing is to be replaced, or a number is not positive.
@@ -98,7 +102,16 @@ def insert_qcfs(
         for name, module in found.items()
     }
     replace_modules(model, new)
+    if average_pools:
+        pools = [module for module in model.modules() if type(module) is nn.MaxPool2d]
+        replace_modules(model, {pool: _average_pool(pool) for pool in pools})
     return {name: type(module).__name__ for name, module in found.items()}
+
+
+def _average_pool(pool: nn.MaxPool2d) -> nn.AvgPool2d:
+    return nn.AvgPool2d(
+        pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode, count_include_pad=False
+    )
 
 
 def replace_modules(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> None:

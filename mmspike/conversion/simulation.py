@@ -113,6 +113,11 @@ class Simulation(TemporalModule, nn.Module):
                     out = type(model).forward(model, *inputs, **kwargs)
                 except _NextChunkError:
                     continue
+                if self.readout and not self._readouts:
+                    raise RuntimeError(
+                        f'the read-out ({self.readout}) was not called: choose a module that the '
+                        'model calls in this mode'
+                    )
                 # A model has no hooks here: it is being called already.
                 if not self.readout:
                     out = self.read_out(model, (), out)

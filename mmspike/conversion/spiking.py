@@ -35,4 +35,5 @@ def convert_to_spiking(model: nn.Module) -> nn.Module:
 def _spiking(quantised: QCFS) -> SpikingQCFS:
     neuron = SpikingQCFS(timesteps=quantised.timesteps, on_mismatch=quantised.on_mismatch)
     neuron.threshold = quantised.threshold
+    neuron.copy_masking(quantised)
     return neuron

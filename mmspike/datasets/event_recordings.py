@@ -114,7 +114,9 @@ class EventFolders(EventRecordings):
         **kwargs: See :class:`EventRecordings`; ``sensor_size`` must be given.
     """
 
-    LAYOUT = '<class>/<name>.<suffix>, or with train_ratio=None {train,test}/<class>/<name>.<suffix>'
+    LAYOUT = (
+        '<class>/<name>.<suffix>, or with train_ratio=None {train,test}/<class>/<name>.<suffix>'
+    )
 
     def __init__(self, *args: Any, train_ratio: float | None = 0.9, **kwargs: Any) -> None:
         if train_ratio is not None and not 0 < train_ratio < 1:

@@ -63,6 +63,10 @@ class SpikeMasking:
         """
         self._masking_ratio = check_masking_ratio(ratio)
 
+    def copy_masking(self, other: 'SpikeMasking') -> None:
+        """Take the place of another neuron: its ratio, chosen or not."""
+        self._masking_ratio, self._masking_chosen = other._masking_ratio, other._masking_chosen
+
     def mask_spikes(self, spikes: Tensor) -> Tensor:
         """Drop spikes: any shape to the same shape. Dropped ones pass no gradient."""
         if self._masking_ratio == 0:

@@ -16,7 +16,9 @@ from mmspike.utils.checkpoint import atomic_write
 from mmspike.visualization.terminal import image_blocks
 
 # Red and blue that stay apart for colour-blind eyes, on a dark ground as most event viewers have.
-OFF, ON, GROUND = (np.array(rgb, np.float32) for rgb in ((240, 96, 72), (84, 170, 255), (16, 18, 24)))
+OFF, ON, GROUND = (
+    np.array(rgb, np.float32) for rgb in ((240, 96, 72), (84, 170, 255), (16, 18, 24))
+)
 # This share of the active pixels may be brighter than the scale has colours.
 _CLIPPED = 0.02
 _SIDE = 1.5  # of a frame in a strip, in inches

@@ -17,6 +17,7 @@ from torch import nn
 
 from mmspike import get_timesteps, set_timesteps
 from mmspike.backbones import MST
+from mmspike.conversion import convert_to_spiking, simulate
 from mmspike.conversion.mst import rename_key
 from mmspike.layers import SpikeWindowAttention
 from mmspike.neurons import BaseNeuron, set_stateful
@@ -78,6 +79,18 @@ def test_read_out_normalises_the_mean_over_time():
     np.testing.assert_allclose(
         logits.numpy(), case.numbers['output/norm_after_averaging'][15], atol=1e-5
     )
+
+
+@pytest.mark.parametrize('readout', [False, True])
+def test_converted_and_simulated_in_chunks_it_is_the_reference_spiking_network(readout):
+    quantised = MstClassifier(Case.load('mst_qcfs_imagenet_w7'), readout=readout)
+    spiking = convert_to_spiking(quantised)
+    simulate(spiking, 16, chunk=5)
+    case = Case.load('mst_snn_imagenet_w7')
+    expected = case.numbers['output/' + ('norm_after_averaging' if readout else 'cumulative_mean')]
+    with torch.no_grad():
+        logits = spiking(case.input())['logits']
+    np.testing.assert_allclose(logits.numpy(), expected[15], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -244,6 +257,23 @@ def test_trains_every_parameter_and_recomputes_the_same(neuron):
         assert grad is not None, name
         assert grad.count_nonzero() > 0, name
         torch.testing.assert_close(grads[1][name], grad, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize('neuron', [QCFS, SPIKING], ids=lambda cfg: cfg['type'])
+def test_channels_of_a_token_lie_together(neuron):
+    net = small_net(neuron_cfg=neuron, timesteps=2)
+    seen = []
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d) and '.projection.' not in name:
+            module.register_forward_pre_hook(
+                lambda module, args, name=name: seen.append(
+                    (name, args[0].is_contiguous(memory_format=torch.channels_last))
+                )
+            )
+    with torch.no_grad():
+        net(torch.randn(2, 3, 32, 32))
+    assert len(seen) == 2 + 4 * 8
+    assert [name for name, together in seen if not together] == []
 
 
 def test_stochastic_depth_rises_to_its_rate():

@@ -1,5 +1,6 @@
 import copy
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_checkpoint
+from mmpretrain import ImageClassificationInferencer
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from small_runs import DIGITS, small_config
@@ -220,3 +222,9 @@ def test_resumed_training_equals_uninterrupted_training(weights, tmp_path):
     assert torch.equal(train('resumed', load_from=first, resume=True), whole)
     saved = torch.load(first, weights_only=False)
     assert list(saved['state_dict']) == list(MODELS.build(PLAIN).state_dict())
+
+    # Whoever infers with it has no hook, and no teacher; the ratio is that of the training.
+    Path(weights).unlink()
+    config = str(next((tmp_path / 'whole/work').glob('*.py')))
+    model = ImageClassificationInferencer(config, first, 'cpu').model
+    assert set(get_masking(model).values()) == {0.25}

@@ -157,7 +157,9 @@ def test_incomplete_or_misshapen_weights_are_refused(tmp_path, weights):
         ValueError, match=r'incomplete: nothing becomes .*stages\.1\.blocks\.0\.attn'
     ):
         convert_mst(without)
-    with pytest.raises(ValueError, match=r'fc1\.weight has shape \(7, 24, 1, 1\), .*\(96, 24, 1, 1\)'):
+    with pytest.raises(
+        ValueError, match=r'fc1\.weight has shape \(7, 24, 1, 1\), .*\(96, 24, 1, 1\)'
+    ):
         convert_mst(dict(weights, **{'layers.0.blocks.0.mlp.fc1.weight': torch.zeros(7, 24)}))
     lacking = {k: v for k, v in weights.items() if k != 'norm.bias'}
     torch.save(lacking, tmp_path / 'a.pth')

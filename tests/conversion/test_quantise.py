@@ -111,3 +111,11 @@ def test_calibration_without_use():
     silent = nn.ModuleDict(dict(used=nn.ReLU(), unused=nn.ReLU()))
     with pytest.raises(ValueError, match='unused never ran'):
         calibrate_thresholds(silent, [torch.rand(3)], run=lambda net, x: net['used'](x))
+
+
+def test_max_pools_can_become_average_pools():
+    net = nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2))
+    insert_qcfs(net, average_pools=True)
+    assert type(net[1]) is nn.AvgPool2d
+    x = torch.ones(1, 1, 8, 8)
+    assert torch.equal(net[1](x), torch.ones(1, 1, 4, 4))  # padding is not averaged

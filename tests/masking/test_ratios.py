@@ -5,11 +5,12 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS as HOST_MODELS
 from torch import nn
 
-from mmspike.backbones import MetaSpikformer
+from mmspike.backbones import MST, SDT, MetaSpikformer
+from mmspike.conversion import convert_to_spiking
 from mmspike.energy import EnergyCounter
 from mmspike.execution import check_spike_driven, set_execution
 from mmspike.masking import get_masking, masking_groups, set_masking
-from mmspike.neurons import IF, LIF, SFA
+from mmspike.neurons import IF, LIF, QCFS, SFA, BaseNeuron, SpikingQCFS
 from mmspike.temporal import set_timesteps
 
 ARCH = dict(embed_dims=(4, 4, 8, 8, 8), depths=(1, 1, 1, 2, 1), num_heads=2, stem_stride=2)
@@ -39,6 +40,18 @@ def test_groups_of_metaspikformer():
     assert groups['mlp'] == [f'{b}.mlp.{x}.activate' for b in blocks for x in ('fc1', 'fc2')]
     assert len(groups['conv']) == 6 * 3 + 3 * 2
     assert len(groups['all']) == sum(isinstance(m, SFA) for m in spikformer().modules())
+
+
+def test_groups_of_sdt_and_mst():
+    groups = masking_groups(NETWORKS['sdt']())
+    names = ['q.activate', 'k.activate', 'v.activate', 'kv_neuron']
+    assert groups['self_attention'] == [f'stages.5.attn.{name}' for name in names]
+    assert groups['mlp'] == ['stages.5.mlp.fc1.activate', 'stages.5.mlp.fc2.activate']
+    groups = masking_groups(NETWORKS['mst']())
+    assert groups['self_attention'] == [
+        f'stages.{i}.blocks.0.attn.{name}_neuron' for i in range(4) for name in ('q', 'k', 'map')
+    ]
+    assert len(groups['mlp']) == 8
 
 
 def test_groups_of_a_part_count_in_the_whole():
@@ -133,6 +146,11 @@ def resnet():
 NETWORKS = {
     'spikformer-sfa': spikformer,
     'spikformer-lif': lambda: spikformer('mmspike.LIF', timesteps=2),
+    'sdt': lambda: SDT(dict(embed_dims=32, depth=1), timesteps=2, num_heads=2),
+    'mst': lambda: MST(
+        dict(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), window_size=4),
+        neuron_cfg=dict(type='mmspike.QCFS', levels=4),
+    ),
     'resnet': resnet,
     'vgg': lambda: HOST_MODELS.build(
         dict(type='VGG', depth=11, norm_cfg=dict(type='BN'), act_cfg=dict(type='mmspike.LIF'))
@@ -155,7 +173,7 @@ def spikes_of(net):
     handles = [
         module.register_forward_hook(lambda m, x, out: counts.append(out.count_nonzero().item()))
         for module in net.modules()
-        if isinstance(module, LIF | SFA)
+        if isinstance(module, BaseNeuron)
     ]
     run(net)
     for handle in handles:
@@ -262,3 +280,11 @@ def test_timesteps_are_masked_apart_in_a_network():
     set_masking(net, {'all': 0.5})
     out = run(net.eval())
     assert out.shape[0] == 4
+
+
+def test_conversion_keeps_the_ratios():
+    net = nn.Sequential(QCFS(), nn.Linear(2, 2), QCFS())
+    set_masking(net, {'2': 0.5})
+    spiking = convert_to_spiking(net)
+    assert get_masking(spiking) == {'2': 0.5}
+    assert isinstance(spiking[2], SpikingQCFS)

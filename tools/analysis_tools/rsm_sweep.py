@@ -54,7 +54,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--groups', nargs='+', default=['all'],
         help="groups that the network declares (self_attention, mlp, ..., all), or patterns over "
-        'names of neurons',
+        "names of neurons; 'self_attention+mlp' masks both",
     )  # fmt: skip
     parser.add_argument(
         '--finetune', type=int, default=0, metavar='EPOCHS',
@@ -128,7 +128,7 @@ def finetuned(cfg: Config, group: str, ratio: float, epochs: int) -> Runner:
     cfg = copy.deepcopy(cfg)
     cfg.experiment_name = f'{re.sub("[^A-Za-z0-9_]+", "_", group)}-{ratio:g}'
     cfg.work_dir = str(Path(cfg.work_dir, cfg.experiment_name))
-    cfg.custom_hooks.append(dict(type='mmspike.RSMScheduleHook', ratios={group: ratio}))
+    cfg.custom_hooks.append(dict(type='mmspike.RSMScheduleHook', ratios=masks_of(group, ratio)))
     cfg.optim_wrapper.optimizer.lr *= 0.1
     cosine = dict(type='CosineAnnealingLR', T_max=epochs, end=epochs, convert_to_iter_based=True)
     cfg.param_scheduler = [cosine]
@@ -143,6 +143,11 @@ def finetuned(cfg: Config, group: str, ratio: float, epochs: int) -> Runner:
     return runner
 
 
+def masks_of(group: str, ratio: float) -> dict[str, float]:
+    """What :func:`set_masking` takes."""
+    return dict.fromkeys(group.split('+'), ratio)
+
+
 def evaluate(runner: Runner, group: str, ratio: float, settings: dict) -> SweepPoint:
     """Test the model with one group masked.
 
@@ -151,7 +156,7 @@ def evaluate(runner: Runner, group: str, ratio: float, settings: dict) -> SweepP
     """
     set_masking(runner.model, {'all': 0.0})
     if ratio:
-        set_masking(runner.model, {group: ratio})
+        set_masking(runner.model, masks_of(group, ratio))
     with EnergyCounter(runner.model) as counter:
         metrics = runner.test()
     name = settings['metric']
@@ -184,8 +189,8 @@ def run(args: argparse.Namespace) -> Sweep:
         TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     )  # fmt: skip
     runner = loaded(cfg, args.checkpoint)
-    for group in args.groups:
-        masked_neurons(runner.model, group)  # an error now, not after hours
+    for part in '+'.join(args.groups).split('+'):
+        masked_neurons(runner.model, part)  # an error now, not after hours
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task('points', total=len(wanted), completed=len(wanted) - len(missing))
         for group, ratio in missing:

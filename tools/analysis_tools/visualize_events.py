@@ -86,6 +86,8 @@ def of_config(args: argparse.Namespace) -> list[Sample]:
     from mmpretrain.registry import DATASETS
 
     cfg = load_config(args.source, args.cfg_options)
+    if f'{args.split}_dataloader' not in cfg:
+        raise ValueError(f'{args.source} has no {args.split}_dataloader')
     init_default_scope(cfg.default_scope)
     dataset = DATASETS.build(cfg[f'{args.split}_dataloader'].dataset)
     classes = dataset.metainfo['classes']

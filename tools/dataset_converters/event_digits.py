@@ -96,10 +96,10 @@ def main() -> None:
         console.print('they were there already', style='dim')
     else:
         console.print(f'simulated in {seconds:.1f} s of processor time')
-    changed = {k: v for k, v in asdict(camera).items() if v != getattr(EventCamera(), k)}
+    usual = asdict(EventCamera())
+    changed = [f'{name}={value}' for name, value in asdict(camera).items() if value != usual[name]]
     if changed:
-        console.print(f'in a config: camera=dict({", ".join(f"{k}={v}" for k, v in changed.items())})',
-                      soft_wrap=True)  # fmt: skip
+        console.print(f'in a config: camera=dict({", ".join(changed)})', soft_wrap=True)
     for split in SPLITS:
         console.print(f'in {cache_path(split, args.out, camera)}', soft_wrap=True)
     if args.preview:

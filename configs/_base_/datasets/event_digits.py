@@ -1,7 +1,7 @@
 # The handwritten digits of scikit-learn, recorded by a simulated event camera; nothing is
 # downloaded. The first run simulates them, in seconds.
 dataset_type = 'mmspike.EventDigits'
-data_preprocessor = dict(num_classes=10)
+data_preprocessor = dict(type='mmspike.EventDataPreprocessor', num_classes=10)
 
 train_pipeline = [
     dict(type='mmspike.IntegrateEvents', timesteps=8, by='number'),

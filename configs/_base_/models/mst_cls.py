@@ -4,7 +4,6 @@ model = dict(
     type='ImageClassifier',
     backbone=dict(
         type='mmspike.MST',
-        arch='tiny',
         drop_path_rate=0.2,
         neuron_cfg=dict(type='mmspike.QCFS', levels=16, init_threshold=2.0),
     ),

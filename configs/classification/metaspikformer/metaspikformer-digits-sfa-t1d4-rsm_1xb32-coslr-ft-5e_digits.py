@@ -31,3 +31,5 @@ param_scheduler = [
     ),
 ]
 train_cfg = dict(max_epochs=5)
+# The best epoch would be one before there were masks.
+default_hooks = dict(checkpoint=dict(save_best=None))

@@ -8,6 +8,7 @@ Neuroscience 9:437, 2015); the pixel is that of ESIM (Rebecq et al., CoRL 2018),
 period.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -175,7 +176,7 @@ def _simulate_chunk(
         y=(pixel // camera.size).astype(np.int16),
         p=p.astype(np.int8),
     )
-    return [whole.part(slice(a, b)) for a, b in zip(borders, borders[1:], strict=False)]
+    return [whole.part(slice(a, b)) for a, b in itertools.pairwise(borders)]
 
 
 _Found = tuple[np.ndarray, np.ndarray, np.ndarray]  # times, places, polarities

@@ -1,6 +1,7 @@
 """The handwritten digits, recorded by the simulated event camera and kept on disk."""
 
 import hashlib
+import itertools
 import json
 import os
 import zipfile
@@ -70,5 +71,5 @@ def _read(path: Path) -> tuple[list[Events], np.ndarray]:
         whole = Events(*(content[name] for name in Events._fields))
     if len(borders) != len(labels) + 1 or any(len(part) != borders[-1] for part in whole):
         raise ValueError('its arrays do not fit together')
-    parts = zip(borders, borders[1:], strict=False)
+    parts = itertools.pairwise(borders)
     return [whole.part(slice(a, b)) for a, b in parts], labels

@@ -274,9 +274,7 @@ def _read_aedat4(path: Path, _window: _Window) -> _Read:
     try:
         import aedat
     except ImportError:
-        raise ImportError(
-            f'reading {path} needs the package aedat: pip install aedat'
-        ) from None
+        raise ImportError(f'reading {path} needs the package aedat: pip install aedat') from None
     try:
         packets = [packet['events'] for packet in aedat.Decoder(path) if 'events' in packet]
     # The decoder has no errors of its own.
@@ -288,8 +286,7 @@ def _read_aedat4(path: Path, _window: _Window) -> _Read:
         nothing = np.empty(0, np.int64)
         return Events(nothing, nothing, nothing, nothing), None
     found = np.concatenate(packets)
-    # The last field is the polarity, whose name differs between versions of the package.
-    return Events(*(found[name].astype(np.int64) for name in found.dtype.names[:4])), None
+    return Events(*(found[name].astype(np.int64) for name in ('t', 'x', 'y', 'on'))), None
 
 
 READERS: dict[str, Callable[[Path, _Window], _Read]] = {

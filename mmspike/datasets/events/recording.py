@@ -68,14 +68,18 @@ def check_events(
 
     refuse(
         (events.x < 0) | (events.x >= width) | (events.y < 0) | (events.y >= height),
-        lambda e: f'lies at x={e.x}, y={e.y}, outside the sensor of {width}x{height} pixels '
-        '(width x height). Is sensor_size that of this camera?',
+        lambda e: (
+            f'lies at x={e.x}, y={e.y}, outside the sensor of {width}x{height} pixels '
+            '(width x height). Is sensor_size that of this camera?'
+        ),
     )
     refuse((events.p != 0) & (events.p != 1), lambda e: f'has polarity {e.p}, which is not 0 or 1')
     refuse(events.t < 0, lambda e: f'has the negative time {e.t}')
     refuse(
         events.t[1:] < events.t[:-1],
-        lambda e: f'has time {e.t}, earlier than the event ahead of it. If the recorder merely '
-        'mixed the order up, LoadEvents(sort=True) puts it right',
+        lambda e: (
+            f'has time {e.t}, earlier than the event ahead of it; if events are only out of '
+            'order, LoadEvents(sort=True) sorts them'
+        ),
         ahead=1,
     )

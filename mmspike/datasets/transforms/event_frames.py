@@ -3,7 +3,7 @@
 Between :class:`IntegrateEvents` and :class:`PackEventFrames` the T frames are one image ``img``
 ``(H, W, T*2)``, whose channels are OFF and ON of the first step, of the second, and so on. So the
 transforms of mmpretrain and mmcv that take any number of channels (``Resize``, ``RandomFlip``,
-``Cutout``, ``RandomErasing``, crops without padding) do the same to all steps, with one random draw.
+``Cutout``, ``RandomErasing``, crops without padding) do the same to all steps, by one random draw.
 """
 
 from typing import Any

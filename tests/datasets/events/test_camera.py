@@ -67,8 +67,9 @@ def test_number_of_events_of_a_slow_edge_is_the_contrast_by_the_threshold():
     """Every pixel that the edge passes fires log(contrast) / threshold times, rounded down."""
     picture = np.zeros((8, 8))
     picture[:, :4] = 1
-    camera = EventCamera(noise_rate=0, mismatch=0, refractory=0, step=1000, dark=0.1, threshold=0.31,
-                         picture_size=32, amplitude=8)  # fmt: skip
+    camera = replace(
+        QUIET, refractory=0, step=1000, dark=0.1, threshold=0.31, picture_size=32, amplitude=8
+    )
     events = record(picture, camera)
     # Rows and columns that do not see the border of the picture.
     inside = (events.y > 8) & (events.y < 24) & (events.x > 8) & (events.x < 24)
@@ -150,9 +151,7 @@ def test_recordings_do_not_depend_on_each_other():
 
 def test_the_seed_decides():
     def same(a, b):
-        return len(a.t) == len(b.t) and all(
-            np.array_equal(x, y) for x, y in zip(a, b, strict=True)
-        )
+        return len(a.t) == len(b.t) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
     camera = EventCamera()
     once = record(digit(), camera)

@@ -36,7 +36,8 @@ def test_fixed_duration_agrees_with_spikingjelly():
 
 
 def test_a_pixel_by_hand():
-    events = Events(*(np.array(v) for v in ([0, 10, 20, 99], [3, 3, 3, 0], [2, 2, 2, 1], [1, 1, 0, 1])))
+    t, x, y, p = [0, 10, 20, 99], [3, 3, 3, 0], [2, 2, 2, 1], [1, 1, 0, 1]
+    events = Events(*map(np.array, (t, x, y, p)))
     frames = integrate_frames(events, (4, 5), 2, 'time')
     assert frames[0, 1, 2, 3] == 2
     assert frames[0, 0, 2, 3] == 1

@@ -89,7 +89,7 @@ def _byte_of_event_70(name, path):
 def test_errors_name_the_byte(tmp_path, name):
     t = ef.some_events((10, 10)).t
     t[70] = t[20]
-    path, sensor, events = written(tmp_path, name, t=t)
+    path, sensor, _events = written(tmp_path, name, t=t)
     byte = _byte_of_event_70(name, path)
     with pytest.raises(MalformedEventsError, match=f'event 70 at byte {byte} has time'):
         read_events(path, sensor)
@@ -159,7 +159,7 @@ def test_negative_times(tmp_path, name):
     t = ef.some_events((10, 10)).t
     t[0] = -5
     path, sensor, _ = written(tmp_path, name, t=t)
-    with pytest.raises(MalformedEventsError, match='event 0 .*negative time -5'):
+    with pytest.raises(MalformedEventsError, match=r'event 0 .*negative time -5'):
         read_events(path, sensor)
 
 
@@ -210,7 +210,7 @@ def test_a_packet_that_is_none(tmp_path):
 def test_truncated_arrays(tmp_path, name, left):
     path, sensor, _ = written(tmp_path, name)
     path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(MalformedEventsError, match='recording.* is damaged'):
+    with pytest.raises(MalformedEventsError, match=r'recording.* is damaged'):
         read_events(path, sensor)
 
 

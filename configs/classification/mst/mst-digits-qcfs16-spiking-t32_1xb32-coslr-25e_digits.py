@@ -1,0 +1,15 @@
+_base_ = './mst-digits-qcfs16-t1_1xb32-coslr-25e_digits.py'
+
+# Test it with the checkpoint of the quantised network: the accuracy after each step comes with it.
+# The last norm, and the classifier, take the mean of all steps so far.
+model = dict(
+    type='mmspike.SpikingModel',
+    host='ImageClassifier',
+    backbone=dict(readout=True),
+    simulation=dict(timesteps=32, chunk=8, answer='head.fc'),
+)
+test_evaluator = [
+    dict(type='Accuracy', topk=(1,)),
+    dict(type='mmspike.AccuracyOverTime'),
+]
+val_evaluator = test_evaluator
