@@ -52,7 +52,9 @@ def test_config_takes_a_step_and_evaluates(path, tmp_path):
     metrics = runner.test()
     name, best = METRICS[runner.cfg.default_scope]
     assert 0 <= metrics[name] <= best
-    if 'segm' in runner.cfg.test_evaluator.get('metric', []):
+    evaluators = runner.cfg.test_evaluator
+    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
+    if 'segm' in evaluators[0].get('metric', []):
         assert 0 <= metrics['coco/segm_mAP'] <= 1
     assert get_timesteps(runner.model) == int(re.search(r'-t(\d+)', path.stem)[1])
     logging.shutdown()

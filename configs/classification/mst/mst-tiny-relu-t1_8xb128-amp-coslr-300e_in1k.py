@@ -1,4 +1,12 @@
-_base_ = './mst-tiny-qcfs16-t1_8xb128-amp-coslr-300e_in1k.py'
+_base_ = [
+    '../../_base_/models/mst_cls.py',
+    '../../_base_/datasets/imagenet_bs128_swin_224.py',
+    '../../_base_/schedules/imagenet_adamw_300e.py',
+    '../../_base_/classification_runtime.py',
+]
 
-# _delete_: ReLU has none of the options of QCFS.
-model = dict(backbone=dict(neuron_cfg=dict(_delete_=True, type='ReLU')))
+model = dict(
+    # _delete_: ReLU has none of the options of QCFS.
+    backbone=dict(arch='tiny', neuron_cfg=dict(_delete_=True, type='ReLU')),
+    train_cfg=dict(augments=[dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)]),
+)

@@ -63,7 +63,8 @@ def read_events(
     if sort:
         order = np.argsort(events.t, kind='stable')
         events, offset = events.part(order), _of_kept(offset, order)
-    check_events(events, sensor_size, path, offset)
+    part = '' if window is None else f' from {window[0]} to before {window[1]} us'
+    check_events(events, sensor_size, f'{path}{part}', offset)
     return events
 
 
@@ -233,7 +234,10 @@ def _read_prophesee(path: Path, _window: _Window) -> _Read:
 
 
 def _read_numpy(path: Path, _window: _Window) -> _Read:
-    """Arrays ``t``, ``x``, ``y``, ``p``: an archive of them or one structured array."""
+    """Arrays ``t``, ``x``, ``y``, ``p``: an archive of them or one structured array.
+
+    Polarities are 0 and 1, or -1 and 1.
+    """
     try:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
@@ -251,7 +255,10 @@ def _read_numpy(path: Path, _window: _Window) -> _Read:
     lengths = {name: found[name].shape for name in Events._fields}
     if len(set(lengths.values())) > 1 or any(len(shape) != 1 for shape in lengths.values()):
         raise MalformedEventsError(f'{path}: t, x, y, p must be as long, got shapes {lengths}')
-    return Events(*(_as_integers(path, name, found[name]) for name in Events._fields)), None
+    events = Events(*(_as_integers(path, name, found[name]) for name in Events._fields))
+    if np.isin(events.p, (-1, 1)).all():  # the other way to write polarities
+        events = events._replace(p=(events.p > 0).astype(np.int64))
+    return events, None
 
 
 def _as_integers(path: Path, name: str, values: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def check_events(
     Args:
         events: The recording.
         sensor_size: Height and width of the sensor in pixels.
-        path: Where the events come from, for messages.
+        path: File the events come from, or more words on it, for messages.
         offset: Byte of an event in that file, for messages.
 
     Raises:

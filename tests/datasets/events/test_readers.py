@@ -241,7 +241,8 @@ def test_headers(tmp_path, suffix, content, message):
         (dict(t=[1.5], x=[1], y=[1], p=[1]), 'event 0 has t=.*1.5'),
         (dict(t=[np.nan], x=[1], y=[1], p=[1]), 'event 0 has t=.*nan'),
         (dict(t=['a'], x=[1], y=[1], p=[1]), 't holds <U1'),
-        (dict(t=[1], x=[1], y=[1], p=[-1]), 'polarity -1'),
+        (dict(t=[1], x=[1], y=[1], p=[2]), 'polarity 2'),
+        (dict(t=[1, 1, 1], x=[1, 1, 1], y=[1, 1, 1], p=[1, 0, -1]), 'event 2 has polarity -1'),
     ],
 )
 def test_arrays_that_are_no_events(tmp_path, arrays, message):
@@ -263,6 +264,21 @@ def test_unsigned_times_backwards_are_seen(tmp_path):
     np.savez(path, t=np.array([5, 4], np.uint32), x=[1, 1], y=[1, 1], p=[True, False])
     with pytest.raises(MalformedEventsError, match='event 1 has time 4'):
         read_events(path, DVS128)
+
+
+def test_polarities_of_minus_one_and_one(tmp_path):
+    events = ef.some_events(DVS128)
+    path = tmp_path / 'recording.npz'
+    ef.write_npz(path, events._replace(p=2 * events.p - 1))
+    assert same(read_events(path, DVS128), events)
+
+
+def test_errors_in_a_window_name_it(tmp_path):
+    path, sensor, events = written(tmp_path, 'aedat3', y=np.full(200, 128))
+    window = (int(events.t[20]), int(events.t[150]))
+    message = f'recording.aedat from {window[0]} to before {window[1]} us: event 0 at byte'
+    with pytest.raises(MalformedEventsError, match=message):
+        read_events(path, sensor, window)
 
 
 def test_time_beyond_31_bits(tmp_path):

@@ -186,3 +186,17 @@ def test_scaling():
 def test_arguments_of_scaling(arguments):
     with pytest.raises(ValueError, match='must be larger than 0'):
         ScaleEventFrames(**arguments)
+
+
+def test_parts_for_events_are_found_with_nothing_imported(run_python):
+    code = """
+import sys
+from mmengine.registry import DATASETS, MODELS, TRANSFORMS
+found = [TRANSFORMS.get('mmspike.LoadEvents'), DATASETS.get('mmspike.NCars'),
+         MODELS.get('mmspike.EventDataPreprocessor')]
+print(*(one.__name__ for one in found))
+# Data sets of other libraries take seconds to import.
+assert 'spikingjelly.datasets' not in sys.modules
+"""
+    out = run_python('-c', code).stdout.split()
+    assert out[-3:] == ['LoadEvents', 'NCars', 'EventDataPreprocessor']
