@@ -1,0 +1,79 @@
+"""The tool on small networks; in this process, because importing the hosts takes its time."""
+
+import json
+import runpy
+import sys
+
+import pytest
+import torch
+from conftest import ROOT
+from mmengine.registry import DefaultScope
+from small_checkpoints import CLASSIFICATION, trained
+
+CONVERSION = ROOT / 'configs/classification/conversion'
+RELU = CONVERSION / 'resnet18-w16_1xb32-coslr-15e_digits.py'
+QCFS = CONVERSION / 'resnet18-w16-qcfs8_1xb32-coslr-15e_digits.py'
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run the tool; return its exit status and what it printed."""
+    monkeypatch.setenv('COLUMNS', '200')
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        tool = str(ROOT / 'tools/ann2snn.py')
+        arguments = ['--device', 'cpu', *map(str, arguments), '--out', 'out']
+        monkeypatch.setattr(sys, 'argv', [tool, *arguments])
+        DefaultScope._instance_dict.clear()
+        capsys.readouterr()
+        status = 0
+        try:
+            runpy.run_path(tool, run_name='__main__')
+        except SystemExit as stop:
+            status = stop.code
+        return status, capsys.readouterr().out
+
+    return call
+
+
+def test_a_network_with_relus(run, tmp_path):
+    status, out = run(*trained(RELU), '--timesteps', 6, '--chunk', 4, '--calibrate', 1)
+    assert status == 0
+    content = json.loads((tmp_path / 'out/conversion.json').read_text())
+    assert set(content['results']) == {'the network', 'quantised', 'spiking, T=6'}
+    assert len(content['top1_over_time']) == 6
+    spiking = content['results']['spiking, T=6']
+    assert content['top1_over_time'][-1] == pytest.approx(spiking['accuracy/top1'], abs=1e-3)
+    assert spiking['energy per image (mJ)'] > 0
+    parts = content['parts']
+    assert len(parts['neurons']) == 9
+    assert set(parts['replaced'].values()) == {'ReLU'}
+    assert len(parts['folded']) == 20
+    assert parts['analog'] == ['backbone.conv1', 'head.fc']
+    assert 'norms folded into layers' in out
+    assert (tmp_path / 'out/accuracy_over_time.png').read_bytes().startswith(b'\x89PNG')
+    weights = torch.load(tmp_path / 'out/quantised.pth', weights_only=True)['state_dict']
+    assert sum('threshold' in name for name in weights) == 9
+
+
+def test_a_network_with_qcfs_stops_early(run, tmp_path):
+    arguments = ('--timesteps', 40, '--chunk', 4, '--patience', 3, '--no-fold')
+    status, _ = run(*trained(QCFS), *arguments)
+    assert status == 0
+    content = json.loads((tmp_path / 'out/conversion.json').read_text())
+    assert set(content['results']) == {'quantised', 'spiking, T=40'}
+    assert 3 <= content['results']['spiking, T=40']['accuracy/exit_step'] <= 40
+    assert content['parts']['folded'] == []
+
+
+def test_what_cannot_be_converted(run):
+    status, _ = run(*trained(CLASSIFICATION))
+    assert 'spiking one already' in status
+    status, _ = run(*trained(RELU), '--include', 'nowhere')
+    assert "no activation to replace with include='nowhere'" in status
+    status, _ = run(*trained(RELU), '--readout', 'nowhere', '--calibrate', 1)
+    assert "no module 'nowhere'" in status
+    status, _ = run(*trained(RELU), '--timesteps', 0)
+    assert status == 2
