@@ -1,5 +1,5 @@
 # make setup   set up .venv (also done by all the others)
-# make demo    train, evaluate and explain spiking transformers on real digits; TASK=cls, det or seg
+# make demo    train, evaluate and explain spiking transformers on real digits; TASK=cls, det, seg, mst or events
 #              runs one of its three tasks
 # make test    run the tests
 # make lint    check style

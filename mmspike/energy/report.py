@@ -179,10 +179,9 @@ class EnergyReport:
         spiking_macs = count.macs - count.analog_macs
         rate = count.spikes / count.inputs if count.inputs else 0.0
         published = rate * spiking_macs
-        if not count.inputs:
-            taken = 'analog'
-        else:
-            taken = 'both' if count.analog_macs else 'spikes'
+        taken = 'spikes' if count.inputs else 'analog'
+        if count.inputs and count.analog_macs:
+            taken = 'both'
         return LayerEnergy(
             name,
             stage_of(name),
@@ -242,7 +241,7 @@ class EnergyReport:
         if not found:
             return list(NOTES)
         texts = (
-            f'{function} of {sum(numbers) / self.counts.samples:.4g} ({len(numbers)} places)'
+            f'{function} of {sum(numbers) / self.counts.samples:.4g} numbers ({len(numbers)}x)'
             for function, numbers in found.items()
         )
         text = f'{self.name} works on real numbers as well, not counted: {", ".join(texts)}.'

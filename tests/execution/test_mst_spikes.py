@@ -122,7 +122,7 @@ def test_what_works_on_real_numbers_is_listed():
     report = EnergyReport(counter, name='net')
     text = report.notes()[-1]
     assert text.startswith('net works on real numbers as well, not counted: softmax of ')
-    assert '(3 places), layer_norm of 192 (1 places)' in text
+    assert '(3x), layer_norm of 192 numbers (1x)' in text
     assert report.to_dict()['real_functions'] == expected
     counter.reset()
     assert counter.counts().real_functions == {}

@@ -12,7 +12,7 @@ from small_checkpoints import CLASSIFICATION, trained
 
 CONVERSION = ROOT / 'configs/classification/conversion'
 RELU = CONVERSION / 'resnet18-w16_1xb32-coslr-15e_digits.py'
-QCFS = CONVERSION / 'resnet18-w16-qcfs8_1xb32-coslr-15e_digits.py'
+QCFS = CONVERSION / 'resnet18-w16-qcfs8-t1_1xb32-coslr-15e_digits.py'
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 Three tasks, one after the other: classify digits; find and outline them in scenes (Mask R-CNN);
 label scenes pixel by pixel (semantic FPN). The two on scenes begin with the classifier's backbone.
+Two more run if they are named: mst trains a Masked Spiking Transformer without time, converts it
+and masks its spikes; events classifies what a simulated event camera saw.
 Training runs tools/train.py as you would. An interrupted demo goes on where it was; a finished
 one starts anew.
 """
@@ -14,7 +16,9 @@ from pathlib import Path
 from classification import Classification
 from common import Result, Task
 from console import console
+from conversion import Conversion
 from detection import Detection
+from events import Events
 from mmengine.config import DictAction
 from rich.panel import Panel
 from rich.table import Table
@@ -22,7 +26,9 @@ from segmentation import Segmentation
 
 from mmspike.utils.config import load_config
 
-TASKS: dict[str, type[Task]] = {'cls': Classification, 'det': Detection, 'seg': Segmentation}
+# Those that run if none is named, then the others.
+USUAL: dict[str, type[Task]] = {'cls': Classification, 'det': Detection, 'seg': Segmentation}
+TASKS: dict[str, type[Task]] = {**USUAL, 'mst': Conversion, 'events': Events}
 
 PRETRAINED = 'model.backbone.init_cfg.checkpoint'
 
@@ -32,7 +38,11 @@ def parse_args() -> argparse.Namespace:
         prog='demo', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        '--task', nargs='+', choices=TASKS, default=list(TASKS), help='what to run; default: all'
+        '--task',
+        nargs='+',
+        choices=TASKS,
+        default=list(USUAL),
+        help=f'what to run; default: {" ".join(USUAL)}',
     )
     parser.add_argument('--config', help='another config, of digits or scenes; needs one --task')
     parser.add_argument('--work-dir', default='work_dirs/demo', help='output folder')
@@ -75,7 +85,7 @@ def result_table(results: list[Result], seconds: float) -> Table:
     table.add_column('')
     for result in results:
         table.add_column(result.title, justify='right')
-    for name in (name for kind in TASKS.values() for name in kind.metrics):
+    for name in dict.fromkeys(name for kind in TASKS.values() for name in kind.metrics):
         if any(name in result.metrics for result in results):
             cells = (f'{r.metrics[name]:.1f} %' if name in r.metrics else '-' for r in results)
             table.add_row(name, *cells)

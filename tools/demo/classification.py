@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from common import Evaluation, Task, read_scalars
 from console import console
+from mmpretrain.datasets import BaseDataset
 from mmpretrain.evaluation import ConfusionMatrix
 from mmpretrain.structures import DataSample
 from rich.text import Text
@@ -31,12 +32,16 @@ class Classification(Task):
     def same(self, one: DataSample, other: DataSample) -> bool:
         return torch.equal(one.pred_label, other.pred_label)
 
+    def image(self, dataset: BaseDataset, index: int) -> np.ndarray:
+        """A sample as a grey picture ``(H, W)``, uint8."""
+        return dataset.get_data_info(index)['img'][..., 0]
+
     def draw(self, evaluation: Evaluation) -> list[Path]:
         dataset = evaluation.runner.test_dataloader.dataset
         classes = dataset.metainfo['classes']
         predictions = [
             plots.Prediction(
-                image=dataset.get_data_info(i)['img'][..., 0],
+                image=self.image(dataset, i),
                 truth=int(sample.gt_label[0]),
                 label=int(sample.pred_label[0]),
                 score=float(sample.pred_score.max()),

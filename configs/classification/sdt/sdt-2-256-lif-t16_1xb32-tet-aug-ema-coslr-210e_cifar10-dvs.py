@@ -1,8 +1,8 @@
 _base_ = './sdt-2-256-lif-t10_1xb32-amp-tet-coslr-210e_cifar10-dvs.py'
 
 # What the authors of SDT advise those whom the released recipe leaves short of the paper: cutout,
-# an average of the weights, no mixed precision. Flips and shifts are those that stand in their code,
-# unused. T is that of the result in the paper.
+# an average of the weights, no mixed precision. Flips and shifts stand in their code, unused. T is
+# that of the result in the paper.
 timesteps = 16
 model = dict(backbone=dict(timesteps=timesteps), head=dict(timesteps=timesteps))
 # _delete_: the options of mixed precision.
