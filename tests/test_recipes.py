@@ -9,9 +9,7 @@ from mmpretrain.registry import MODELS
 from small_runs import CONFIGS
 
 IMAGENET = [
-    path
-    for path in CONFIGS
-    if path.parent.name == 'metaspikformer' and path.stem.endswith('in1k')
+    path for path in CONFIGS if path.parent.name == 'metaspikformer' and path.stem.endswith('in1k')
 ]
 PER_EPOCH = 625  # 1 281 167 images // 2048, the last short batch is dropped
 

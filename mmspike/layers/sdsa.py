@@ -52,7 +52,7 @@ class SpikeDrivenSelfAttention(BaseModule):
             raise ValueError(f'embed_dims={embed_dims} must be a multiple of num_heads={num_heads}')
         self.dvs_pool = dvs_pool
         self.legacy_dvs_pool = legacy_dvs_pool
-        self.num_heads = num_heads
+        self.head_dims = embed_dims // num_heads
 
         def projection() -> ConvModule:
             return ConvModule(embed_dims, embed_dims, 1, norm_cfg=norm_cfg, act_cfg=neuron_cfg)
@@ -85,5 +85,5 @@ class SpikeDrivenSelfAttention(BaseModule):
 
     def _pool_tokens(self, x: Tensor) -> Tensor:
         """Max-pool ``(T*B, C, H, W)`` over 3 tokens x 3 channels of a head."""
-        heads = x.flatten(2).unflatten(1, (self.num_heads, -1)).transpose(-2, -1)
+        heads = x.flatten(2).unflatten(1, (-1, self.head_dims)).transpose(-2, -1)
         return max_pool2d(heads, 3, 1, 1).transpose(-2, -1).reshape(x.shape)

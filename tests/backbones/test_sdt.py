@@ -13,6 +13,7 @@ from mmspike.conversion.sdt import rename_key
 from mmspike.layers import DropPath, SpikeDrivenSelfAttention
 from mmspike.necks import SpikeFPN
 from mmspike.neurons import LIF, PLIF, BaseNeuron
+from mmspike.visualization.attention_maps import attention_blocks
 
 SMALL_ARCH = dict(embed_dims=16, depth=2)
 COUNTS = json.loads((DATA / 'sdt_v1_counts.json').read_text())['variants']
@@ -142,6 +143,10 @@ def test_attention_masks_channels_whose_keys_and_values_meet():
             expected[channel] = q[channel]
     assert 0 < expected.sum() < q.sum()
     torch.testing.assert_close(attn(x), attn.out(expected.view(1, 16, 3, 4)))
+
+
+def test_no_map_of_products_that_its_attention_does_not_take():
+    assert attention_blocks(tiny_net()) == {}
 
 
 def test_kv_threshold_and_its_own_config():
