@@ -1,64 +1,202 @@
-"""A classifier on its whole test set: on integers, and on binary spikes with the same weights."""
+"""A model on its whole test set: on integers, and on binary spikes with the same weights.
+
+It takes configs of mmpretrain, mmdet and mmseg, and prints the host's metrics in both executions and
+for how many images the answers are equal.
+"""
 
 import argparse
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from importlib import import_module
+from itertools import islice
+from typing import Any
 
 import torch
-from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import Runner, load_checkpoint
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.registry import METRICS, MODELS, init_default_scope
+from mmengine.runner import load_checkpoint
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
+from rich.table import Table
+from torch import Tensor, nn
 
-from mmspike.execution import LayerDifference, check_spike_driven, compare_executions, set_execution
+from mmspike.execution import EXECUTIONS, check_spike_driven, set_execution
+from mmspike.neurons import BaseNeuron
+from mmspike.utils.checkpoint import read_training_checkpoint
 from mmspike.utils.config import load_config
+from mmspike.utils.evaluation import build_test_loader
+from mmspike.utils.inference import check_weights
+from mmspike.utils.launch import adapt_to_devices
+
+# Real numbers further apart than this, in pixels, scores or logits, are not equal.
+TOLERANCE = 1e-4
+
+
+def answers(sample: Any) -> dict[str, Tensor]:
+    """What a host's data sample answers, by name; integers and masks have to be equal, bit by bit."""
+    if hasattr(sample, 'pred_instances'):
+        found = sample.pred_instances
+        return {key: getattr(found, key) for key in ('labels', 'bboxes', 'scores', 'masks')
+                if key in found}  # fmt: skip
+    if hasattr(sample, 'pred_sem_seg'):
+        return dict(label_map=sample.pred_sem_seg.data, logits=sample.seg_logits.data)
+    return dict(label=sample.pred_label, scores=sample.pred_score)
+
+
+@dataclass
+class Comparison:
+    """Sums over images.
+
+    Attributes:
+        images: Number of images.
+        same: By part of the answer, and for ``'all parts'``, the images where it is equal.
+        largest: By part that holds real numbers, the largest difference, where there are as many
+            numbers in both executions.
+        items: By part, numbers, or boxes, of the answers on integers.
+        pixels: Differing elements of label maps and masks.
+    """
+
+    images: int = 0
+    same: dict[str, int] = field(default_factory=dict)
+    largest: dict[str, float] = field(default_factory=dict)
+    pixels: dict[str, int] = field(default_factory=dict)
+
+    def add(self, one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+        """Compare the answers for one image."""
+        self.images += 1
+        equal = {key: self._equal(key, one[key], other[key]) for key in one}
+        for key, yes in {**equal, 'all of it': all(equal.values())}.items():
+            self.same[key] = self.same.get(key, 0) + yes
+
+    def _equal(self, key: str, a: Tensor, b: Tensor) -> bool:
+        if a.shape != b.shape:
+            return False
+        if not a.is_floating_point():
+            differ = int((a != b).sum())
+            self.pixels[key] = self.pixels.get(key, 0) + differ
+            return not differ
+        gap = (a - b).abs().max().item() if a.numel() else 0.0
+        self.largest[key] = max(self.largest.get(key, 0.0), gap)
+        return gap <= TOLERANCE
+
+
+class Spikes:
+    """Compares what neurons fire in one run with what they fired in the run before.
+
+    Neurons that see regions of a detector are left out: rounding may put regions in another order.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.outputs = self.fired = self.differ = 0
+        self._model = model
+        self._kept: list[Tensor] = []
+
+    @contextmanager
+    def keep(self) -> Iterator[None]:
+        """Run a block on integers."""
+        self._kept.clear()
+        with self._hooks(lambda module, inputs, out: self._kept.append(out.detach().clone())):
+            yield
+
+    @contextmanager
+    def compare(self) -> Iterator[None]:
+        """Run the same block on spikes."""
+        kept = iter(self._kept)
+
+        def hook(module: nn.Module, inputs: tuple, out: Tensor) -> None:
+            before, now = next(kept), out.as_subclass(Tensor)
+            self.outputs += now.numel()
+            self.fired += int(before.count_nonzero())
+            self.differ += int((before != now).sum())
+
+        with self._hooks(hook):
+            yield
+
+    @contextmanager
+    def _hooks(self, hook: Any) -> Iterator[None]:
+        handles = [
+            module.register_forward_hook(hook)
+            for name, module in self._model.named_modules()
+            if isinstance(module, BaseNeuron) and not name.startswith('roi_head')
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def build(cfg: Config, checkpoint: str | None, double: bool) -> nn.Module:
+    """The config's model in evaluation mode, which computes in float64 with ``double``."""
+    model_cfg = cfg.model.copy()
+    if cfg.get('data_preprocessor'):
+        model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
+    model = MODELS.build(model_cfg).eval()
+    if checkpoint:
+        check_weights(model, read_training_checkpoint(checkpoint), checkpoint)
+        load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
+    if double:
+        model.double()
+        model.data_preprocessor.register_forward_hook(
+            lambda module, inputs, out: dict(out, inputs=out['inputs'].double())
+        )
+        if cfg.default_scope == 'mmdet':
+            suppress_in_float32()
+    return model
+
+
+def suppress_in_float32() -> None:
+    """Let mmcv's suppression of boxes, which has no kernel for float64, take float64."""
+    # The package mmcv.ops has a function of the same name.
+    extension = import_module('mmcv.ops.nms').ext_module
+    suppress = extension.nms
+    extension.nms = lambda boxes, scores, **options: suppress(
+        boxes.float(), scores.float(), **options
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config of a classifier')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('config', help='config file of mmpretrain, mmdet or mmseg')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; without, random weights')
     parser.add_argument('--double', action='store_true', help='compute in float64')
     parser.add_argument('--batches', type=int, help='stop after so many batches')
     args = parser.parse_args()
 
     cfg = load_config(args.config)
+    adapt_to_devices(cfg, 'none')
     init_default_scope(cfg.default_scope)
-    preprocessor = cfg.model.get('data_preprocessor') or cfg.data_preprocessor
-    model = MODELS.build(dict(cfg.model, data_preprocessor=preprocessor)).eval()
-    load_checkpoint(model, args.checkpoint, map_location='cpu')
-    dtype = torch.float64 if args.double else torch.float32
-    model.to(dtype)
+    model = build(cfg, args.checkpoint, args.double)
+    loader = build_test_loader(cfg)
+    metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    evaluators = {}
+    for execution in EXECUTIONS:
+        evaluators[execution] = Evaluator([METRICS.build(dict(metric)) for metric in metrics])
+        evaluators[execution].dataset_meta = loader.dataset.metainfo
 
-    layers: list[LayerDifference] = []
-    answers: list[tuple[Tensor, Tensor]] = []
-    labels = []
-    for i, batch in enumerate(track(Runner.build_dataloader(cfg.test_dataloader), transient=True)):
-        if i == args.batches:
-            break
-        inputs = model.data_preprocessor(batch, False)['inputs'].to(dtype)
-        both: list[Tensor] = []
-        layers += compare_executions(model, lambda x=inputs, out=both: out.append(model(x)))
-        answers.append(tuple(both))
-        labels += [sample.gt_label for sample in batch['data_samples']]
-    set_execution(model, 'spike')
-    taken = check_spike_driven(model, lambda: model(inputs))
+    comparison, spikes = Comparison(), Spikes(model)
+    batches = islice(loader, args.batches)
+    for batch in track(batches, total=args.batches or len(loader), transient=True):
+        both = []
+        for execution, watch in zip(EXECUTIONS, (spikes.keep, spikes.compare), strict=True):
+            set_execution(model, execution)
+            with torch.no_grad(), watch():
+                samples = model.test_step(batch)
+            both.append([answers(sample) for sample in samples])
+            evaluators[execution].process(samples, batch)
+        for one, other in zip(*both, strict=True):
+            comparison.add(one, other)
+    taken = check_spike_driven(model, lambda: model.test_step(batch))
 
-    integer, spike = (torch.cat(one) for one in zip(*answers, strict=True))
-    neurons = [one for one in layers if one.spikes is not None]
-    labels = torch.cat(labels)
-    analog = [one.layer for one in taken if not one.binary]
     show = Console().print
-    show(f'{len(labels)} images, {dtype}')
-    for name, logits in (('integers', integer), ('spikes', spike)):
-        show(f'accuracy on {name}: {100 * (logits.argmax(1) == labels).float().mean():.2f} %')
-    show(f'predictions that differ: {int((integer.argmax(1) != spike.argmax(1)).sum())}')
-    gaps = (integer - spike).abs().amax(1)
-    show(f'largest difference of a logit: {gaps.max():.2g}')
-    show(f'images with a logit that differs by more than 0.001: {int((gaps > 1e-3).sum())}')
-    show(f'neuron outputs: {sum(one.outputs for one in neurons):,}')
-    show(f'neuron outputs that differ: {sum(one.spikes for one in neurons):,}')
-    show(f'layers with weights, and attentions, on binary inputs: {len(taken) - len(analog)}')
-    show(f'analog: {", ".join(analog)}')
+    dtype = 'float64' if args.double else 'float32'
+    show(f'{comparison.images} images, {dtype}')
+    show(metrics_table(evaluators, len(loader.dataset) if not args.batches else comparison.images))
+    ...
 
 
 if __name__ == '__main__':

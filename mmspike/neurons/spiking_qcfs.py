@@ -67,7 +67,9 @@ class SpikingQCFS(BaseNeuron):
             surrogate=self.surrogate,
             keep_state=self.stateful,
         )
-        return spikes * threshold, v
+        if spikes.requires_grad or threshold.requires_grad and torch.is_grad_enabled():
+            return spikes * threshold, v
+        return spikes.mul_(threshold), v  # nobody else has seen them
 
     def describe(self) -> dict[str, str]:
         # The threshold is a weight, not a setting: it travels in the state dict itself.
