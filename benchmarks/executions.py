@@ -1,17 +1,15 @@
 """A model on its whole test set: on integers, and on binary spikes with the same weights.
 
-It takes configs of mmpretrain, mmdet and mmseg, and prints the host's metrics in both executions and
-for how many images the answers are equal.
+It takes configs of mmpretrain, mmdet and mmseg, and prints the host's metrics in both executions,
+and for how many images the answers are equal.
 """
 
 import argparse
 import io
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import islice
 from typing import Any
 
 import torch
@@ -21,7 +19,6 @@ from mmengine.registry import METRICS, MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 from torch import Tensor, nn
 
 from mmspike.execution import EXECUTIONS, check_spike_driven, set_execution
@@ -37,7 +34,7 @@ TOLERANCE = 1e-4
 
 
 def answers(sample: Any) -> dict[str, Tensor]:
-    """What a host's data sample answers, by name; integers and masks have to be equal, bit by bit."""
+    """The parts of what a host's data sample answers; those of integers are equal or are not."""
     if hasattr(sample, 'pred_instances'):
         found = sample.pred_instances
         return {key: getattr(found, key) for key in ('labels', 'bboxes', 'scores', 'masks')
@@ -49,39 +46,48 @@ def answers(sample: Any) -> dict[str, Tensor]:
 
 @dataclass
 class Comparison:
-    """Sums over images.
+    """Sums over images; parts of an answer are those of :func:`answers`.
 
     Attributes:
         images: Number of images.
-        same: By part of the answer, and for ``'all parts'``, the images where it is equal.
-        largest: By part that holds real numbers, the largest difference, where there are as many
-            numbers in both executions.
-        items: By part, numbers, or boxes, of the answers on integers.
-        pixels: Differing elements of label maps and masks.
+        same: Images where a part is equal, and where all parts are.
+        largest: Largest difference of parts of real numbers, over images with as many numbers.
+        differ: Elements of the other parts that differ, over the same images.
     """
 
     images: int = 0
     same: dict[str, int] = field(default_factory=dict)
     largest: dict[str, float] = field(default_factory=dict)
-    pixels: dict[str, int] = field(default_factory=dict)
+    differ: dict[str, int] = field(default_factory=dict)
 
     def add(self, one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
         """Compare the answers for one image."""
         self.images += 1
-        equal = {key: self._equal(key, one[key], other[key]) for key in one}
-        for key, yes in {**equal, 'all of it': all(equal.values())}.items():
-            self.same[key] = self.same.get(key, 0) + yes
+        equal = {part: self._equal(part, one[part], other[part]) for part in one}
+        equal['everything'] = all(equal.values())
+        for part, yes in equal.items():
+            self.same[part] = self.same.get(part, 0) + yes
 
-    def _equal(self, key: str, a: Tensor, b: Tensor) -> bool:
+    def _equal(self, part: str, a: Tensor, b: Tensor) -> bool:
         if a.shape != b.shape:
             return False
         if not a.is_floating_point():
             differ = int((a != b).sum())
-            self.pixels[key] = self.pixels.get(key, 0) + differ
+            self.differ[part] = self.differ.get(part, 0) + differ
             return not differ
         gap = (a - b).abs().max().item() if a.numel() else 0.0
-        self.largest[key] = max(self.largest.get(key, 0.0), gap)
+        self.largest[part] = max(self.largest.get(part, 0.0), gap)
         return gap <= TOLERANCE
+
+    def lines(self) -> Iterator[str]:
+        """What is equal, in words."""
+        for part, images in self.same.items():
+            line = f'{part} equal: {images} of {self.images} images'
+            if part in self.largest:
+                line += f', largest difference {self.largest[part]:.2g}'
+            elif part in self.differ:
+                line += f', {self.differ[part]:,} elements differ'
+            yield line
 
 
 class Spikes:
@@ -164,7 +170,6 @@ def main() -> None:
     parser.add_argument('config', help='config file of mmpretrain, mmdet or mmseg')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file; without, random weights')
     parser.add_argument('--double', action='store_true', help='compute in float64')
-    parser.add_argument('--batches', type=int, help='stop after so many batches')
     args = parser.parse_args()
 
     cfg = load_config(args.config)
@@ -179,8 +184,7 @@ def main() -> None:
         evaluators[execution].dataset_meta = loader.dataset.metainfo
 
     comparison, spikes = Comparison(), Spikes(model)
-    batches = islice(loader, args.batches)
-    for batch in track(batches, total=args.batches or len(loader), transient=True):
+    for batch in track(loader, transient=True):
         both = []
         for execution, watch in zip(EXECUTIONS, (spikes.keep, spikes.compare), strict=True):
             set_execution(model, execution)
@@ -192,11 +196,21 @@ def main() -> None:
             comparison.add(one, other)
     taken = check_spike_driven(model, lambda: model.test_step(batch))
 
-    show = Console().print
-    dtype = 'float64' if args.double else 'float32'
-    show(f'{comparison.images} images, {dtype}')
-    show(metrics_table(evaluators, len(loader.dataset) if not args.batches else comparison.images))
-    ...
+    show = Console(highlight=False, soft_wrap=True).print
+    show(f'{comparison.images} images, {"float64" if args.double else "float32"}')
+    for execution, evaluator in evaluators.items():
+        with redirect_stdout(io.StringIO()):  # COCO's evaluation prints tables
+            found = evaluator.evaluate(len(loader.dataset))
+        numbers = ', '.join(f'{name} {value:.6g}' for name, value in found.items())
+        show(f'{execution}: {numbers}')
+    for line in comparison.lines():
+        show(line)
+    rate = spikes.fired / spikes.outputs
+    show(f'neuron outputs: {spikes.outputs:,}, {rate:.1%} of them not 0')
+    show(f'neuron outputs that differ: {spikes.differ:,}')
+    analog = [one.layer for one in taken if not one.binary]
+    show(f'layers with weights, and attentions, on binary inputs: {len(taken) - len(analog)}')
+    show(f'analog: {", ".join(analog)}')
 
 
 if __name__ == '__main__':

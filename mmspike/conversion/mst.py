@@ -21,6 +21,7 @@ from mmspike.conversion.weights import (
     rename,
     write_classifier,
 )
+from mmspike.masking import set_masking
 from mmspike.neurons import QCFS
 
 # (pattern, replacement) inside a block, inside a layer between stages, and outside of both
@@ -57,15 +58,21 @@ class _Settings(dict):
     """Stands for the settings of a training, so that reading a file does not take yacs."""
 
 
-def convert_mst(weights: dict[str, Tensor], *, levels: int = 16) -> Conversion:
+def convert_mst(
+    weights: dict[str, Tensor], *, levels: int = 16, masking_ratio: float = 0.0
+) -> Conversion:
     """Rename the weights of an MST classifier: with thresholds (QCFS), or without (ReLU).
 
     Args:
         weights: Name to tensor, as in the published files; a leading ``module.`` is dropped.
         levels: Levels of the QCFS neurons the weights were trained with.
+        masking_ratio: Share of the spikes of q, k and the attention map that were masked in their
+            training. The files do not tell; with another one the network answers at random. It is
+            recorded, so that what loads the weights masks as much.
 
     Raises:
-        ValueError: The weights belong to another model; the message says what it looks like. Or a
+        ValueError: ``masking_ratio`` is not acceptable, or the weights have no thresholds but a
+            ratio. The weights belong to another model; the message says what it looks like. Or a
             tensor is missing, or has a shape that no MST has.
     """
     weights = check_family(weights, MST_CLASSIFIER)
@@ -85,6 +92,10 @@ def convert_mst(weights: dict[str, Tensor], *, levels: int = 16) -> Conversion:
             neuron_cfg=neuron,
         )
     model = nn.ModuleDict(dict(backbone=backbone))
+    if masking_ratio:
+        if not is_quantised(tensors):
+            raise ValueError(f'masking_ratio={masking_ratio}, but weights for ReLU have no spikes')
+        set_masking(model, dict(self_attention=masking_ratio))
     return fit_to_model(
         model,
         renamed,
@@ -96,7 +107,11 @@ def convert_mst(weights: dict[str, Tensor], *, levels: int = 16) -> Conversion:
 
 
 def convert_mst_file(
-    source: str | os.PathLike, target: str | os.PathLike, *, levels: int = 16
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    *,
+    levels: int = 16,
+    masking_ratio: float = 0.0,
 ) -> Conversion:
     """Convert a published file into a checkpoint of our own.
 
@@ -105,13 +120,14 @@ def convert_mst_file(
             training, an object of yacs, are read as the dictionary they are, without yacs.
         target: File to write, whole or not at all.
         levels: Levels of the QCFS neurons the weights were trained with.
+        masking_ratio: See :func:`convert_mst`.
 
     Raises:
         FileNotFoundError, IsADirectoryError: ``source`` is not a file.
         ValueError: It is damaged, unsafe or of another model, or lacks weights.
     """
     weights = read_weights(source, safe_classes=[(_Settings, 'yacs.config.CfgNode')])
-    conversion = convert_mst(weights, levels=levels)
+    conversion = convert_mst(weights, levels=levels, masking_ratio=masking_ratio)
     neuron = dict(type='ReLU')
     if is_quantised(conversion.state_dict):
         neuron = QCFS(levels=levels).describe()

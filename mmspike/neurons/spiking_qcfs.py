@@ -67,7 +67,7 @@ class SpikingQCFS(BaseNeuron):
             surrogate=self.surrogate,
             keep_state=self.stateful,
         )
-        if spikes.requires_grad or threshold.requires_grad and torch.is_grad_enabled():
+        if spikes.requires_grad or (threshold.requires_grad and torch.is_grad_enabled()):
             return spikes * threshold, v
         return spikes.mul_(threshold), v  # nobody else has seen them
 

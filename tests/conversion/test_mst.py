@@ -11,6 +11,7 @@ from torch import nn
 
 from mmspike.backbones import MST
 from mmspike.conversion import convert_mst, convert_mst_file
+from mmspike.masking import get_masking
 from mmspike.neurons import NeuronMismatchError
 
 
@@ -139,6 +140,28 @@ def test_neurons_are_recorded_and_checked(tmp_path, write_as_published, weights)
         load_checkpoint(model(fits), str(target))
     with pytest.raises(NeuronMismatchError, match=r'QCFS\(levels=16\)'):
         load_checkpoint(model(dict(type='mmspike.QCFS', levels=8)), str(target))
+
+
+def test_the_masks_of_training_are_recorded(tmp_path, write_as_published, weights):
+    """Published weights of 75 % without their masks answer at random, and do not tell."""
+    source, target = tmp_path / 'published.pth', tmp_path / 'converted.pth'
+    write_as_published(source, weights)
+    conversion = convert_mst_file(source, target, masking_ratio=0.75)
+    for neuron in (dict(type='mmspike.QCFS'), dict(type='mmspike.SpikingQCFS')):
+        net = nn.ModuleDict(
+            dict(backbone=MST(conversion.arch, out_indices=(-1,), neuron_cfg=neuron))
+        )
+        load_checkpoint(net, str(target))
+        masked = get_masking(net)
+        assert set(masked.values()) == {0.75}
+        assert {name.rpartition('.')[2] for name in masked} == {
+            'q_neuron', 'k_neuron', 'map_neuron',
+        }  # fmt: skip
+    with pytest.raises(ValueError, match='masking ratio'):
+        convert_mst(weights, masking_ratio=1.0)
+    plain = {key: value for key, value in weights.items() if not key.endswith('.up')}
+    with pytest.raises(ValueError, match='ReLU have no spikes'):
+        convert_mst(plain, masking_ratio=0.75)
 
 
 def test_missing_and_unexpected_keys_are_reported(weights):
