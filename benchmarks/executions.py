@@ -151,17 +151,24 @@ def build(cfg: Config, checkpoint: str | None, double: bool) -> nn.Module:
             lambda module, inputs, out: dict(out, inputs=out['inputs'].double())
         )
         if cfg.default_scope == 'mmdet':
-            suppress_in_float32()
+            finish_in_float32()
     return model
 
 
-def suppress_in_float32() -> None:
-    """Let mmcv's suppression of boxes, which has no kernel for float64, take float64."""
+def finish_in_float32() -> None:
+    """Let the last steps of a detector, which have no kernels for float64, take float64.
+
+    They are mmcv's suppression of boxes and mmdet's pasting of masks, behind all layers.
+    """
     # The package mmcv.ops has a function of the same name.
     extension = import_module('mmcv.ops.nms').ext_module
-    suppress = extension.nms
+    mask_head = import_module('mmdet.models.roi_heads.mask_heads.fcn_mask_head')
+    suppress, paste = extension.nms, mask_head._do_paste_mask
     extension.nms = lambda boxes, scores, **options: suppress(
         boxes.float(), scores.float(), **options
+    )
+    mask_head._do_paste_mask = lambda masks, boxes, *rest, **options: paste(
+        masks, boxes.float(), *rest, **options
     )
 
 

@@ -3,6 +3,7 @@
 from mmspike.energy.costs import COSTS, CostTable, get_costs
 from mmspike.energy.counter import EnergyCounter, UncountedError
 from mmspike.energy.counts import EnergyCounts, LayerCount, NeuronCount
+from mmspike.energy.memory import MemoryModel
 from mmspike.energy.report import EnergyReport, LayerEnergy, NeuronRate, Totals
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     'EnergyReport',
     'LayerCount',
     'LayerEnergy',
+    'MemoryModel',
     'NeuronCount',
     'NeuronRate',
     'Totals',

@@ -214,7 +214,7 @@ class EnergyCounter(SpikeFlow):
         active = spikes if train.max_spikes == 1 else _active(train.plain())
         _add(self._neuron_sums, name, torch.stack([spikes, active]))
         self._neurons[name] = self._neurons[name] + NeuronCount(
-            train.max_spikes, train.timesteps, train.numel()
+            train.max_spikes, train.timesteps, train.numel(), size=_of_one(train, train.numel())
         )
 
     def watch(self, func: Callable, args: tuple, kwargs: dict) -> None:
@@ -248,11 +248,18 @@ class EnergyCounter(SpikeFlow):
         links = connections(function, args, kwargs)
         if self._modules:
             self._counted.add(self._modules[-1])
+        batched = links.channel_dim > 0
+        sizes = dict(
+            outputs=links.outputs,
+            weights=links.weights,
+            input_size=_of_one(x, x.numel()) if batched else x.numel(),
+            output_size=_of_one(x, links.outputs) if batched else links.outputs,
+        )
         if isinstance(x, SpikeTrain):
             spikes, sops = self._operations(x, links)
-            self._record(self._where, function, links.macs, x, spikes, sops)
+            self._record(self._where, function, links.macs, x, spikes, sops, **sizes)
         else:
-            self._record(self._where, function, links.macs)
+            self._record(self._where, function, links.macs, analog_inputs=x.numel(), **sizes)
 
     def _operations(self, x: SpikeTrain, links: Connections) -> tuple[Tensor, Tensor]:
         """Spikes and synaptic operations of a layer."""
@@ -289,11 +296,21 @@ class EnergyCounter(SpikeFlow):
         elif isinstance(right, SpikeTrain):
             side, additions, own = right, rows, inner * columns
         else:
-            self._record(name, 'product', macs)
+            side = left
+        other = right if side is left else left
+        outputs = batch * rows * columns
+        sizes = dict(
+            outputs=outputs,
+            weights=_of_one(other, other.numel()),
+            input_size=_of_one(side, side.numel()),
+            output_size=_of_one(side, outputs),
+        )
+        if not isinstance(side, SpikeTrain):
+            self._record(name, 'product', macs, analog_inputs=side.numel(), **sizes)
             return
         spikes = _sums(side).total
         repeats = batch * own // side.numel() if side.numel() else 0
-        self._record(name, 'product', macs, side, spikes, spikes * (additions * repeats))
+        self._record(name, 'product', macs, side, spikes, spikes * (additions * repeats), **sizes)
 
     def _count_mask(self, left: SpikeTrain, right: SpikeTrain) -> None:
         """Spikes of the larger side, one operation each; those that pass are seen later on.
@@ -327,12 +344,19 @@ class EnergyCounter(SpikeFlow):
         x: SpikeTrain | None = None,
         spikes: Tensor | None = None,
         sops: Tensor | None = None,
+        **sizes: int,
     ) -> None:
         steps = self._steps() if x is None else x.timesteps
         if name in self._layers and self._layers[name].kind != kind:
             name = f'{name}: {kind}'
         self._layers[name] = self._layers.get(name, LayerCount(kind)) + LayerCount(
-            kind, 1, macs, macs if x is None else 0, macs / steps, 0 if x is None else x.numel()
+            kind,
+            1,
+            macs,
+            macs if x is None else 0,
+            macs / steps,
+            0 if x is None else x.numel(),
+            **sizes,
         )
         if x is not None:
             _add(self._layer_sums, name, torch.stack([spikes, sops]))
@@ -365,6 +389,11 @@ def _modules_with_weights(names: dict[nn.Module, str]) -> dict[nn.Module, str]:
             for key, weight in module.named_parameters(recurse=False)
         )
     }
+
+
+def _of_one(batch: Tensor, numbers: int) -> int:
+    """How many of the numbers that belong to a batch ``(T*B, ...)`` belong to a sample and step."""
+    return numbers // max(batch.shape[0], 1) if batch.dim() > 1 else numbers
 
 
 def _in_backward() -> bool:

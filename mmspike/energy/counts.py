@@ -1,7 +1,7 @@
 """Raw sums of what a model did, as plain numbers that add up over batches and processes."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 from mmspike.utils.firing_rate import FiringRate
 
@@ -23,6 +23,11 @@ class LayerCount:
         spikes: Spikes among these; an integer neuron that fires n counts n. Of a mask of two maps,
             those of both.
         sops: Synaptic operations (SOPs), exact: over all spikes, the connections that leave each.
+        analog_inputs: Inputs of calls that took no spikes.
+        outputs: Outputs of all calls.
+        weights: Weights that it holds; of a product, numbers of the side that spikes select from,
+            of one sample and step.
+        input_size, output_size: Inputs and outputs of one sample and step, of the largest call.
     """
 
     kind: str
@@ -33,9 +38,14 @@ class LayerCount:
     inputs: int = 0
     spikes: float = 0.0
     sops: float = 0.0
+    analog_inputs: int = 0
+    outputs: int = 0
+    weights: int = 0
+    input_size: int = 0
+    output_size: int = 0
 
     def __add__(self, other: 'LayerCount') -> 'LayerCount':
-        return _added(self, other)
+        return _added(self, other, largest=('weights', 'input_size', 'output_size'))
 
 
 @dataclass
@@ -48,6 +58,7 @@ class NeuronCount:
         updates: Outputs, which is updates of membranes: neurons x samples x T.
         spikes: Spikes; an integer neuron that fires n counts n.
         active: Outputs that were not 0.
+        size: Neurons of one sample, of the largest call.
     """
 
     max_spikes: int = 1
@@ -55,11 +66,10 @@ class NeuronCount:
     updates: int = 0
     spikes: float = 0.0
     active: float = 0.0
+    size: int = 0
 
     def __add__(self, other: 'NeuronCount') -> 'NeuronCount':
-        largest = max(self.max_spikes, other.max_spikes)
-        steps = max(self.timesteps, other.timesteps)
-        return replace(_added(self, other), max_spikes=largest, timesteps=steps)
+        return _added(self, other, largest=('max_spikes', 'timesteps', 'size'))
 
     @property
     def rate(self) -> float:
@@ -132,9 +142,12 @@ class EnergyCounts:
         return total
 
 
-def _added(one, other):
+def _added(one, other, largest: tuple[str, ...]):
+    """The sum of two counts, field by field; of the fields ``largest``, the larger value."""
     values = {f.name: getattr(one, f.name) for f in fields(one)}
     for name, value in values.items():
-        if not isinstance(value, str):
+        if name in largest:
+            values[name] = max(value, getattr(other, name))
+        elif not isinstance(value, str):
             values[name] = value + getattr(other, name)
     return type(one)(**values)

@@ -74,12 +74,16 @@ class Connections:
         outputs_per_input: Output channels that an input channel is connected to.
         macs: Multiplications and additions (MACs) of the layer on the whole input, as they are
             counted by convention: a window at a border counts the zeros in it as well.
+        weights: Number of weights.
+        outputs: Number of outputs on the whole input.
     """
 
     axes: tuple[Axis, ...]
     channel_dim: int
     outputs_per_input: int
     macs: int
+    weights: int
+    outputs: int
 
     @property
     def uniform(self) -> bool:
@@ -94,7 +98,10 @@ def connections(name: str, args: tuple, kwargs: dict) -> Connections:
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Connections:
     outputs = weight.shape[0] if weight.dim() > 1 else 1
-    return Connections((), input.dim() - 1, outputs, input.numel() * outputs)
+    positions = input.shape[:-1].numel()
+    return Connections(
+        (), input.dim() - 1, outputs, input.numel() * outputs, weight.numel(), positions * outputs
+    )
 
 
 def _reader(dims: int) -> Callable[..., Connections]:
@@ -122,8 +129,15 @@ def _reader(dims: int) -> Callable[..., Connections]:
             for size, k, s, d, pad in zip(sizes, kernel, stride, dilation, padding, strict=True)
         )
         samples = input.shape[0] if input.dim() > dims + 1 else 1
-        macs = samples * prod(axis.outputs for axis in axes) * weight.numel()
-        return Connections(axes, input.dim() - dims - 1, weight.shape[0] // groups, macs)
+        windows = samples * prod(axis.outputs for axis in axes)
+        return Connections(
+            axes,
+            input.dim() - dims - 1,
+            weight.shape[0] // groups,
+            windows * weight.numel(),
+            weight.numel(),
+            windows * weight.shape[0],
+        )
 
     return read
 
@@ -150,8 +164,15 @@ def _transposed_reader(dims: int) -> Callable[..., Connections]:
             )
         )
         outputs = weight.shape[1]
-        macs = input.numel() * outputs * prod(weight.shape[2:])
-        return Connections(axes, input.dim() - dims - 1, outputs, macs)
+        samples = input.shape[0] if input.dim() > dims + 1 else 1
+        return Connections(
+            axes,
+            input.dim() - dims - 1,
+            outputs,
+            input.numel() * outputs * prod(weight.shape[2:]),
+            weight.numel(),
+            samples * outputs * groups * prod(axis.outputs for axis in axes),
+        )
 
     return read
 

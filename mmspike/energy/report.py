@@ -4,13 +4,14 @@ import csv
 import io
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from mmspike.energy.costs import CostTable, get_costs
 from mmspike.energy.counter import EnergyCounter
 from mmspike.energy.counts import EnergyCounts, LayerCount
+from mmspike.energy.memory import LEMAIRE, MemoryModel
 from mmspike.utils.checkpoint import atomic_write
 
 # Below this rate a neuron layer counts as dead; above this share of active outputs, or of the
@@ -21,7 +22,7 @@ PJ_PER_MJ = 1e9
 MICROJOULE = '\N{MICRO SIGN}J'
 
 NOTES = (
-    'All numbers are per image. Energy is that of arithmetic alone; memory is not in it.',
+    'All numbers are per image. Energy is that of arithmetic alone, where memory is not named.',
     'SOPs (exact): every spike times the connections that leave its neuron, one addition each. '
     'SOPs (published): firing rate x T x MACs of the layer for one step.',
     'A rate counts spikes per neuron and time step T. An integer neuron that fires n counts n: '
@@ -32,6 +33,13 @@ NOTES = (
     'ANN: a network of the same shape without time, all MACs, each layer once.',
     'A norm behind a layer costs nothing, because it can be folded into the weights. Softmax, '
     'pooling, sums and the neurons themselves are not counted.',
+)
+
+MEMORY_NOTES = (
+    'Memory: every synaptic operation reads a weight, and reads and writes a potential; spikes go '
+    'through queues; neurons read and write their potentials at every time step. Layers on real '
+    'numbers, and all of the ANN, read weights and inputs and write outputs. Masks, sums, norms, '
+    'biases and residual branches are not in it.',
 )
 
 
@@ -53,6 +61,8 @@ class LayerEnergy:
         sops_published: Synaptic operations by the published approximation.
         energy_pj, energy_published_pj: Energy in pJ with either.
         ann_pj: Energy in pJ of the same layer in an ANN.
+        memory_pj, ann_memory_pj: Energy in pJ of reading and writing memory, of the layer and of
+            the same in an ANN; None if it was not asked for. It is in none of the others.
     """
 
     name: str
@@ -67,6 +77,8 @@ class LayerEnergy:
     energy_pj: float
     energy_published_pj: float
     ann_pj: float
+    memory_pj: float | None = None
+    ann_memory_pj: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,8 @@ class NeuronRate:
         max_spikes: The most spikes of a neuron in one time step.
         timesteps: Number of time steps T.
         updates: Membrane updates per image.
+        memory_pj: Energy in pJ per image of reading and writing memory; None if it was not asked
+            for.
     """
 
     name: str
@@ -90,6 +104,7 @@ class NeuronRate:
     max_spikes: int
     timesteps: int
     updates: float
+    memory_pj: float | None = None
 
     @property
     def dead(self) -> bool:
@@ -108,7 +123,9 @@ class Totals:
 
     Attributes:
         flops, macs, sops, sops_published: See :class:`LayerEnergy`.
-        energy_mj, energy_published_mj, ann_mj: Energies.
+        energy_mj, energy_published_mj, ann_mj: Energies of arithmetic.
+        memory_mj, ann_memory_mj: Energies of memory, that of neurons with it; None if they were not
+            asked for.
     """
 
     flops: float
@@ -118,6 +135,8 @@ class Totals:
     energy_mj: float
     energy_published_mj: float
     ann_mj: float
+    memory_mj: float | None = None
+    ann_memory_mj: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -129,15 +148,32 @@ class Totals:
         """The same by the published approximation."""
         return self.ann_mj / self.energy_published_mj if self.energy_published_mj else None
 
+    @property
+    def both_mj(self) -> float:
+        """Arithmetic and memory."""
+        return self.energy_mj + self.memory_mj
+
+    @property
+    def ann_both_mj(self) -> float:
+        """The same of the ANN."""
+        return self.ann_mj + self.ann_memory_mj
+
     @staticmethod
-    def of(rows: list[LayerEnergy]) -> 'Totals':
-        """Sum rows."""
-        return Totals(
+    def of(rows: list[LayerEnergy], neurons: list[NeuronRate], memory: bool) -> 'Totals':
+        """Sum rows; of the neurons it is the energy of memory, if there is any."""
+        sums = Totals(
             *(sum(getattr(row, key) for row in rows)
               for key in ('flops', 'macs', 'sops', 'sops_published')),
             *(sum(getattr(row, key) for row in rows) / PJ_PER_MJ
               for key in ('energy_pj', 'energy_published_pj', 'ann_pj')),
         )  # fmt: skip
+        if not memory:
+            return sums
+        return replace(
+            sums,
+            memory_mj=sum(row.memory_pj for row in (*rows, *neurons)) / PJ_PER_MJ,
+            ann_memory_mj=sum(row.ann_memory_pj for row in rows) / PJ_PER_MJ,
+        )
 
 
 class EnergyReport:
@@ -147,6 +183,8 @@ class EnergyReport:
         counts: A counter after use, or its counts.
         costs: Table of costs, see :func:`~mmspike.energy.get_costs`.
         name: Name of the model, for titles.
+        memory: Whether the energy of reading and writing memory is estimated as well, or by what
+            :class:`~mmspike.energy.MemoryModel`; True takes that of Lemaire et al.
 
     Raises:
         ValueError: No samples were counted, or ``costs`` is unknown.
@@ -157,6 +195,7 @@ class EnergyReport:
         counts: EnergyCounter | EnergyCounts,
         costs: str | dict | CostTable = '45nm',
         name: str = 'model',
+        memory: bool | MemoryModel = False,
     ) -> None:
         if isinstance(counts, EnergyCounter):
             counts = counts.counts()
@@ -168,6 +207,7 @@ class EnergyReport:
         self.counts = counts
         self.costs = get_costs(costs)
         self.name = name
+        self.memory = LEMAIRE if memory is True else (memory or None)
 
     @cached_property
     def layers(self) -> list[LayerEnergy]:
@@ -195,6 +235,8 @@ class EnergyReport:
             energy_pj=(count.sops * ac + count.analog_macs * mac) / n,
             energy_published_pj=(published * ac + count.analog_macs * mac) / n,
             ann_pj=count.macs_once * mac / n,
+            memory_pj=self.memory and self.memory.layer_pj(count) / n,
+            ann_memory_pj=self.memory and self.memory.ann_pj(count) / n,
         )
 
     @cached_property
@@ -209,6 +251,7 @@ class EnergyReport:
                 one.max_spikes,
                 one.timesteps,
                 one.updates / self.counts.samples,
+                self.memory and self.memory.neurons_pj(one) / self.counts.samples,
             )
             for name, one in self.counts.neurons.items()
         ]
@@ -216,12 +259,21 @@ class EnergyReport:
     @cached_property
     def totals(self) -> Totals:
         """Sums over all layers."""
-        return Totals.of(self.layers)
+        return Totals.of(self.layers, self.neurons, self.memory is not None)
 
     def stages(self) -> dict[str, Totals]:
         """Sums over the layers of each stage."""
+
+        def of_stage(name: str, rows: list) -> list:
+            return [row for row in rows if row.stage == name]
+
         names = dict.fromkeys(row.stage for row in self.layers)
-        return {name: Totals.of([r for r in self.layers if r.stage == name]) for name in names}
+        return {
+            name: Totals.of(
+                of_stage(name, self.layers), of_stage(name, self.neurons), self.memory is not None
+            )
+            for name in names
+        }
 
     @property
     def dead(self) -> list[str]:
@@ -235,17 +287,20 @@ class EnergyReport:
 
     def notes(self) -> list[str]:
         """What is counted and how, and what runs on real numbers and is not."""
+        notes = list(NOTES)
+        if self.memory:
+            notes += MEMORY_NOTES
         found: dict[str, list[int]] = {}
         for name, numbers in self.counts.real_functions.items():
             found.setdefault(name.rpartition(': ')[2], []).append(numbers)
         if not found:
-            return list(NOTES)
+            return notes
         texts = (
             f'{function} of {sum(numbers) / self.counts.samples:.4g} numbers ({len(numbers)}x)'
             for function, numbers in found.items()
         )
         text = f'{self.name} works on real numbers as well, not counted: {", ".join(texts)}.'
-        return [*NOTES, text]
+        return [*notes, text]
 
     def warnings(self) -> list[str]:
         """What a reader of the numbers should know."""
@@ -266,6 +321,7 @@ class EnergyReport:
             samples=self.counts.samples,
             timesteps=max((row.timesteps for row in self.neurons), default=1),
             costs=asdict(self.costs),
+            memory=self.memory and asdict(self.memory),
             units=dict(energy='pJ per image, in totals and stages mJ per image',
                        operations='per image', rate='spikes per neuron and time step'),
             notes=self.notes(),
@@ -287,7 +343,12 @@ class EnergyReport:
     def csv(self) -> str:
         """The layers as comma-separated values, with a line of names."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(LayerEnergy.__dataclass_fields__), lineterminator='\n')
+        names = [
+            name
+            for name in LayerEnergy.__dataclass_fields__
+            if self.memory or not name.endswith('memory_pj')
+        ]
+        writer = csv.DictWriter(text, names, extrasaction='ignore', lineterminator='\n')
         writer.writeheader()
         writer.writerows(asdict(row) for row in self.layers)
         return text.getvalue()
