@@ -83,19 +83,20 @@ class TemporalModule:
     """Mixin of every module that needs to know T (see :func:`set_timesteps`)."""
 
     _timesteps = 1
-    _total_timesteps: int | None = None
+    _total_timesteps: float | None = None
 
     @property
-    def total_timesteps(self) -> int:
-        """The whole T where a simulation is cut into chunks of ``timesteps``; else ``timesteps``.
+    def total_timesteps(self) -> float:
+        """By how many steps the work of a call is divided to get that of a network without time.
 
-        Energy accounting reads it. A layer that computes once what is the same at every step has a
-        ``total_timesteps`` of 1 meanwhile.
+        It is ``timesteps``, but in a simulation in chunks, whose first chunk counts and whose
+        others do not (infinity). Energy accounting reads it, of any module; a layer that computes
+        once what is the same at every step has a ``total_timesteps`` of 1 meanwhile.
         """
         return self._total_timesteps or self.timesteps
 
     @total_timesteps.setter
-    def total_timesteps(self, value: int | None) -> None:
+    def total_timesteps(self, value: float | None) -> None:
         self._total_timesteps = value
 
     @property

@@ -2,14 +2,20 @@
 
 import csv
 
+import executions
 import pytest
 import torch
 from candidates import NEURONS, candidates
 from memory import Traffic, kept_bytes, peak_bytes
 from sdt_energy import Formula, report_of
-from small_checkpoints import CLASSIFICATION, trained
+from small_checkpoints import CLASSIFICATION, DETECTION, SEGMENTATION, trained
+from small_runs import ROOT
 
+from mmspike.neurons import SFA
 from mmspike.neurons.kernels import host
+
+SDT_T4 = next((ROOT / 'configs/classification/sdt').glob('sdt-digits-lif-t4*.py'))
+STEM = 'backbone.stages.0.downsample.conv'
 
 
 def test_neurons(run_python, tmp_path):
@@ -41,10 +47,58 @@ def test_detector(run_python):
         assert words in out
 
 
-def test_executions(run_python):
-    out = run_python('benchmarks/executions.py', *trained(CLASSIFICATION)).stdout
-    assert '4 images, torch.float32' in out
-    assert 'analog: backbone.stages.0.downsample.conv\n' in out
+@pytest.mark.parametrize(
+    ('kind', 'options', 'metric', 'parts', 'analog'),
+    [
+        (CLASSIFICATION, [], 'accuracy/top1', ['label', 'scores'], STEM),
+        (SDT_T4, [], 'accuracy/top1', ['label', 'scores'], 'backbone.stages.0.conv.conv'),
+        (DETECTION, ['--double'], 'coco/bbox_mAP', ['labels', 'bboxes', 'scores', 'masks'],
+         f'{STEM}, roi_head.bbox_head.fc_cls, roi_head.bbox_head.fc_reg'),
+        (SEGMENTATION, ['--double'], 'mIoU', ['label_map', 'logits'], STEM),
+    ],
+    ids=['integers', 'binary', 'detector', 'segmentor'],
+)  # fmt: skip
+def test_executions(run_python, kind, options, metric, parts, analog):
+    images = 4 if 'classification' in kind.parts else 2
+    config, checkpoint = trained(kind)
+    out = run_python('benchmarks/executions.py', config, checkpoint, *options).stdout
+    lines = dict(line.split(': ', 1) for line in out.splitlines() if ': ' in line)
+    assert f'{images} images, {"float64" if options else "float32"}' in out
+    assert lines['analog'] == analog
+    assert all(metric in lines[execution] for execution in ('integer', 'spike'))
+    # Neurons fire: silent ones would agree whatever happens.
+    assert not lines['neuron outputs'].endswith(' 0.0% of them not 0')
+    for part in [*parts, 'everything']:
+        assert lines[f'{part} equal'].partition(' images')[0].endswith(f'of {images}')
+    # Nothing is rounded in float64, and binary spikes are what they were.
+    if kind is not CLASSIFICATION:
+        assert lines['integer'] == lines['spike']
+        assert lines['neuron outputs that differ'] == '0'
+        assert lines['everything equal'] == f'{images} of {images} images'
+
+
+def test_executions_that_differ():
+    comparison = executions.Comparison()
+    one = dict(labels=torch.tensor([1, 2]), scores=torch.tensor([0.5, 0.25]))
+    comparison.add(one, dict(one, scores=one['scores'] + 1e-5))
+    comparison.add(one, dict(one, labels=torch.tensor([1, 3])))
+    comparison.add(one, dict(one, scores=one['scores'] + 0.5))
+    comparison.add(one, dict(labels=torch.tensor([1]), scores=torch.tensor([0.5])))
+    assert comparison.same == dict(labels=2, scores=2, everything=1)
+    assert comparison.largest == dict(scores=0.5)
+    assert comparison.differ == dict(labels=1)
+    assert list(comparison.lines())[-1] == 'everything equal: 1 of 4 images'
+
+    net = torch.nn.Sequential(SFA(D=4), torch.nn.Linear(3, 3), SFA(D=4))
+    spikes = executions.Spikes(net)
+    x = torch.tensor([[0.0, 1.0, 2.0]])
+    with spikes.keep():
+        net(x)
+    net[1].bias.data += 100
+    with spikes.compare():
+        net(x)
+    assert (spikes.outputs, spikes.differ) == (6, 3)
+    assert not any(module._forward_hooks for module in net)
 
 
 def test_published_energy_of_sdt():

@@ -3,12 +3,15 @@
 It takes configs of mmpretrain, mmdet and mmseg. A network with QCFS activations is converted as it
 is; in another one QCFS takes the place of the activations first, with thresholds calibrated on
 training data. (To train it with QCFS, put type='mmspike.QuantisedModel' into its config.) Writes
-quantised.pth, conversion.json and, of classifiers, accuracy_over_time.png.
+quantised.pth, spiking.py (a config that loads it), conversion.json and, of classifiers,
+accuracy_over_time.png.
 """
 
 import argparse
+import copy
 import json
 import os
+import re
 import sys
 from itertools import islice
 from pathlib import Path
@@ -39,7 +42,7 @@ from mmspike.conversion import (
 )
 from mmspike.energy import EnergyCounter, EnergyReport
 from mmspike.evaluation import AccuracyOverTime
-from mmspike.neurons import QCFS, BaseNeuron, NeuronMismatchError
+from mmspike.neurons import QCFS, BaseNeuron
 from mmspike.utils.checkpoint import atomic_write, read_training_checkpoint
 from mmspike.utils.config import load_config
 from mmspike.utils.evaluation import build_test_loader, evaluate
@@ -110,6 +113,46 @@ def quantise(model: nn.Module, cfg: Config, args: argparse.Namespace) -> dict[st
     return insert_qcfs(model, thresholds=calibrate_thresholds(model, batches, **where), **where)
 
 
+def write_quantised(
+    model: nn.Module,
+    cfg: Config,
+    args: argparse.Namespace,
+    replaced: dict[str, str],
+    settings: dict,
+    metainfo: dict,
+) -> None:
+    """The checkpoint of the quantised network, and a config of the spiking one that loads it."""
+    checkpoint = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=metainfo))
+    with atomic_write(args.out / 'quantised.pth') as file:
+        torch.save(checkpoint, file)
+    spiking = cfg.copy()
+    spiking.model.setdefault('host', cfg.model.type)
+    spiking.model.update(type='mmspike.SpikingModel', simulation=settings)
+    if replaced:
+        names = '|'.join(map(re.escape, replaced))
+        spiking.model.qcfs = dict(levels=args.levels, include=f'^({names})$')
+    spiking.load_from = str(args.out / 'quantised.pth')
+    with atomic_write(args.out / 'spiking.py') as file:
+        file.write(spiking.pretty_text.encode())
+
+
+def is_quantised(model: nn.Module) -> bool:
+    return any(isinstance(module, QCFS) for module in model.modules())
+
+
+def simulation_settings(cfg: Config, args: argparse.Namespace) -> dict:
+    """Options of ``simulate``; those that were not chosen are left out."""
+    answer = 'head' if cfg.default_scope == 'mmpretrain' else None
+    options = dict(
+        timesteps=args.timesteps,
+        chunk=args.chunk,
+        readout=args.readout,
+        answer=answer,
+        patience=args.patience,
+    )
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def result_table(results: dict[str, dict]) -> Table:
     table = Table(title='on the test data', title_justify='left')
     table.add_column('')
@@ -126,49 +169,41 @@ def convert(args: argparse.Namespace) -> None:
     adapt_to_devices(cfg, 'none')
     init_default_scope(cfg.get('default_scope'))
     model = build(cfg, args.checkpoint, args.device)
-    if not any(isinstance(m, QCFS) for m in model.modules()) and any(
-        isinstance(m, BaseNeuron) for m in model.modules()
-    ):
+    if not is_quantised(model) and any(isinstance(m, BaseNeuron) for m in model.modules()):
         raise ValueError('the network is a spiking one already: there is nothing to convert')
     loader = build_test_loader(cfg)
-    results: dict[str, dict] = {}
-
-    def measure(title: str, network: nn.Module, **options) -> None:
-        results[title] = evaluate(
-            network, loader, cfg.test_evaluator, title=title, console=console, **options
-        )
-
+    networks: dict[str, nn.Module] = {}
     replaced: dict[str, str] = {}
-    if not any(isinstance(module, QCFS) for module in model.modules()):
-        measure('the network', model)
+    if not is_quantised(model):
+        networks['the network'] = copy.deepcopy(model)
         replaced = quantise(model, cfg, args)
-    with atomic_write(args.out / 'quantised.pth') as file:
-        torch.save(dict(state_dict=model.state_dict()), file)
-    measure('quantised', model)
+    networks['quantised'] = model
 
     def run(network: nn.Module) -> None:
         network.test_step(next(iter(loader)))
 
     plain = convert_to_spiking(model)
     spiking = plain if args.no_fold else fold_batch_norms(plain, run)
-    answer = 'head.fc' if 'head.fc' in dict(spiking.named_modules()) else None
-    simulate(
-        spiking,
-        args.timesteps,
-        chunk=args.chunk,
-        readout=args.readout,
-        answer=answer,
-        patience=args.patience,
-    )
-    over_time = AccuracyOverTime()
+    settings = simulation_settings(cfg, args)
+    simulate(spiking, **settings)
     title = f'spiking, T={args.timesteps}'
-    with EnergyCounter(spiking) as counter:
-        measure(title, spiking, extra=[over_time] if answer else [])
+    networks[title] = spiking
+    # What does not fit fails here, before anything takes long.
+    report = conversion_report(spiking, run, replaced=replaced, before=plain)
+    console.print(report.table())
+    write_quantised(model, cfg, args, replaced, settings, loader.dataset.metainfo)
+
+    results: dict[str, dict] = {}
+    over_time = AccuracyOverTime()
+    for name, network in networks.items():
+        extra = [over_time] if network is spiking and 'answer' in settings else []
+        with EnergyCounter(network) as counter:
+            results[name] = evaluate(
+                network, loader, cfg.test_evaluator, extra=extra, title=name, console=console
+            )
     energy = EnergyReport(counter, name=title)
     results[title]['energy per image (mJ)'] = energy.totals.energy_mj
     results[title]['the same as an ANN (mJ)'] = energy.totals.ann_mj
-    report = conversion_report(spiking, run, replaced=replaced, before=plain)
-    console.print(report.table())
     console.print(result_table(results))
     content = dict(results=results, parts=report.as_dict())
     if over_time.curve is not None:
@@ -195,7 +230,7 @@ def main() -> None:
     args = parse_args()
     try:
         convert(args)
-    except (OSError, ValueError, KeyError, NeuronMismatchError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         sys.exit(f'ann2snn: {error}')
 
 

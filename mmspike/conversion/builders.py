@@ -34,6 +34,8 @@ def build_quantised(host: str, *, qcfs: dict | None = None, **model: Any) -> nn.
     built = HOST_MODELS.build(dict(model, type=host))
     if qcfs is not None:
         insert_qcfs(built, **qcfs)
+        # Backbones freeze their first stages now: distributed training must not learn of it later.
+        built.train(built.training)
     return built
 
 

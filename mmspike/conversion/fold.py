@@ -40,7 +40,12 @@ def fold_batch_norms(model: nn.Module, run: Callable[[nn.Module], Any] | None = 
 
     Returns:
         A copy in evaluation mode. Its ``state_dict`` has no entries for the folded norms.
+
+    Raises:
+        ValueError: The model is simulated: layers that it watches would be replaced.
     """
+    if hasattr(model, 'simulation'):
+        raise ValueError('fold the norms first, then simulate')
     model = copy.deepcopy(model)
     model.eval()  # which returns nothing in mmpretrain's backbones
     for module in model.modules():

@@ -51,6 +51,8 @@ def find_activations(
         and wanted.search(name)
         and not (unwanted and unwanted.search(name))
     }
+    if '' in found:
+        raise ValueError('the model is an activation itself: put it into another module')
     if not found:
         raise ValueError(
             f'{type(model).__name__} has no activation to replace with include={include!r} and '
@@ -74,9 +76,10 @@ def insert_qcfs(
 
     Args:
         model: Any model. Activations called as functions (``F.relu``) are not seen; the report of
-            :func:`~mmspike.conversion.spiking.conversion_report` lists what stays analog.
+            :func:`~mmspike.conversion.report.conversion_report` lists what stays analog.
         levels: Steps of the activations.
-        thresholds: Initial threshold, or one per name, see :func:`calibrate_thresholds`.
+        thresholds: Initial threshold; or one per name, see :func:`calibrate_thresholds`:
+            activations that it has none for stay as they are.
         include: Regular expression, searched in the names of the activations.
         exclude: The same, for those to leave.
         average_pools: Also put average pools in the place of all max pools, for training. The
@@ -88,13 +91,14 @@ def insert_qcfs(
 
     Raises:
         ValueError: Nothing is to be replaced, or a number is not positive.
-        KeyError: ``thresholds`` lacks a name.
+        KeyError: ``thresholds`` has a name that no such activation has.
     """
     found = find_activations(model, include, exclude)
     if isinstance(thresholds, Mapping):
-        lacking = [name for name in found if name not in thresholds]
-        if lacking:
-            raise KeyError(f'thresholds has none for {", ".join(lacking)}')
+        unknown = [name for name in thresholds if name not in found]
+        if unknown:
+            raise KeyError(f'thresholds names what is no activation here: {", ".join(unknown)}')
+        found = {name: module for name, module in found.items() if name in thresholds}
     else:
         thresholds = dict.fromkeys(found, thresholds)
     new = {
@@ -109,6 +113,8 @@ def insert_qcfs(
 
 
 def _average_pool(pool: nn.MaxPool2d) -> nn.AvgPool2d:
+    if pool.dilation not in (1, (1, 1)):
+        raise ValueError(f'{pool} is dilated, which no average pool can be')
     return nn.AvgPool2d(
         pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode, count_include_pad=False
     )
@@ -118,7 +124,8 @@ def replace_modules(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> Non
     """Put a new module wherever an old one stands, in its mode and on the device of the model."""
     weight = next(iter(model.parameters()), None)
     for parent in list(model.modules()):
-        for name, child in parent.named_children():
+        # named_children() would tell of a child that stands twice in one parent once.
+        for name, child in list(parent._modules.items()):
             if child in new:
                 # A layer on the meta device becomes none until its weights are there.
                 device = None if weight is None else weight.device
@@ -141,19 +148,20 @@ def calibrate_thresholds(
 
     Args:
         model: The model with its own activations; evaluated, not changed.
-        batches: Batches of data, of training usually: what the model's ``test_step`` takes if it
-            has one, else what it is called with.
+        batches: Batches of data, of training usually: of a host's loader where the model is a
+            host's, else what it is called with.
         levels: Steps of the activations to come.
         include: As for :func:`insert_qcfs`.
         exclude: As for :func:`insert_qcfs`.
         run: ``run(model, batch)``, should neither be right.
 
     Returns:
-        Name of activation to threshold.
+        Name of activation to threshold. Activations that never ran, such as those of auxiliary
+        heads, are left out.
 
     Raises:
-        ValueError: There is no activation to replace, there are no batches, or an activation never
-            ran or never gave a positive number.
+        ValueError: There is no activation to replace, there are no batches, or no activation ran,
+            or one never gave a positive number.
     """
     found = find_activations(model, include, exclude)
     given: dict[str, list[Tensor]] = {name: [] for name in found}
@@ -170,22 +178,30 @@ def calibrate_thresholds(
                 lambda _, args, out, to=made[name]: to.append(_some(out))
             )
             stack.callback(hook.remove)
+        for module in was_training:
+            stack.callback(setattr, module, 'training', True)
         model.eval()
         ran = False
         for batch in _shown(batches):
             (run or run_batch)(model, batch)
             ran = True
-        for module in was_training:
-            module.training = True
     if not ran:
         raise ValueError('no batches: calibration needs data')
-    return {name: _best_threshold(name, given[name], made[name], levels) for name in found}
+    thresholds = {
+        name: _best_threshold(name, given[name], made[name], levels)
+        for name in found
+        if given[name]
+    }
+    if not thresholds:
+        raise ValueError(f'none of the activations ran: {", ".join(found)}')
+    return thresholds
 
 
 def run_batch(model: nn.Module, batch: object) -> object:
-    """One batch through ``model.test_step``, or ``model`` itself where it has none."""
-    if hasattr(model, 'test_step'):
-        return model.test_step(batch)
+    """One batch of a host's loader, or what else the model is called with."""
+    if isinstance(batch, dict) and hasattr(model, 'data_preprocessor'):
+        # As in training: its batches may hold images of several sizes.
+        return model(**model.data_preprocessor(batch, True), mode='tensor')
     return model(batch[0] if isinstance(batch, list | tuple) else batch)
 
 
@@ -201,8 +217,6 @@ def _some(x: Tensor) -> Tensor:
 
 
 def _best_threshold(name: str, given: list[Tensor], made: list[Tensor], levels: int) -> float:
-    if not given:
-        raise ValueError(f'{name} never ran: leave it out (exclude), or calibrate on other data')
     x, y = torch.cat(given), torch.cat(made)
     top = y.max()
     if not top > 0:

@@ -17,9 +17,12 @@ from mmspike.neurons import SpikingQCFS
 
 # Functions that are neither linear nor neurons, by the names that PyTorch calls them.
 _NON_LINEAR = frozenset(
-    ('batch_norm', 'elu', 'gelu', 'group_norm', 'hardsigmoid', 'hardswish', 'instance_norm',
-     'layer_norm', 'leaky_relu', 'log_softmax', 'max_pool2d', 'mish', 'prelu', 'relu', 'relu6',
-     'scaled_dot_product_attention', 'sigmoid', 'silu', 'softmax', 'softplus', 'tanh')
+    ('adaptive_max_pool1d', 'adaptive_max_pool2d', 'adaptive_max_pool3d', 'batch_norm', 'celu',
+     'elu', 'gelu', 'glu', 'group_norm', 'hardshrink', 'hardsigmoid', 'hardswish', 'hardtanh',
+     'instance_norm', 'layer_norm', 'leaky_relu', 'log_softmax', 'logsigmoid', 'max_pool1d',
+     'max_pool2d', 'max_pool3d', 'mish', 'prelu', 'relu', 'relu6', 'rms_norm', 'rrelu',
+     'scaled_dot_product_attention', 'selu', 'sigmoid', 'silu', 'softmax', 'softmin', 'softplus',
+     'softshrink', 'softsign', 'tanh', 'tanhshrink')
 )  # fmt: skip
 
 
@@ -97,7 +100,7 @@ class _NonLinear(SpikeFlow):
         self.seen: dict[str, set[str]] = {}
 
     def watch(self, func: Callable, args: tuple, kwargs: dict) -> None:
-        name = getattr(func, '__name__', '')
+        name = getattr(func, '__name__', '').strip('_')
         if name in _NON_LINEAR:
             self.seen.setdefault(self.layer or '(model)', set()).add(name)
 

@@ -6,19 +6,27 @@ after it in the model, a classifier's softmax or the boxes of a detector, works 
 never learns of time. So a model of any host keeps its own ``predict``.
 """
 
-from collections.abc import Callable
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from mmspike.layers.readout import TemporalMean
-from mmspike.neurons import SpikingQCFS
-from mmspike.temporal import TemporalModule, check_timesteps, set_timesteps
+from mmspike.conversion.constant import ConstantLayers, repeat
+from mmspike.conversion.early_exit import stable_since
+from mmspike.execution import get_execution
+from mmspike.execution.spike_flow import unmarked
+from mmspike.layers import DropPath, TemporalMean
+from mmspike.neurons import BaseNeuron, SpikingQCFS
+from mmspike.temporal import TemporalModule, check_timesteps, encode_input, set_timesteps
 
-# Where the mean is taken if nothing else is said: the last layers that are linear in the spikes.
+# Where the mean is taken if nothing else is said, the first that a model has.
 READOUTS = ('head.fc', 'decode_head.conv_seg', 'bbox_head', 'neck', 'backbone')
+
+
+class _NextChunkError(Exception):
+    """Nothing behind the read-out needs to run before the last chunk."""
 
 
 class Simulation(TemporalModule, nn.Module):
@@ -28,13 +36,16 @@ class Simulation(TemporalModule, nn.Module):
 
     Args:
         timesteps: Number of steps T.
-        chunk: Steps that are computed together. Memory grows with it, and not with T.
-        encode: Name of the module whose input is repeated over time; empty for the model itself. A
-            module that has ``timesteps`` of its own repeats its input by itself.
+        chunk: Steps that are computed together. Memory grows with it, and not with T, but for
+            the scores that ``answer`` keeps.
+        encode: Name of the module whose input is repeated over time, or, being frames
+            ``(B, T, C, H, W)``, cut; empty for the model itself. A module that has ``timesteps`` of
+            its own does it by itself.
         readout: Name of the module whose outputs are averaged over time; empty for the model.
             Neurons must not come behind it.
         answer: Name of the module whose outputs ``(B, K)`` are the scores of a classifier, to be
-            kept for every step; None keeps none.
+            kept for every step; None keeps none. What is between read-out and answer runs for
+            every step then, on the mean up to it.
         patience: With ``answer``: stop when the best class of every sample was the same for so many
             steps, and give every sample the scores that it had then. None runs all steps.
         readouts: How often the read-out runs at a call of the model: once for every map of a
@@ -43,7 +54,8 @@ class Simulation(TemporalModule, nn.Module):
     Attributes:
         scores: Of the last call, with ``answer``: scores ``(T, B, K)`` after each step, as if it
             had been the last one. After an early exit they end with the chunk that was the last.
-        exit_steps: Of the last call, with ``patience``: steps ``(B,)`` until the answer was stable.
+        exit_steps: Of the last call, with ``patience``: steps ``(B,)`` until the answer was stable;
+            the last one of those that never was.
     """
 
     def __init__(
@@ -80,17 +92,17 @@ class Simulation(TemporalModule, nn.Module):
         return x
 
     def _forget(self) -> None:
+        self._running: list[nn.Module] = []  # the model, in a list so as not to be a part of this
+        self._constant: ConstantLayers | None = None
         self._done = 0  # steps before this chunk
         self._length = 0  # steps of this chunk
-        self._batch = 0  # samples
-        self._repeated = False  # whether it was this class that repeated the input
-        self._static = False  # whether all that ran so far is the same at every step
-        self._constant: dict[tuple[nn.Module, int], tuple[Tensor, bool]] = {}
-        self._calls: dict[nn.Module, int] = {}
+        self._encoded = False  # whether this chunk's input was repeated
+        self._calls: dict[nn.Module, int] = {}  # of neurons, in this chunk
         self._membranes: dict[tuple[nn.Module, int], Tensor] = {}
-        self._sums: list[Tensor] = []
+        self._readouts_done = 0  # in this chunk
+        self._outputs_done = 0  # tensors read out in this chunk
+        self._sums: dict[int, Tensor] = {}
         self._kept_scores: list[Tensor] = []
-        self._running: list[nn.Module] = []  # the model, in a list so as not to be a part
 
     # --- The model as a whole ---------------------------------------------------------------------
 
@@ -99,53 +111,52 @@ class Simulation(TemporalModule, nn.Module):
         self._forget()
         self.scores = self.exit_steps = None
         self._running.append(model)
-        layers, neurons = _layers(model), _neurons(model)
+        neurons = [module for module in model.modules() if isinstance(module, SpikingQCFS)]
         for neuron in neurons:
-            neuron.stateful = True
-        for layer in layers:
-            # Only an instance's own forward can spare a call its work.
-            layer.forward = _Once(self, layer)
+            neuron.stateful = not model.training
         try:
-            while True:
-                self._begin_chunk(model)
-                inputs = args if self.encode else self.repeat(args)
-                try:
-                    out = type(model).forward(model, *inputs, **kwargs)
-                except _NextChunkError:
-                    continue
-                if self.readout and not self._readouts:
-                    raise RuntimeError(
-                        f'the read-out ({self.readout}) was not called: choose a module that the '
-                        'model calls in this mode'
-                    )
-                # A model has no hooks here: it is being called already.
-                if not self.readout:
-                    out = self.read_out(model, (), out)
-                if self.answer == '':
-                    out = self._keep(out)
-                if self._ends():
-                    return self._report(out)
+            with ConstantLayers(model) as self._constant:
+                while True:
+                    self._begin_chunk(model)
+                    try:
+                        inputs = args if self.encode else self.encoded(model, args)
+                        out = type(model).forward(model, *inputs, **kwargs)
+                    except _NextChunkError:
+                        continue
+                    if self.readout and not self._readouts_done:
+                        raise RuntimeError(
+                            f'the read-out ({self.readout}) was not called: choose a module that '
+                            'the model calls in this mode'
+                        )
+                    # A model has no hooks here: it is being called already.
+                    if not self.readout:
+                        out = self.read_out(model, (), out)
+                    if self.answer == '':
+                        out = self._keep(out)
+                    if self._ends():
+                        return self._report(out)
         finally:
-            for layer in layers:
-                layer.__dict__.pop('forward', None)
             for neuron in neurons:
                 neuron.stateful = False
                 neuron.reset()
             self._set_timesteps(model, self.timesteps, None)
-            del model.total_timesteps
+            _forget_total(model)
             self._forget()
 
     def _begin_chunk(self, model: nn.Module) -> None:
         self._done += self._length
         whole = self.timesteps if model.training else self.chunk
         self._length = min(whole, self.timesteps - self._done)
-        self._set_timesteps(model, self._length, self.timesteps)
-        model.total_timesteps = self.timesteps
+        # A network without time does the work of one step: energy accounting takes it from the
+        # first chunk, by dividing, and nothing from the others.
+        total = self._length if not self._done else math.inf
+        self._set_timesteps(model, self._length, total)
+        model.total_timesteps = total
+        self._encoded = False
         self._calls.clear()
-        self._readouts = 0
-        self._static = True
+        self._readouts_done = self._outputs_done = 0
 
-    def _set_timesteps(self, model: nn.Module, timesteps: int, total: int | None) -> None:
+    def _set_timesteps(self, model: nn.Module, timesteps: int, total: float | None) -> None:
         for module in model.modules():
             if isinstance(module, TemporalModule) and module is not self:
                 module.timesteps = timesteps
@@ -155,153 +166,162 @@ class Simulation(TemporalModule, nn.Module):
         """Whether this chunk is the last one."""
         return self._done + self._length == self.timesteps or self._stable()
 
-    def repeat(self, args: tuple) -> tuple:
-        """``(B, ...)`` to ``(T*B, ...)``, for the T of this chunk."""
+    def encoded(self, module: nn.Module, args: tuple) -> tuple:
+        """The input of this chunk's steps."""
         first = next((x for x in tree_leaves(args) if isinstance(x, Tensor)), None)
         if first is None:
-            raise TypeError(f'the input of {self.encode or "the model"} holds no tensor')
-        self._batch, self._repeated = len(first), True
-        return tree_map(lambda x: _repeat(x, self._length) if isinstance(x, Tensor) else x, args)
+            raise TypeError(
+                f'the input of {self.encode or "the model"} holds no tensor: name the module that '
+                'takes the images (encode)'
+            )
+        if self._encoded:
+            raise RuntimeError(
+                f'{self.encode} was called twice in one call of the model, as by sliding windows '
+                "and test-time augmentation: let the model see whole images (mode='whole')"
+            )
+        self._encoded = True
+        frames = first.dim() == 5
+        self._constant.begin_chunk(self._length, len(first), holds=not frames)
+        if frames and first.shape[1] != self.timesteps:
+            raise ValueError(
+                f'the input holds {first.shape[1]} frames (shape {tuple(first.shape)}, read as '
+                f'(B, T, C, H, W)) but the simulation runs T={self.timesteps} steps'
+            )
+        own = isinstance(module, TemporalModule)
 
-    # --- Parts ------------------------------------------------------------------------------------
+        def encode(x: Tensor) -> Tensor:
+            if x.dim() == 5:
+                x = x[:, self._done : self._done + self._length]
+            if own:
+                return x
+            return encode_input(x, self._length) if x.dim() == 5 else repeat(x, self._length)
 
-    def before_encode(self, module: nn.Module, args: tuple) -> tuple | None:
+        return tree_map(lambda x: encode(x) if isinstance(x, Tensor) else x, args)
+
+    def _report(self, out: Any) -> Any:
+        if self.answer is None:
+            return out
+        self.scores = torch.cat(self._kept_scores)
+        self.exit_steps = self._exits()
+        for i, sample in enumerate(out if isinstance(out, list) else []):
+            if hasattr(sample, 'set_field'):
+                sample.set_field(self.scores[:, i], 'scores_over_time', dtype=Tensor)
+                if self.exit_steps is not None:
+                    sample.set_field(int(self.exit_steps[i]), 'exit_step', dtype=int)
+        return out
+
+    # --- Its parts, by hooks ----------------------------------------------------------------------
+
+    def _check_running(self, name: str) -> None:
+        if not self._running:
+            raise RuntimeError(
+                f'{name} is part of a simulated model and has no time of its own: call the model, '
+                'in one of its modes'
+            )
+
+    def before_encode(self, module: nn.Module, args: tuple) -> tuple:
         """The input of the module that time begins with."""
-        if isinstance(module, TemporalModule):
-            self._batch = len(args[0])
-            return None
-        return self.repeat(args)
+        self._check_running(self.encode)
+        return self.encoded(module, args)
 
     def before_neuron(self, neuron: SpikingQCFS, args: tuple) -> None:
         """Put the neuron where the last chunk left it at this place of the model."""
-        self._static = False
-        if self._calls.get(self):
+        if not self._running:
+            return
+        self._constant.holds = False
+        if self._readouts_done:
+            names = {module: name for name, module in self._running[0].named_modules()}
             raise RuntimeError(
-                f'a neuron runs behind the read-out ({self.readout}), where there is no time any '
-                'more: read out later, or leave the activations behind it as they are (exclude)'
+                f'{names[neuron]} is a neuron behind the read-out ({self.readout}), where there is '
+                'no time any more: read out later, or leave the activations there as they are '
+                '(exclude)'
             )
-        place = (neuron, self._calls.get(neuron, 0))
-        neuron.reset()
-        if place in self._membranes:
-            neuron.v = self._membranes.pop(place)
+        if neuron.stateful:
+            place = (neuron, self._calls.get(neuron, 0))
+            neuron.reset()
+            if place in self._membranes:
+                neuron.v = self._membranes.pop(place)
 
     def after_neuron(self, neuron: SpikingQCFS, args: tuple, out: Tensor) -> None:
         """Keep its membrane. A module that is called several times has one for each call."""
-        call = self._calls.get(neuron, 0)
-        self._calls[neuron] = call + 1
-        self._membranes[neuron, call] = neuron.v
-
-    def constant(self, layer: nn.Module, forward: Callable, x: Tensor) -> Tensor:
-        """What a layer before all neurons makes of an input that is the same at every step."""
-        if not self._static or torch.is_grad_enabled():
-            return forward(x)
-        call = self._calls.get(layer, 0)
-        self._calls[layer] = call + 1
-        if (layer, call) in self._constant:
-            out, repeated = self._constant[layer, call]
-        else:
-            # Windows and tokens may have joined the batch by now, but time is outermost still.
-            repeated = self._repeated and _is_repeated(x, self._length)
-            if not repeated and len(x) != self._batch:
-                return forward(x)
-            # Energy accounting asks a layer how many steps it computes.
-            layer.total_timesteps = 1
-            out = forward(x[: len(x) // self._length] if repeated else x)
-            del layer.total_timesteps
-            self._constant[layer, call] = out, repeated
-        return _repeat(out, self._length) if repeated else out
+        if neuron.stateful and self._running:
+            call = self._calls.get(neuron, 0)
+            self._calls[neuron] = call + 1
+            self._membranes[neuron, call] = neuron.v
 
     def read_out(self, module: nn.Module, args: tuple, out: Any) -> Any:
         """The mean over all steps so far, ``(B, ...)``; with ``answer`` after every step."""
+        self._check_running(self.readout)
         if isinstance(module, TemporalMean):
             out = args[0]  # which it has averaged over this chunk only
-        means = tree_map(lambda x: self._mean(x) if isinstance(x, Tensor) else x, out)
-        self._readouts += 1
-        if self.answer is None and self._readouts == self.readouts:
+        means = tree_map(lambda x: self._mean(x) if isinstance(x, Tensor) else x, unmarked(out))
+        self._readouts_done += 1
+        if self.answer is None and self._readouts_done == self.readouts:
             self._running[0].total_timesteps = 1  # what follows knows no time
             if self.readout:
                 self._next_chunk()
         return means
+
+    def _mean(self, x: Tensor) -> Tensor:
+        if not x.dim() or len(x) % self._length:
+            raise RuntimeError(
+                f'the read-out ({self.readout or "the model"}) puts out a tensor of shape '
+                f'{tuple(x.shape)}, whose first size is no multiple of {self._length} steps: '
+                'choose a module whose outputs have the batch first'
+            )
+        # Over many steps, half precision would lose what one step adds.
+        steps = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        steps = steps.unflatten(0, (self._length, -1))
+        place = self._outputs_done
+        self._outputs_done += 1
+        before = self._sums.get(place, 0)
+        if self.answer is None:
+            sums = self._sums[place] = before + steps.sum(0)
+            return (sums / (self._done + self._length)).to(x.dtype)
+        sums = steps.cumsum(0) + before
+        self._sums[place] = sums[-1]
+        numbers = torch.arange(1, self._length + 1, device=x.device) + self._done
+        return (sums / numbers.view(-1, *[1] * x.dim())).flatten(0, 1).to(x.dtype)
+
+    def keep_scores(self, module: nn.Module, args: tuple, out: Tensor) -> Tensor:
+        """Scores of every step; those that count go on into the model."""
+        self._check_running(self.answer)
+        last = self._keep(out)
+        self._next_chunk()
+        return last
+
+    def _keep(self, out: Tensor) -> Tensor:
+        if not isinstance(out, Tensor) or out.dim() != 2:
+            raise RuntimeError(
+                f'answer ({self.answer or "the model"}) must put out scores (B, K), but it is a '
+                f'{type(out).__name__}'
+                + (f' of shape {tuple(out.shape)}' if isinstance(out, Tensor) else '')
+            )
+        self._kept_scores.append(out.detach().unflatten(0, (self._length, -1)))
+        steps = out.unflatten(0, (self._length, -1))
+        exits = self._exits()
+        if exits is None or not self._ends():
+            return steps[-1]
+        scores = torch.cat(self._kept_scores)
+        return scores[exits - 1, torch.arange(scores.shape[1], device=scores.device)]
 
     def _next_chunk(self) -> None:
         """Leave the rest of the model to the last chunk."""
         if not self._ends():
             raise _NextChunkError
 
-    def _mean(self, x: Tensor) -> Tensor:
-        steps = x.unflatten(0, (self._length, -1))
-        place = self._calls.get(self, 0)
-        self._calls[self] = place + 1
-        before = self._sums[place] if self._done else 0
-        if self.answer is None:
-            sums = total = before + steps.sum(0)
-            numbers = self._done + self._length
-        else:
-            sums = steps.cumsum(0) + before
-            total = sums[-1]
-            numbers = torch.arange(1, self._length + 1, device=x.device) + self._done
-            numbers = numbers.view(-1, *[1] * (x.dim()))
-        self._sums[place:] = [total, *self._sums[place + 1 :]]
-        means = sums / numbers
-        return means if self.answer is None else means.flatten(0, 1)
-
-    def keep_scores(self, module: nn.Module, args: tuple, out: Tensor) -> Tensor:
-        """Scores of every step; those of the last go on into the model."""
-        last = self._keep(out)
-        self._next_chunk()
-        return last
-
-    def _keep(self, out: Tensor) -> Tensor:
-        steps = out.unflatten(0, (self._length, -1))
-        self._kept_scores.append(steps.detach())
-        return steps[-1]
+    def _exits(self) -> Tensor | None:
+        """Steps after which each sample's answer counts, as far as known."""
+        if self.patience is None:
+            return None
+        scores = torch.cat(self._kept_scores)
+        exits = stable_since(scores, self.patience)
+        return torch.where(exits > 0, exits, len(scores))
 
     def _stable(self) -> bool:
         if self.patience is None or not self._kept_scores:
             return False
         return bool((stable_since(torch.cat(self._kept_scores), self.patience) > 0).all())
-
-    def _report(self, out: Any) -> Any:
-        if self.answer is None:
-            return out
-        self.scores = torch.cat(self._kept_scores)
-        if self.patience is not None:
-            exits = stable_since(self.scores, self.patience)
-            self.exit_steps = torch.where(exits > 0, exits, len(self.scores))
-        samples = out if isinstance(out, list) else []
-        for i, sample in enumerate(samples):
-            if not hasattr(sample, 'set_pred_score'):
-                continue
-            sample.set_field(self.scores[:, i], 'scores_over_time', dtype=Tensor)
-            if self.exit_steps is not None:
-                exit_step = int(self.exit_steps[i])
-                score = self.scores[exit_step - 1, i].softmax(0)
-                sample.set_field(exit_step, 'exit_step', dtype=int)
-                sample.set_pred_score(score).set_pred_label(score.argmax(0, keepdim=True))
-        return out
-
-
-def stable_since(scores: Tensor, patience: int) -> Tensor:
-    """First step (from 1) by which the best class was the same for ``patience`` steps; 0 if none.
-
-    Args:
-        scores: ``(T, B, K)``.
-        patience: Number of steps, itself included.
-
-    Returns:
-        ``(B,)``, int64.
-    """
-    best = scores.argmax(-1)
-    run = torch.ones_like(best[0])
-    exits = torch.where(run >= patience, 1, 0)
-    for t in range(1, len(best)):
-        run = torch.where(best[t] == best[t - 1], run + 1, 1)
-        exits = torch.where((exits == 0) & (run >= patience), t + 1, exits)
-    return exits
-
-
-class _NextChunkError(Exception):
-    """Nothing behind the read-out needs to run before the last chunk."""
 
 
 class _Run:
@@ -314,45 +334,9 @@ class _Run:
         return self.simulation.run(self.model, args, kwargs)
 
 
-class _Once:
-    """The forward of a layer that computes what does not change with time once."""
-
-    def __init__(self, simulation: Simulation, layer: nn.Module) -> None:
-        self.simulation, self.layer = simulation, layer
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        def forward(*args: Any) -> Any:
-            return type(self.layer).forward(self.layer, *args, **kwargs)
-
-        if len(args) != 1 or kwargs or not isinstance(args[0], Tensor):
-            return forward(*args)
-        return self.simulation.constant(self.layer, forward, args[0])
-
-
-def _repeat(x: Tensor, times: int) -> Tensor:
-    return x.repeat(times, *[1] * (x.dim() - 1))
-
-
-def _is_repeated(x: Tensor, times: int) -> bool:
-    if len(x) % times:
-        return False
-    steps = x.unflatten(0, (times, -1))
-    return torch.equal(steps[0], steps[-1])
-
-
-def _neurons(model: nn.Module) -> list[SpikingQCFS]:
-    return [module for module in model.modules() if isinstance(module, SpikingQCFS)]
-
-
-def _layers(model: nn.Module) -> list[nn.Module]:
-    """Layers with weights and without parts: what is worth computing once."""
-    return [
-        module
-        for module in model.modules()
-        if not isinstance(module, SpikingQCFS)
-        and next(module.children(), None) is None
-        and next(module.parameters(recurse=False), None) is not None
-    ]
+def _forget_total(model: nn.Module) -> None:
+    if not isinstance(model, TemporalModule):
+        model.__dict__.pop('total_timesteps', None)
 
 
 def simulate(
@@ -376,7 +360,7 @@ def simulate(
         readout: See :class:`Simulation`. By default, of what the model has: its temporal mean,
             ``head.fc``, ``decode_head.conv_seg``, ``bbox_head``, ``neck``, ``backbone``; otherwise
             the model itself.
-        answer: See :class:`Simulation`.
+        answer: See :class:`Simulation`; ``'head'`` for classifiers of mmpretrain.
         patience: See :class:`Simulation`.
 
     Returns:
@@ -384,19 +368,12 @@ def simulate(
 
     Raises:
         TypeError, ValueError: A number is no positive integer, a module does not exist, the model
-            has no neurons of a conversion or is simulated already, or ``patience`` is given without
-            ``answer``.
+            has no neurons of a conversion, has other spiking parts as well, or is simulated or
+            switched to spike-driven execution already, or ``patience`` is given without ``answer``.
     """
     check_timesteps(timesteps)
     check_timesteps(chunk)
     modules = dict(model.named_modules())
-    if 'simulation' in modules:
-        raise ValueError('the model is simulated already: set model.simulation.timesteps')
-    if not _neurons(model):
-        raise ValueError(
-            f'{type(model).__name__} has no neurons of a conversion: insert_qcfs and '
-            'convert_to_spiking come first'
-        )
     if encode is None:
         encode = 'backbone' if 'backbone' in modules else ''
     if readout is None:
@@ -409,6 +386,7 @@ def simulate(
         check_timesteps(patience)
         if answer is None:
             raise ValueError('patience needs answer: the module whose outputs are the scores')
+    _check_parts(model, modules, encode, readout)
     around = modules[readout.rpartition('.')[0]]
     inside = isinstance(modules[readout], TemporalMean) and hasattr(around, 'out_indices')
     simulation = Simulation(
@@ -420,9 +398,10 @@ def simulate(
         patience=patience,
         readouts=len(around.out_indices) if inside else 1,
     )
-    for neuron in _neurons(model):
-        neuron.register_forward_pre_hook(simulation.before_neuron)
-        neuron.register_forward_hook(simulation.after_neuron)
+    for module in modules.values():
+        if isinstance(module, SpikingQCFS):
+            module.register_forward_pre_hook(simulation.before_neuron)
+            module.register_forward_hook(simulation.after_neuron)
     if encode:
         modules[encode].register_forward_pre_hook(simulation.before_encode)
     if readout:
@@ -433,3 +412,31 @@ def simulate(
     set_timesteps(model, timesteps)
     model.forward = _Run(simulation, model)
     return simulation
+
+
+def _check_parts(
+    model: nn.Module, modules: dict[str, nn.Module], encode: str, readout: str
+) -> None:
+    if 'simulation' in modules:
+        raise ValueError('the model is simulated already: set model.simulation.timesteps')
+    if get_execution(model) == 'spike':
+        raise ValueError("simulate first, then switch to spike-driven execution: it is 'spike'")
+    if not any(isinstance(module, SpikingQCFS) for module in modules.values()):
+        raise ValueError(
+            f'{type(model).__name__} has no neurons of a conversion: insert_qcfs and '
+            'convert_to_spiking come first'
+        )
+    for name, module in modules.items():
+        if not isinstance(module, TemporalModule) or isinstance(module, SpikingQCFS | DropPath):
+            continue
+        if isinstance(module, BaseNeuron):
+            raise ValueError(
+                f'{name} is a neuron of another kind ({type(module).__name__}), whose state would '
+                'be lost between chunks: a simulation runs converted neurons only'
+            )
+        encodes = not encode or name == encode or name.startswith(f'{encode}.')
+        if name != readout and (isinstance(module, TemporalMean) or not encodes):
+            raise ValueError(
+                f'{name} ({type(module).__name__}) knows time by itself and would see one chunk '
+                f'only: read out there (readout={name!r}), or use a part that knows no time'
+            )

@@ -54,7 +54,7 @@ class NeuronCount:
 
     Attributes:
         max_spikes: The most spikes of a neuron in one time step: 1, or D of integer neurons.
-        timesteps: Number of time steps T.
+        outputs_once: Outputs of one time step, that is neurons x samples.
         updates: Outputs, which is updates of membranes: neurons x samples x T.
         spikes: Spikes; an integer neuron that fires n counts n.
         active: Outputs that were not 0.
@@ -62,14 +62,19 @@ class NeuronCount:
     """
 
     max_spikes: int = 1
-    timesteps: int = 1
+    outputs_once: float = 0.0
     updates: int = 0
     spikes: float = 0.0
     active: float = 0.0
     size: int = 0
 
     def __add__(self, other: 'NeuronCount') -> 'NeuronCount':
-        return _added(self, other, largest=('max_spikes', 'timesteps', 'size'))
+        return _added(self, other, largest=('max_spikes', 'size'))
+
+    @property
+    def timesteps(self) -> float:
+        """Number of time steps T; the mean, where samples had different numbers of them."""
+        return self.updates / self.outputs_once if self.outputs_once else 1
 
     @property
     def rate(self) -> float:

@@ -8,13 +8,15 @@ from mmspike.energy.report import MICROJOULE, EnergyReport, Totals
 
 # Head of the columns of energy.
 _ENERGIES = (MICROJOULE, f'{MICROJOULE}, published', f'ANN {MICROJOULE}')
+_MEMORY = (f'memory {MICROJOULE}', f'ANN memory {MICROJOULE}')
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #1d2430; background: #fff; margin: 0 auto;
-       max-width: 1200px; padding: 1.5rem 2rem 4rem; }
-h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; }
+       max-width: 1320px; padding: 1.5rem 2rem 4rem; }
+h1 { font-size: 1.6rem; margin: 0 0 .2rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; }
 p.sub { color: #5b6472; margin: 0 0 1.2rem; }
-.side { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 1.5rem; }
+h3 { font-size: 1rem; margin: 1.6rem 0 .5rem; } section { margin-top: 2.6rem; }
 .cards { display: flex; flex-wrap: wrap; gap: .8rem; }
 .card { border: 1px solid #dfe3e8; border-radius: 8px; padding: .6rem 1rem; min-width: 9rem; }
 .card b { display: block; font-size: 1.3rem; } .card span { color: #5b6472; font-size: .85rem; }
@@ -22,7 +24,8 @@ p.sub { color: #5b6472; margin: 0 0 1.2rem; }
           border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; font-size: .82rem; }
 th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap; }
-th { position: sticky; top: 0; background: #f3f5f8; font-weight: 600; }
+th { position: sticky; top: 0; background: #f3f5f8; font-weight: 600; white-space: normal;
+     vertical-align: bottom; }
 td:first-child, th:first-child { text-align: left; }
 tbody tr:nth-child(even) { background: #f9fafb; }
 tr.total td { font-weight: 600; border-top: 2px solid #c4cad3; }
@@ -51,11 +54,12 @@ def energy_page(reports: list[EnergyReport]) -> str:
         f'<p class="sub">{costs.mac_pj:g} pJ per MAC, {costs.ac_pj:g} pJ per addition '
         f'({escape(costs.name)}). {escape(costs.source)}</p>',
     ]
+    if reports[0].memory:
+        parts.append(f'<p class="sub">Memory: {escape(reports[0].memory.source)}</p>')
     if len(reports) > 1:
         parts += ['<h2>Side by side</h2>', _comparison(reports)]
-    parts.append('<div class="side">' if len(reports) > 1 else '<div>')
     parts += [_section(report, alone=len(reports) == 1) for report in reports]
-    parts.append('</div><h2>How to read it</h2><ul>')
+    parts.append('<h2>How to read it</h2><ul>')
     notes = dict.fromkeys(note for report in reports for note in report.notes())
     parts += [f'<li>{escape(note)}</li>' for note in notes]
     parts.append('</ul></body></html>\n')
@@ -63,49 +67,77 @@ def energy_page(reports: list[EnergyReport]) -> str:
 
 
 def _section(report: EnergyReport, alone: bool) -> str:
-    totals = report.totals
-    cards = [
-        (f'{totals.energy_mj:.4g} mJ', 'per image, exact SOPs'),
-        (f'{totals.energy_published_mj:.4g} mJ', 'published approximation'),
-        (f'{totals.ann_mj:.4g} mJ', 'ANN of the same shape'),
-        ('-' if totals.ratio is None else f'{totals.ratio:.2f} times', 'ANN over this network'),
-        (f'{totals.sops / 1e9:.4g} G', 'SOPs per image'),
-        (f'{totals.macs / 1e9:.4g} G', 'MACs per image on real numbers'),
-    ]
-    if report.neurons:
-        cards.append((f'{report.counts.mean_rate:.3f}', 'spikes per neuron and step'))
-    heading = '' if alone else f'<h2>{escape(report.name)}</h2>'
+    # Beside others, headings are one level below the network's name.
+    level = 'h2' if alone else 'h3'
+
+    def heading(text: str) -> str:
+        return f'<{level}>{text}</{level}>'
+
     parts = [
-        f'<section>{heading}<p class="sub">{report.counts.samples} images</p>',
+        '<section>',
+        '' if alone else f'<h2>{escape(report.name)}</h2>',
+        f'<p class="sub">{report.counts.samples} images</p>',
         '<div class="cards">',
-        *(f'<div class="card"><b>{value}</b><span>{what}</span></div>' for value, what in cards),
+        *(
+            f'<div class="card"><b>{value}</b><span>{what}</span></div>'
+            for value, what in _cards(report)
+        ),
         '</div>',
         *(f'<p class="warning">{escape(warning)}</p>' for warning in report.warnings()),
-        '<h2>Energy by layer</h2>',
+        heading('Energy by layer'),
         _image(energy_png(report), f'energy of every layer of {report.name}'),
     ]
     if report.neurons:
-        parts += ['<h2>Firing rates</h2>',
+        parts += [heading('Firing rates'),
                   _image(rates_png(report), f'firing rates of {report.name}')]  # fmt: skip
-    parts += ['<h2>Stages</h2>', _stage_table(report), '<h2>Layers</h2>', _layer_table(report)]
+    parts += [heading('Stages'), _stage_table(report), heading('Layers'), _layer_table(report)]
     if report.neurons:
-        parts += ['<h2>Neurons</h2>', _neuron_table(report)]
+        parts += [heading('Neurons'), _neuron_table(report)]
     return '\n'.join([*parts, '</section>'])
+
+
+def _cards(report: EnergyReport) -> list[tuple[str, str]]:
+    """Numbers, and what they are; a network without spikes is no other than its ANN."""
+    totals = report.totals
+    cards = [(f'{totals.energy_mj:.4g} mJ', 'per image' + ', exact SOPs' * bool(report.neurons))]
+    if report.neurons:
+        cards += [
+            (f'{totals.energy_published_mj:.4g} mJ', 'published approximation'),
+            (f'{totals.ann_mj:.4g} mJ', 'ANN of the same shape'),
+            ('-' if totals.ratio is None else f'{totals.ratio:.2f} times', 'ANN over this network'),
+        ]
+    if report.memory:
+        cards.append((f'{totals.both_mj:.4g} mJ', 'with memory'))
+        if report.neurons:
+            cards.append((f'{totals.ann_both_mj:.4g} mJ', 'ANN with memory'))
+    if report.neurons:
+        cards.append((_count(totals.sops), 'SOPs per image'))
+    cards.append((_count(totals.macs), 'MACs per image on real numbers'))
+    if report.neurons:
+        cards.append((f'{report.counts.mean_rate:.3f}', 'spikes per neuron and step'))
+    return cards
 
 
 def _comparison(reports: list[EnergyReport]) -> str:
     def number(value: float | None, form: str) -> str:
         return '-' if value is None else format(value, form)
 
+    memory = []
+    if all(r.memory for r in reports):
+        memory = [
+            ('energy with memory, mJ', [f'{r.totals.both_mj:.4g}' for r in reports]),
+            ('ANN with memory, mJ', [f'{r.totals.ann_both_mj:.4g}' for r in reports]),
+        ]
     lines = [
         ('energy, mJ per image', [f'{r.totals.energy_mj:.4g}' for r in reports]),
         ('by the published approximation, mJ',
          [f'{r.totals.energy_published_mj:.4g}' for r in reports]),
         ('ANN of the same shape, mJ', [f'{r.totals.ann_mj:.4g}' for r in reports]),
+        *memory,
         ('ANN over this network', [number(r.totals.ratio, '.2f') for r in reports]),
-        ('SOPs per image, G', [f'{r.totals.sops / 1e9:.4g}' for r in reports]),
-        ('MACs per image on real numbers, G', [f'{r.totals.macs / 1e9:.4g}' for r in reports]),
-        ('MACs of one step, G', [f'{r.totals.flops / 1e9:.4g}' for r in reports]),
+        ('SOPs per image', [_count(r.totals.sops) for r in reports]),
+        ('MACs per image on real numbers', [_count(r.totals.macs) for r in reports]),
+        ('MACs of one step', [_count(r.totals.flops) for r in reports]),
         ('spikes per neuron and step',
          [f'{r.counts.mean_rate:.3f}' if r.neurons else '-' for r in reports]),
         ('images', [str(r.counts.samples) for r in reports]),
@@ -118,7 +150,9 @@ def _comparison(reports: list[EnergyReport]) -> str:
 
 def _stage_table(report: EnergyReport) -> str:
     rows = [[name, *_sums(stage)] for name, stage in report.stages().items()]
-    names = ['stage', 'MMACs of one step', 'MSOPs', 'MSOPs, published', *_ENERGIES]  # fmt: skip
+    names = ['stage', 'MMACs of one step', 'MSOPs', 'MSOPs, published', *_ENERGIES]
+    if report.memory:
+        names += _MEMORY
     return _table(names, rows, total=['total', *_sums(report.totals)])
 
 
@@ -127,18 +161,38 @@ def _sums(totals: Totals) -> list[str]:
         f'{totals.flops / 1e6:,.2f}', f'{totals.sops / 1e6:,.2f}',
         f'{totals.sops_published / 1e6:,.2f}', f'{totals.energy_mj * 1e3:,.3f}',
         f'{totals.energy_published_mj * 1e3:,.3f}', f'{totals.ann_mj * 1e3:,.3f}',
+        *_present(totals.memory_mj, totals.ann_memory_mj, scale=1e3, form=',.3f'),
     ]  # fmt: skip
+
+
+def _present(*energies: float | None, scale: float, form: str) -> list[str]:
+    """Cells of the energies that were asked for."""
+    return [format(energy * scale, form) for energy in energies if energy is not None]
+
+
+def _count(operations: float) -> str:
+    """A number of operations, in a unit that suits it."""
+    unit, name = (1e9, 'G') if operations >= 1e9 else (1e6, 'M')
+    return f'{operations / unit:.4g} {name}' if operations else '0'
 
 
 def _layer_table(report: EnergyReport) -> str:
     names = ['layer', 'kind', 'input', 'rate', 'MMACs of one step', 'MMACs spent', 'MSOPs',
              'MSOPs, published', *_ENERGIES]  # fmt: skip
+    if report.memory:
+        names += _MEMORY
+
+    def millions(number: float, absent: bool) -> str:
+        return '-' if absent else f'{number / 1e6:,.3f}'
+
     rows = [
         [
-            row.name, row.kind, row.input, '-' if row.rate is None else f'{row.rate:.4f}',
-            f'{row.flops / 1e6:,.3f}', f'{row.macs / 1e6:,.3f}', f'{row.sops / 1e6:,.3f}',
-            f'{row.sops_published / 1e6:,.3f}', f'{row.energy_pj / 1e6:,.4f}',
+            row.name.removeprefix('backbone.'), row.kind, row.input,
+            '-' if row.rate is None else f'{row.rate:.4f}', millions(row.flops, False),
+            millions(row.macs, row.input == 'spikes'), millions(row.sops, row.rate is None),
+            millions(row.sops_published, row.rate is None), f'{row.energy_pj / 1e6:,.4f}',
             f'{row.energy_published_pj / 1e6:,.4f}', f'{row.ann_pj / 1e6:,.4f}',
+            *_present(row.memory_pj, row.ann_memory_pj, scale=1e-6, form=',.4f'),
         ]
         for row in report.layers
     ]  # fmt: skip
@@ -146,11 +200,15 @@ def _layer_table(report: EnergyReport) -> str:
 
 
 def _neuron_table(report: EnergyReport) -> str:
-    names = ['neurons', 'rate', 'active', 'at most', 'T', 'updates per image', '']
+    names = ['neurons', 'rate', 'active', 'at most', 'T', 'updates per image']
+    if report.memory:
+        names.append(_MEMORY[0])
+    names.append('')
     rows = [
         [
-            row.name, f'{row.rate:.4f}', f'{row.active:.1%}', str(row.max_spikes),
-            str(row.timesteps), f'{row.updates:,.0f}',
+            row.name.removeprefix('backbone.'), f'{row.rate:.4f}', f'{row.active:.1%}',
+            str(row.max_spikes), f'{row.timesteps:g}', f'{row.updates:,.0f}',
+            *_present(row.memory_pj, scale=1e-6, form=',.4f'),
             'dead' if row.dead else ('saturated' if row.saturated else ''),
         ]
         for row in report.neurons

@@ -34,13 +34,13 @@ class MemoryModel:
     source: str
 
     def access_pj(self, numbers: int) -> float:
-        """pJ of reading or writing one number in a memory that holds so many."""
+        """Energy in pJ of reading or writing one number in a memory that holds so many."""
         sizes, energies = zip(*self.points, strict=True)
         return float(np.interp(numbers * self.word_bytes, sizes, energies))
 
     def layer_pj(self, count: LayerCount) -> float:
-        """pJ of a layer or product as it ran, on all samples; 0 of masks and sums."""
-        if not count.weights:
+        """Energy in pJ of a layer as it ran, on all samples; 0 of masks and sums."""
+        if not (count.weights and count.macs):
             return 0.0
         share = count.analog_macs / count.macs
         return (
@@ -50,15 +50,15 @@ class MemoryModel:
         )
 
     def ann_pj(self, count: LayerCount) -> float:
-        """pJ of the same layer in an ANN, which runs once."""
-        if not count.weights:
+        """Energy in pJ of the same layer in an ANN, which runs once."""
+        if not (count.weights and count.macs):
             return 0.0
         once = count.macs_once / count.macs
         inputs = once * (count.inputs + count.analog_inputs)
         return self._without_spikes(count, count.macs_once, inputs, once)
 
     def _without_spikes(self, count: LayerCount, macs: float, inputs: float, share: float) -> float:
-        """pJ on numbers that are not spikes; ``share`` is the part of the outputs."""
+        """Energy in pJ on numbers that are not spikes; ``share`` is the part of the outputs."""
         reads = macs if count.kind.startswith('conv') else inputs
         return (
             macs * self.access_pj(count.weights)
@@ -67,7 +67,7 @@ class MemoryModel:
         )
 
     def neurons_pj(self, count: NeuronCount) -> float:
-        """pJ of a layer of neurons, on all samples."""
+        """Energy in pJ of a layer of neurons, on all samples."""
         return 2 * count.updates * self.access_pj(count.size) + count.spikes * self.access_pj(
             self.queue
         )

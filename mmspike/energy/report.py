@@ -267,7 +267,8 @@ class EnergyReport:
         def of_stage(name: str, rows: list) -> list:
             return [row for row in rows if row.stage == name]
 
-        names = dict.fromkeys(row.stage for row in self.layers)
+        rows = (*self.layers, *self.neurons) if self.memory else self.layers
+        names = dict.fromkeys(row.stage for row in rows)
         return {
             name: Totals.of(
                 of_stage(name, self.layers), of_stage(name, self.neurons), self.memory is not None

@@ -8,6 +8,7 @@ from mmspike.energy.report import MICROJOULE, NOTES, EnergyReport, LayerEnergy, 
 from mmspike.visualization.terminal import bar
 
 _COLUMNS = ('MMACs', 'MSOPs', 'MSOPs*', MICROJOULE, f'{MICROJOULE}*', f'ANN {MICROJOULE}')
+_MEMORY_COLUMNS = (f'memory {MICROJOULE}', f'ANN memory {MICROJOULE}')
 
 
 def energy_table(report: EnergyReport, top: int | None = None) -> RenderableType:
@@ -23,18 +24,20 @@ def energy_table(report: EnergyReport, top: int | None = None) -> RenderableType
     title = f'{report.name}: energy per image, {report.costs.name} costs, '
     title += f'{report.counts.samples} images'
     if top is not None and top < len(rows):
-        table = _table(title, 'stage')
+        table = _table(title, report, 'stage')
         for name, totals in report.stages().items():
             table.add_row(name, *_sums(totals))
         _finish(table, report.totals)
         parts.append(table)
         rows = sorted(rows, key=lambda row: -row.energy_pj)[:top]
         title = f'the {top} layers that take most'
-    table = _table(title, 'layer', 'input', 'rate')
-    table.add_column('of the largest')
+    table = _table(title, report, 'layer', 'input', 'rate')
+    if not report.memory:  # there is no room for both
+        table.add_column('of the largest')
     largest = max((row.energy_pj for row in rows), default=0) or 1
     for row in rows:
-        table.add_row(*_cells(row), Text(bar(row.energy_pj / largest, 12), style='cyan'))
+        bars = [] if report.memory else [Text(bar(row.energy_pj / largest, 12), style='cyan')]
+        table.add_row(*_cells(row), *bars)
     if not parts:
         _finish(table, report.totals, blank=2)
     parts.append(table)
@@ -47,16 +50,21 @@ def energy_table(report: EnergyReport, top: int | None = None) -> RenderableType
             f'{totals.ann_mj:.4g} mJ: {totals.ratio:.2f} times as much'
         )
     parts.append(Text(text))
+    if report.memory:
+        text = f'{totals.both_mj:.4g} mJ with memory ({report.memory.name})'
+        if report.neurons:
+            text += f', ANN {totals.ann_both_mj:.4g} mJ'
+        parts.append(Text(text))
     parts += [Text(note, style='dim') for note in report.notes()[len(NOTES) :]]
     parts += [Text(warning, style='yellow') for warning in report.warnings()]
     return Group(*parts)
 
 
-def _table(title: str, *first: str) -> Table:
+def _table(title: str, report: EnergyReport, *first: str) -> Table:
     table = Table(title=title, title_justify='left', show_footer=False)
     for i, name in enumerate(first):
         table.add_column(name, min_width=0 if i else 28, overflow='fold')
-    for name in _COLUMNS:
+    for name in (*_COLUMNS, *(_MEMORY_COLUMNS if report.memory else ())):
         table.add_column(name, justify='right', no_wrap=True)
     return table
 
@@ -74,6 +82,7 @@ def _sums(totals: Totals) -> tuple[str, ...]:
         f'{totals.energy_mj * 1e3:.3f}',
         f'{totals.energy_published_mj * 1e3:.3f}',
         f'{totals.ann_mj * 1e3:.3f}',
+        *_present(totals.memory_mj, totals.ann_memory_mj, scale=1e3),
     )
 
 
@@ -89,4 +98,10 @@ def _cells(row: LayerEnergy) -> tuple[str, ...]:
         f'{row.energy_pj / 1e6:.3f}',
         f'{row.energy_published_pj / 1e6:.3f}',
         f'{row.ann_pj / 1e6:.3f}',
+        *_present(row.memory_pj, row.ann_memory_pj, scale=1e-6),
     )
+
+
+def _present(*energies: float | None, scale: float) -> tuple[str, ...]:
+    """Cells of the energies that were asked for."""
+    return tuple(f'{energy * scale:.3f}' for energy in energies if energy is not None)

@@ -55,7 +55,11 @@ class AccuracyOverTime(BaseMetric):
                     "name of the module whose outputs are the scores, for instance 'head.fc'"
                 )
             right = scores.argmax(-1) == sample['gt_label'].to(scores.device)
-            self.results.append((right.cpu(), sample.get('exit_step')))
+            exit_step = sample.get('exit_step')
+            if exit_step is not None:
+                # What the simulation computed beyond, for others of the batch, does not count.
+                right = right[:exit_step]
+            self.results.append((right.cpu(), exit_step))
 
     def compute_metrics(self, results: list[tuple[Tensor, int | None]]) -> dict[str, float]:
         """Means over the samples."""

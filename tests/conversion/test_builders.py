@@ -1,8 +1,11 @@
 """Quantised and spiking models of all three hosts, stock but for two lines."""
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from torch import nn
 
@@ -73,14 +76,15 @@ def images(*size):
     return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
 
 
-def build(kind, scope, cfg, **options):
+def build(kind, scope, cfg, train=False, **options):
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope(scope):
         model = MODELS.build(ConfigDict(cfg, type=f'mmspike.{kind}', **options))
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             nn.init.uniform_(module.running_var, 0.5, 1.5)
-    model.eval()
+    if not train:
+        model.eval()
     return model
 
 
@@ -124,6 +128,66 @@ def distances(scope, cfg, run):
 
 def flat(out):
     return torch.cat([x.flatten() for x in torch.utils._pytree.tree_leaves(out)])
+
+
+def test_frozen_stages_stay_frozen():
+    cfg = classifier('resnet')
+    cfg['backbone'] = dict(cfg['backbone'], frozen_stages=1)
+    model = build('QuantisedModel', 'mmpretrain', cfg, qcfs=dict(levels=4), train=True)
+    learned = {name for name, p in model.named_parameters() if p.requires_grad}
+    model.train()  # distributed training has looked before
+    assert learned == {name for name, p in model.named_parameters() if p.requires_grad}
+    assert 'backbone.layer2.0.relu.threshold' in learned
+    assert 'backbone.layer1.0.relu.threshold' not in learned
+
+
+def test_several_labels_are_left_to_the_head():
+    from mmpretrain.structures import DataSample
+
+    cfg = classifier('resnet')
+    cfg['head'] = dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=64, thr=0.0)
+    _, spiking = pair('mmpretrain', cfg, 12, answer='head', patience=3)
+    with torch.no_grad():
+        (sample, _) = spiking(images(32, 32), [DataSample(), DataSample()], mode='predict')
+    assert sample.pred_label.tolist() == [0, 1, 2, 3]
+    best = sample.scores_over_time[sample.exit_step - 1]
+    torch.testing.assert_close(sample.pred_score, best.sigmoid())
+
+
+def test_a_two_stage_detector_reads_out_at_its_neck():
+    from mmdet.testing import demo_mm_inputs
+
+    configs = Path(importlib.util.find_spec('mmdet').origin).parent / '.mim/configs'
+    cfg = Config.fromfile(configs / 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py').model
+    cfg.backbone.update(depth=18, base_channels=8, stem_channels=8, init_cfg=None)
+    cfg.neck.in_channels = [8, 16, 32, 64]
+    cfg.host = cfg.pop('type')
+    batch = demo_mm_inputs(1, [[3, 64, 64]])
+    simulation = dict(timesteps=6, chunk=4)
+    spiking = build('SpikingModel', 'mmdet', cfg, qcfs=dict(levels=8), simulation=simulation)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        message = r'rpn_head.* behind the read-out \(neck\)|roi_head.* behind the read-out \(neck\)'
+        with pytest.raises(RuntimeError, match=message):
+            spiking.test_step(batch)
+        qcfs = dict(levels=8, exclude='roi_head')
+        spiking = build('SpikingModel', 'mmdet', cfg, qcfs=qcfs, simulation=simulation)
+        (found,) = spiking.test_step(batch)
+    assert 'bboxes' in found.pred_instances
+
+
+def test_sliding_windows_are_refused():
+    from mmseg.structures import SegDataSample
+
+    cfg = dict(segmentor(), test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(32, 32)))
+    cfg['data_preprocessor'] = dict(type='SegDataPreProcessor', size=(96, 96))
+    _, spiking = pair('mmseg', cfg, 16)
+    sample = SegDataSample(metainfo=dict(img_shape=(96, 96), ori_shape=(96, 96)))
+    batch = dict(inputs=[torch.zeros(3, 96, 96, dtype=torch.uint8)], data_samples=[sample])
+    with (
+        DefaultScope.overwrite_default_scope('mmseg'),
+        pytest.raises(RuntimeError, match='sliding windows'),
+    ):
+        spiking.test_step(batch)
 
 
 @pytest.mark.parametrize('name', CLASSIFIERS)
@@ -196,7 +260,7 @@ def test_a_segmentor_predicts():
 def test_samples_carry_scores_over_time_and_an_early_answer():
     from mmpretrain.structures import DataSample
 
-    _, spiking = pair('mmpretrain', classifier('resnet'), 40, answer='head.fc', patience=4)
+    _, spiking = pair('mmpretrain', classifier('resnet'), 40, answer='head', patience=4)
     samples = [DataSample().set_gt_label(0) for _ in range(2)]
     with torch.no_grad():
         out = spiking(images(32, 32), samples, mode='predict')

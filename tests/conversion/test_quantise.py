@@ -56,8 +56,28 @@ def test_names_choose():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         insert_qcfs(Shared(), **options)
-    with pytest.raises(KeyError, match='out_act'):
-        insert_qcfs(Shared(), thresholds=dict(act=1.0))
+
+
+def test_thresholds_by_name_say_what_is_replaced():
+    net = Shared()
+    assert insert_qcfs(net, thresholds=dict(act=1.5)) == {'act': 'ReLU'}
+    assert net.act.threshold.item() == 1.5
+    assert isinstance(net.out_act, nn.GELU)
+    with pytest.raises(KeyError, match=r'thresholds names .* other'):
+        insert_qcfs(Shared(), thresholds=dict(act=1.0, other=1.0))
+
+
+def test_a_module_that_stands_twice_in_one_parent():
+    act = nn.ReLU()
+    net = nn.Sequential(nn.Linear(2, 2), act, nn.Linear(2, 2), act)
+    insert_qcfs(net)
+    assert isinstance(net[1], QCFS)
+    assert net[3] is net[1]
+
+
+def test_a_model_that_is_an_activation():
+    with pytest.raises(ValueError, match='an activation itself'):
+        insert_qcfs(nn.ReLU())
 
 
 def test_mode_and_device_are_those_of_the_model():
@@ -109,8 +129,25 @@ def test_calibration_without_use():
     with pytest.raises(ValueError, match='0 gave no positive number'):
         calibrate_thresholds(nn.Sequential(nn.ReLU()), [-torch.rand(4, 4)], run=None)
     silent = nn.ModuleDict(dict(used=nn.ReLU(), unused=nn.ReLU()))
-    with pytest.raises(ValueError, match='unused never ran'):
-        calibrate_thresholds(silent, [torch.rand(3)], run=lambda net, x: net['used'](x))
+    # Auxiliary heads run in training only.
+    found = calibrate_thresholds(silent, [torch.rand(3)], run=lambda net, x: net['used'](x))
+    assert list(found) == ['used']
+    with pytest.raises(ValueError, match='none of the activations ran: used, unused'):
+        calibrate_thresholds(silent, [torch.rand(3)], run=lambda net, x: x)
+
+
+def test_calibration_that_fails_puts_the_model_back():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout()).train()
+    with pytest.raises(RuntimeError):
+        calibrate_thresholds(net, [torch.rand(2, 5)])
+    assert all(module.training for module in net)
+    assert not net[1]._forward_hooks
+
+
+def test_dilated_pools_are_no_average_pools():
+    net = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, dilation=2))
+    with pytest.raises(ValueError, match='dilated'):
+        insert_qcfs(net, average_pools=True)
 
 
 def test_max_pools_can_become_average_pools():

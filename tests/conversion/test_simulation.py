@@ -5,11 +5,13 @@ import torch
 from torch import nn
 
 from mmspike import get_timesteps, set_timesteps
-from mmspike.conversion import convert_to_spiking, insert_qcfs, simulate
-from mmspike.conversion.simulation import stable_since
+from mmspike.backbones import MST
+from mmspike.conversion import convert_to_spiking, fold_batch_norms, insert_qcfs, simulate
+from mmspike.conversion.early_exit import stable_since
 from mmspike.energy import EnergyCounter
+from mmspike.execution import set_execution
 from mmspike.layers import TemporalMean
-from mmspike.neurons import SpikingQCFS
+from mmspike.neurons import LIF, SpikingQCFS
 
 
 class Block(nn.Module):
@@ -42,6 +44,8 @@ def quantised(levels=16):
     torch.manual_seed(0)
     net = Net().eval()
     insert_qcfs(net, levels=levels, thresholds=1.0)
+    with torch.no_grad():  # so that images differ in their best class
+        net.head[2].bias -= net(images(16)).mean(0)
     return net
 
 
@@ -169,7 +173,25 @@ def test_early_exit():
     # It stops with the first chunk in which the last sample became stable.
     assert steps - 5 < simulation.exit_steps.max() <= steps < 60
     torch.testing.assert_close(simulation.scores, whole.simulation.scores[:steps])
-    assert torch.equal(out, simulation.scores[-1])
+    # Every sample's answer is the one that it had when it became stable.
+    exits = simulation.exit_steps
+    for i, exit_step in enumerate(exits.tolist()):
+        assert torch.equal(out[i], simulation.scores[exit_step - 1, i])
+    assert len(set(exits.tolist())) > 1
+
+
+def test_energy_of_an_early_exit_is_that_of_the_steps_that_ran():
+    net, x = quantised(), images(6)
+    early = convert_to_spiking(net)
+    simulation = simulate(early, 60, chunk=5, answer='', patience=6)
+    with torch.no_grad(), EnergyCounter(early) as counter:
+        early(x)
+    steps = len(simulation.scores)
+    counts = counter.counts()
+    assert counts.neurons['stem.2'].timesteps == steps < 60
+    conv = counts.layers['blocks.0.conv1']
+    assert conv.macs == pytest.approx(steps * conv.macs_once)
+    assert counts.layers['stem.0'].macs == counts.layers['stem.0'].macs_once
 
 
 def test_stable_since_by_hand():
@@ -262,6 +284,148 @@ def test_bad_options(options, message):
         simulate(convert_to_spiking(quantised()), **options)
 
 
+def bare_mst(timesteps, **options):
+    """MST without a host around it: it repeats images by itself."""
+    torch.manual_seed(0)
+    arch = dict(embed_dims=16, depths=(1, 2), num_heads=(2, 4), window_size=2)
+    net = MST(arch, out_indices=(1,), timesteps=1, **options).eval()
+    spiking = convert_to_spiking(net)
+    set_timesteps(spiking, timesteps)
+    return spiking
+
+
+def test_a_backbone_by_itself():
+    whole, cut = bare_mst(6), bare_mst(6)
+    simulate(cut, 6, chunk=4)
+    x = torch.rand(2, 3, 16, 16)
+    with torch.no_grad():
+        (steps,), (mean,) = whole(x), cut(x)
+        torch.testing.assert_close(mean, steps.unflatten(0, (6, 2)).mean(0), rtol=1e-4, atol=1e-5)
+        cut(x)
+    assert cut.total_timesteps == 6
+
+
+@pytest.mark.parametrize('chunk', [8, 3])
+def test_frames_are_cut_into_chunks(chunk):
+    whole, cut = bare_mst(8, readout=True), bare_mst(8, readout=True)
+    simulation = simulate(cut, 8, chunk=chunk)
+    assert simulation.readout == 'readout'
+    frames = torch.rand(2, 8, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(cut(frames), whole(frames), rtol=1e-4, atol=1e-5)
+        with pytest.raises(ValueError, match=r'holds 7 frames .* T=8'):
+            cut(frames[:, :7])
+
+
+def test_frames_for_a_network_that_knows_no_time():
+    net, frames = quantised(), torch.randn(3, 6, 3, 10, 10)
+    spiking = convert_to_spiking(net)
+    simulation = simulate(spiking, 6, chunk=4, answer='')
+    stepper = Stepper(net)
+    with torch.no_grad():
+        spiking(frames)
+        expected = torch.stack([stepper.net(frames[:, t]) for t in range(6)])
+    expected = expected.cumsum(0) / torch.arange(1, 7).view(-1, 1, 1)
+    torch.testing.assert_close(simulation.scores, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_parts_that_know_time_by_themselves_are_the_readout_or_refused():
+    with pytest.raises(ValueError, match=r"one chunk only: read out there \(readout='readout'\)"):
+        simulate(bare_mst(4, readout=True), 4, readout='')
+    net = convert_to_spiking(quantised())
+    net.head.insert(0, LIF())
+    with pytest.raises(ValueError, match=r'head.0 is a neuron of another kind \(LIF\)'):
+        simulate(net, 4)
+
+
+def test_parts_have_no_time_outside_of_the_model():
+    net = convert_to_spiking(quantised())
+    simulate(net, 4, encode='stem', readout='head')
+    with pytest.raises(RuntimeError, match='stem is part of a simulated model'):
+        net.stem(images())
+
+
+def test_a_network_that_encodes_twice():
+    class Sliding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+
+        def forward(self, x):
+            return self.backbone(x[..., :5]) + self.backbone(x[..., 5:])
+
+    net = Sliding().eval()
+    insert_qcfs(net)
+    net = convert_to_spiking(net)
+    simulate(net, 4, readout='')
+    with torch.no_grad(), pytest.raises(RuntimeError, match=r'called twice.*sliding windows'):
+        net(images())
+
+
+def test_recomputed_blocks_can_be_fine_tuned():
+    net = bare_mst(4, with_cp=True)
+    simulate(net, 4)
+    net.train()
+    net(torch.rand(2, 3, 16, 16, requires_grad=True))[0].sum().backward()
+
+
+def test_sums_in_half_precision_do_not_stall():
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act = nn.ReLU()
+
+        def forward(self, x):
+            return self.act(x) * 0 + x
+
+    net = Constant()
+    insert_qcfs(net)
+    net = convert_to_spiking(net.eval())
+    simulate(net, 1024)
+    x = torch.full((1, 4), 0.7).bfloat16()
+    with torch.no_grad():
+        assert torch.equal(net(x), x)
+
+
+def test_answers_must_be_scores():
+    net = convert_to_spiking(quantised())
+    simulate(net, 4, readout='', answer='head.0')
+    with (
+        torch.no_grad(),
+        pytest.raises(RuntimeError, match=r'head.0.* must put out scores \(B, K\)'),
+    ):
+        net(images())
+
+
+def test_layers_keep_a_forward_of_their_own():
+    net = convert_to_spiking(quantised())
+    own = net.stem[0].forward = lambda x: nn.Conv2d.forward(net.stem[0], x)
+    simulate(net, 4, chunk=2)
+    with torch.no_grad():
+        net(images())
+    assert net.stem[0].__dict__['forward'] is own
+
+
+def test_norms_are_folded_before():
+    net = convert_to_spiking(quantised())
+    simulate(net, 4)
+    with pytest.raises(ValueError, match='fold the norms first'):
+        fold_batch_norms(net)
+
+
+def test_spike_driven_execution_comes_after():
+    net = convert_to_spiking(quantised())
+    set_execution(net, 'spike')
+    with pytest.raises(ValueError, match='then switch'):
+        simulate(net, 4)
+    set_execution(net, 'integer')
+    simulate(net, 4, chunk=3)
+    with torch.no_grad():
+        expected = net(images())
+        set_execution(net, 'spike')
+        torch.testing.assert_close(net(images()), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_models_that_are_not_converted():
     with pytest.raises(ValueError, match='no neurons of a conversion'):
         simulate(quantised(), 4)
@@ -276,5 +440,6 @@ def test_models_that_are_not_converted():
 def test_neurons_behind_the_readout():
     net = convert_to_spiking(quantised())
     simulate(net, 4, readout='blocks.0', answer='head.2')
-    with torch.no_grad(), pytest.raises(RuntimeError, match=r'behind the read-out \(blocks.0\)'):
+    message = r'blocks.2.relu is a neuron behind the read-out \(blocks.0\)'
+    with torch.no_grad(), pytest.raises(RuntimeError, match=message):
         net(images())

@@ -69,6 +69,7 @@ def counted(call, x):
     (layer,) = counter.counts().layers.values()
     assert layer.spikes == x.sum()
     assert layer.inputs == x.numel()
+    assert layer.outputs == out.numel()
     return layer, out
 
 

@@ -32,11 +32,11 @@ COUNTS = EnergyCounts(
         'head.fc': LayerCount('linear', 2, 60, 20, 60.0, 10, 5.0, 20.0),
     },
     neurons={
-        'backbone.stages.1.neuron': NeuronCount(1, 4, 100, 20.0, 20.0),
-        'backbone.stages.2.neuron': NeuronCount(1, 4, 10000, 9.0, 9.0),
-        'backbone.stages.3.neuron': NeuronCount(4, 4, 100, 390.0, 90.0),
-        'backbone.stages.4.neuron': NeuronCount(4, 4, 100, 96.0, 96.0),
-        'backbone.stages.5.neuron': NeuronCount(4, 4, 0, 0.0, 0.0),
+        'backbone.stages.1.neuron': NeuronCount(1, 25, 100, 20.0, 20.0),
+        'backbone.stages.2.neuron': NeuronCount(1, 2500, 10000, 9.0, 9.0),
+        'backbone.stages.3.neuron': NeuronCount(4, 25, 100, 390.0, 90.0),
+        'backbone.stages.4.neuron': NeuronCount(4, 25, 100, 96.0, 96.0),
+        'backbone.stages.5.neuron': NeuronCount(4, 0, 0, 0.0, 0.0),
     },
     uncounted={'neck: einsum': 2},
     never_called=['backbone.aux'],
@@ -200,7 +200,7 @@ def test_page_stands_alone(report, number):
     assert not re.search(r'https?://|<script|@import|url\(', text)
     assert 'a &lt;small&gt; net' in text
     assert '<small>' not in text
-    assert 'backbone.stages.1.attn: product 1' in text
+    assert 'stages.1.attn: product 1' in text
     assert '4.6 pJ per MAC' in text
     assert ('Side by side' in text) == (number == 2)
     assert min(page.rows) >= 2

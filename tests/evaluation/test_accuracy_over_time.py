@@ -40,6 +40,14 @@ def test_samples_that_stopped_early_keep_their_last_answer():
     assert out['accuracy/exit_step'] == 3
 
 
+def test_what_was_computed_for_others_of_the_batch_does_not_count():
+    """Another answer after its exit changes nothing: it was given already."""
+    samples = [sample([1, 1, 0, 0], 1, exit_step=2), sample([0, 0, 1, 1], 1, exit_step=4)]
+    metric, out = run(samples)
+    assert metric.curve.tolist() == [50, 50, 100, 100]
+    assert out['accuracy/exit_step'] == 3
+
+
 def test_samples_without_scores():
     with pytest.raises(ValueError, match='needs answer'):
         AccuracyOverTime().process(None, [dict(gt_label=torch.tensor([1]))])

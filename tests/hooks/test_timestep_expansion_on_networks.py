@@ -14,7 +14,7 @@ CLASSIFICATION = ROOT / 'configs/classification'
     ('recipe', 'T', 'after'),
     [
         ('sdt/sdt-digits-lif-t4_1xb32-coslr-15e_digits.py', dict(train=2, val=3, test=5), 2),
-        ('mst/mst-digits-qcfs16-spiking-t32_1xb32-coslr-25e_digits.py', dict(train=2, test=9), 2),
+        ('mst/mst-digits-qcfs32-spiking-t64_1xb32-coslr-25e_digits.py', dict(train=2, test=9), 2),
     ],
 )
 def test_phases(recipe, T, after, tmp_path):

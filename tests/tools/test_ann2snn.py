@@ -7,7 +7,9 @@ import sys
 import pytest
 import torch
 from conftest import ROOT
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 from small_checkpoints import CLASSIFICATION, trained
 
 CONVERSION = ROOT / 'configs/classification/conversion'
@@ -54,8 +56,15 @@ def test_a_network_with_relus(run, tmp_path):
     assert parts['analog'] == ['backbone.conv1', 'head.fc']
     assert 'norms folded into layers' in out
     assert (tmp_path / 'out/accuracy_over_time.png').read_bytes().startswith(b'\x89PNG')
-    weights = torch.load(tmp_path / 'out/quantised.pth', weights_only=True)['state_dict']
-    assert sum('threshold' in name for name in weights) == 9
+    checkpoint = torch.load(tmp_path / 'out/quantised.pth', weights_only=True)
+    assert sum('threshold' in name for name in checkpoint['state_dict']) == 9
+    assert checkpoint['meta']['dataset_meta']['classes'] == tuple('0123456789')
+    # The config that it writes is the spiking network.
+    cfg = Config.fromfile(tmp_path / 'out/spiking.py')
+    runner = Runner.from_cfg(cfg)
+    metrics = runner.test()
+    assert metrics['accuracy/top1'] == pytest.approx(spiking['accuracy/top1'])
+    assert runner.model.simulation.timesteps == 6
 
 
 def test_a_network_with_qcfs_stops_early(run, tmp_path):

@@ -57,6 +57,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--cost', default='45nm', help='table of costs; default 45nm')
     parser.add_argument(
+        '--memory', action='store_true', help='estimate reading and writing memory as well'
+    )
+    parser.add_argument(
         '--out', type=Path, help='output folder; default work_dirs/energy/<config name>'
     )
     parser.add_argument('--top', type=int, default=15, help='layers to print; 0 prints all')
@@ -152,7 +155,7 @@ def measure(config: str, checkpoint: str | None, args: argparse.Namespace, optio
             for batch in islice(batches, args.images):
                 model.test_step(batch)
                 progress.update(task, advance=len(batch['inputs']))
-    return EnergyReport(counter, args.cost, name)
+    return EnergyReport(counter, args.cost, name, args.memory)
 
 
 def main() -> None:
@@ -167,12 +170,15 @@ def main() -> None:
     for report in reports:
         console.print(energy_table(report, args.top or None))
     if args.vs:
-        mine, theirs = (report.totals.energy_mj for report in reports)
-        ratio = f', {theirs / mine:.2f} times as much' if mine else ''
-        console.print(
-            f'{reports[0].name}: {mine:.4g} mJ; {reports[1].name}: {theirs:.4g} mJ{ratio}',
-            style='bold',
-        )
+        for key in ['energy_mj', *(['both_mj'] if args.memory else [])]:
+            mine, theirs = (getattr(report.totals, key) for report in reports)
+            ratio = f', {theirs / mine:.2f} times as much' if mine else ''
+            memory = ' with memory' if key == 'both_mj' else ''
+            console.print(
+                f'{reports[0].name}: {mine:.4g} mJ; {reports[1].name}: {theirs:.4g} mJ{ratio}'
+                f'{memory}',
+                style='bold',
+            )
     files = reports[0].write(args.out)
     if args.vs:
         files += reports[1].write(args.out / 'vs')

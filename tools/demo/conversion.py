@@ -30,7 +30,7 @@ class Conversion(Classification):
     """Which digit a small grey image shows, step by step."""
 
     title = 'MST, converted'
-    config = 'configs/classification/mst/mst-digits-qcfs16-t1_1xb32-coslr-25e_digits.py'
+    config = 'configs/classification/mst/mst-digits-qcfs32-t1_1xb32-coslr-25e_digits.py'
 
     def draw(self, evaluation: Evaluation) -> list[Path]:
         pictures = super().draw(evaluation)

@@ -1,4 +1,4 @@
-_base_ = './mst-digits-qcfs16-t1_1xb32-coslr-25e_digits.py'
+_base_ = './mst-digits-qcfs32-t1_1xb32-coslr-25e_digits.py'
 
 # Test it with the checkpoint of the quantised network: the accuracy after each step comes with it.
 # The last norm, and the classifier, take the mean of all steps so far.
@@ -6,7 +6,7 @@ model = dict(
     type='mmspike.SpikingModel',
     host='ImageClassifier',
     backbone=dict(readout=True),
-    simulation=dict(timesteps=32, chunk=8, answer='head.fc'),
+    simulation=dict(timesteps=64, chunk=8, answer='head'),
 )
 test_evaluator = [
     dict(type='Accuracy', topk=(1,)),

@@ -11,6 +11,8 @@ model = dict(
         arch=dict(embed_dims=48, depths=(2, 2), num_heads=(3, 6), window_size=4),
         out_indices=(1,),
         drop_path_rate=0.0,
+        # As fine and as low as 64 steps of spikes can follow.
+        neuron_cfg=dict(levels=32, init_threshold=1.5),
         # Swin's 0.02 is meant for layers ten times as wide: here hardly a neuron would fire.
         init_cfg=dict(type='TruncNormal', layer='Conv2d', std=0.1),
     ),
