@@ -214,7 +214,10 @@ class EnergyCounter(SpikeFlow):
         active = spikes if train.max_spikes == 1 else _active(train.plain())
         _add(self._neuron_sums, name, torch.stack([spikes, active]))
         self._neurons[name] = self._neurons[name] + NeuronCount(
-            train.max_spikes, train.numel() / train.timesteps, train.numel(), size=_of_one(train, train.numel())
+            train.max_spikes,
+            train.numel() / train.timesteps,
+            train.numel(),
+            size=_of_one(train, train.numel()),
         )
 
     def watch(self, func: Callable, args: tuple, kwargs: dict) -> None:

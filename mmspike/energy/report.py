@@ -322,17 +322,17 @@ class EnergyReport:
             samples=self.counts.samples,
             timesteps=max((row.timesteps for row in self.neurons), default=1),
             costs=asdict(self.costs),
-            memory=self.memory and asdict(self.memory),
+            **(dict(memory=asdict(self.memory)) if self.memory else {}),
             units=dict(energy='pJ per image, in totals and stages mJ per image',
                        operations='per image', rate='spikes per neuron and time step'),
             notes=self.notes(),
             totals=dict(
-                asdict(totals), ratio=totals.ratio, ratio_published=totals.ratio_published,
+                self._values(totals), ratio=totals.ratio, ratio_published=totals.ratio_published,
                 mean_rate=self.counts.mean_rate,
             ),
-            stages={name: asdict(stage) for name, stage in self.stages().items()},
-            layers=[asdict(row) for row in self.layers],
-            neurons=[asdict(row) for row in self.neurons],
+            stages={name: self._values(stage) for name, stage in self.stages().items()},
+            layers=[self._values(row) for row in self.layers],
+            neurons=[self._values(row) for row in self.neurons],
             dead=self.dead,
             saturated=self.saturated,
             uncounted=dict(self.counts.uncounted),
@@ -344,15 +344,18 @@ class EnergyReport:
     def csv(self) -> str:
         """The layers as comma-separated values, with a line of names."""
         text = io.StringIO()
-        names = [
-            name
-            for name in LayerEnergy.__dataclass_fields__
-            if self.memory or not name.endswith('memory_pj')
-        ]
-        writer = csv.DictWriter(text, names, extrasaction='ignore', lineterminator='\n')
+        names = [name for name in LayerEnergy.__dataclass_fields__ if self._is_known(name)]
+        writer = csv.DictWriter(text, names, lineterminator='\n')
         writer.writeheader()
-        writer.writerows(asdict(row) for row in self.layers)
+        writer.writerows(self._values(row) for row in self.layers)
         return text.getvalue()
+
+    def _values(self, row: LayerEnergy | NeuronRate | Totals) -> dict:
+        return {name: value for name, value in asdict(row).items() if self._is_known(name)}
+
+    def _is_known(self, name: str) -> bool:
+        """Whether there is such a number: energy of memory has to be asked for."""
+        return self.memory is not None or 'memory' not in name
 
     def write(self, folder: str | os.PathLike) -> list[Path]:
         """Write ``energy.json``, ``energy.csv``, ``energy.png``, and with neurons ``rates.png``.

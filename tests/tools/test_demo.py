@@ -24,7 +24,7 @@ def no_pretraining(tmp_path_factory):
 
 def options_for(task, scenes, no_pretraining):
     parts = ('train', 'val', 'test')
-    if task == 'cls':
+    if task in ('cls', 'mst', 'events'):
         sizes = zip(parts, (64, 20, 20), strict=True)
         return [
             'train_cfg.max_epochs=1',
@@ -51,6 +51,8 @@ def options_for(task, scenes, no_pretraining):
         ('cls', ['samples.png', 'summary.png'], 'top-1'),
         ('det', ['scenes.png'], 'mask AP'),
         ('seg', ['scenes.png'], 'mIoU'),
+        ('mst', ['accuracy_over_time.png', 'samples.png', 'summary.png'], 't = 64'),
+        ('events', ['events.png', 'samples.png', 'summary.png'], 'top-1'),
     ],
 )
 def test_one_task(task, pictures, metric, scenes, no_pretraining, tmp_path, run_python):

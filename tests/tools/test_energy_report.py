@@ -70,9 +70,12 @@ def test_kinds(kind, run, tmp_path):
 def test_random_images_beside_a_network_without_spikes(run, tmp_path):
     config, checkpoint = trained(CLASSIFICATION)
     status, out, report = run(
-        config, checkpoint, '--vs', 'resnet.py', '--random', 32, 32, '--images', 3, '--top', 0
-    )
+        config, checkpoint, '--vs', 'resnet.py', '--random', 32, 32, '--images', 3, '--top', 0,
+        '--memory',
+    )  # fmt: skip
     assert status == 0
+    assert 'with memory (lemaire2022)' in out
+    assert report['totals']['memory_mj'] > 0
     assert report['samples'] == 3
     other = json.loads((tmp_path / 'out/vs/energy.json').read_text())
     assert other['name'] == 'resnet'

@@ -1,4 +1,4 @@
-"""Train MST without time, then run it on spikes, with all of them and with a quarter of them."""
+"""Train MST, once more with most of the spikes of its attention masked, and run both on spikes."""
 
 from pathlib import Path
 
@@ -8,22 +8,27 @@ import torch
 from classification import Classification
 from common import Evaluation
 from console import console
+from mmengine.config import Config
 from mmengine.registry import MODELS
+from mmengine.runner import load_checkpoint
 from rich.table import Table
 from torch import nn
 
 from mmspike.conversion import convert_to_spiking, simulate
 from mmspike.energy import EnergyCounter, EnergyReport
 from mmspike.evaluation import AccuracyOverTime
-from mmspike.masking import set_masking
+from mmspike.utils.config import load_config
 from mmspike.utils.evaluation import evaluate
 from mmspike.visualization.plots import plot_accuracy_over_time
 
 TIMESTEPS = 64
-RATIO = 0.75
-# Group of neurons, and the name of the runs, with all spikes and without most of those.
-GROUP = 'self_attention'
-RUNS = {'all spikes': 0.0, f'{RATIO:.0%} of {GROUP} masked': RATIO}
+
+
+class Masked(Classification):
+    """The same network, fine-tuned while 75 % of the spikes of its self-attention are dropped."""
+
+    title = 'MST, masked'
+    config = 'configs/classification/mst/mst-digits-qcfs32-t1-rsm_1xb32-coslr-ft-10e_digits.py'
 
 
 class Conversion(Classification):
@@ -32,13 +37,33 @@ class Conversion(Classification):
     title = 'MST, converted'
     config = 'configs/classification/mst/mst-digits-qcfs32-t1_1xb32-coslr-25e_digits.py'
 
+    def __init__(self, config_path: Path, cfg: Config, root: Path, options: dict) -> None:
+        super().__init__(config_path, cfg, root, options)
+        self.root = root
+
+    def train(self) -> None:
+        super().train()
+        console.print(Masked.__doc__)
+        self._masked().train()
+
+    def start_anew(self) -> None:
+        self._masked().start_anew()
+        super().start_anew()
+
+    def _masked(self) -> Masked:
+        """It begins with this network's weights, and learns from its answers."""
+        weights = str(self.checkpoint)
+        options = {**self.options, 'load_from': weights, 'model.teacher_checkpoint': weights}
+        cfg = load_config(Masked.config, options)
+        return Masked(Path(Masked.config), cfg, self.root, options)
+
     def draw(self, evaluation: Evaluation) -> list[Path]:
         pictures = super().draw(evaluation)
         quantised = evaluation.metrics['accuracy/top1']
         curves, reports = {}, {}
-        for name, ratio in RUNS.items():
-            network = self._spiking(evaluation.runner.model)
-            set_masking(network, {GROUP: ratio})
+        networks = {'all spikes': self.checkpoint, 'masked': self._masked().checkpoint}
+        for name, checkpoint in networks.items():
+            network = self._spiking(checkpoint)
             over_time = AccuracyOverTime()
             torch.manual_seed(0)  # masks are drawn
             with EnergyCounter(network) as counter:
@@ -52,23 +77,23 @@ class Conversion(Classification):
                 )
             curves[name] = over_time.curve
             reports[name] = EnergyReport(counter, name=name)
-            reports[name].write(self.work_dir / f'energy_masked_{ratio:g}')
+            reports[name].write(self.work_dir / f'energy of {name}')
         console.print(over_time_table(curves, reports, quantised))
         figure, axes = plt.subplots(figsize=(7, 4.2), layout='constrained')
         plot_accuracy_over_time(axes, curves, {'without time': quantised})
         return [*pictures, self.save(figure, 'accuracy_over_time.png')]
 
-    def _spiking(self, quantised: nn.Module) -> nn.Module:
+    def _spiking(self, checkpoint: Path) -> nn.Module:
         """The network on spikes, its last norm acting on the mean over time."""
         cfg = self.cfg.model.copy()
         cfg.backbone.readout = True
-        cfg.backbone.pop('init_cfg', None)
         cfg.data_preprocessor = self.cfg.data_preprocessor
         network = MODELS.build(cfg)
-        network.load_state_dict(quantised.state_dict())
+        # Masks come with the weights.
+        load_checkpoint(network, str(checkpoint), map_location='cpu', logger='silent')
         network.eval()
         spiking = convert_to_spiking(network)
-        simulate(spiking, TIMESTEPS, answer='head.fc')
+        simulate(spiking, TIMESTEPS, answer='head')
         return spiking
 
 
