@@ -8,10 +8,10 @@ from spikingjelly.activation_based import surrogate as sj_surrogate
 from torch import Tensor, nn
 
 from mmspike import set_timesteps
-from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA
+from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
 from mmspike.neurons.kernels.backend import neuron_backend
 
-NEURONS = {cls.__name__: cls for cls in (LIF, IF, PLIF, ILIF, SFA, QCFS)}
+NEURONS = {cls.__name__: cls for cls in (LIF, IF, PLIF, ILIF, SFA, QCFS, SpikingQCFS)}
 # Of these, a bit per element is all that backward needs of the input.
 ONE_BIT = ('SFA', 'ILIF')
 

@@ -22,6 +22,7 @@ from mmspike.neurons.kernels.settings import (
     DIVIDE,
     MULTIPLY,
     NO_LEAK,
+    SCALE,
     SURROGATES,
     BinarySettings,
     IntegerSettings,
@@ -70,18 +71,17 @@ def entry_points() -> list[str]:
         strict=False,
     )
     charges = [(NO_LEAK, False), *itertools.product((DIVIDE, MULTIPLY), (True, False))]
+    binary = [*itertools.product(charges, (0.0, None)), ((SCALE, False), None)]
     with _recording() as names:
-        for dtype, (leak, decay_input), v_reset in itertools.product(
-            device.STORAGE, charges, (0.0, None)
-        ):
+        for dtype, ((leak, decay_input), v_reset) in itertools.product(device.STORAGE, binary):
             surrogate, steps, neurons, detached = next(turns)
             x, v = torch.zeros(steps, neurons, dtype=dtype), torch.zeros(neurons)
-            decay = torch.ones(()) if leak == MULTIPLY else None
+            learned = torch.ones(()) if leak in (MULTIPLY, SCALE) else None
             settings = BinarySettings(
                 leak, 3.0, decay_input, 1.0, v_reset, detached, surrogate, 2.0
             )
-            device.binary_forward(x, v, decay, x, v, settings)
-            device.binary_backward(x, v, decay, x, v, x, v, settings)
+            device.binary_forward(x, v, learned, x, v, settings)
+            device.binary_backward(x, v, learned, x, v, x, v, settings)
         for dtype, neurons in itertools.product(device.STORAGE, (24, 7)):
             x, v = torch.zeros(1, neurons, dtype=dtype), torch.zeros(neurons)
             mask = torch.zeros(3, dtype=torch.uint8)

@@ -20,12 +20,13 @@ from mmspike.neurons import reference
 from mmspike.neurons.kernels import ops
 from mmspike.neurons.kernels.backend import use_kernels
 from mmspike.neurons.kernels.layout import time_outermost
-from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, NO_LEAK
-from mmspike.neurons.reference import GRAD_WINDOWS, ROUNDINGS, at_rest
+from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, NO_LEAK, SCALE
+from mmspike.neurons.reference import GRAD_WINDOWS, INITIAL_CHARGE, ROUNDINGS, at_rest
 from mmspike.neurons.surrogate import Surrogate
 
 __all__ = [
     'GRAD_WINDOWS',
+    'INITIAL_CHARGE',
     'ROUNDINGS',
     'at_rest',
     'integer_fire',
@@ -34,13 +35,14 @@ __all__ = [
     'leaky_integrate_and_fire',
     'parametric_leaky_integrate_and_fire',
     'quantised_clip_floor_shift',
+    'spiking_clip_floor_shift',
 ]
 
 
 def _binary(
     x: Tensor,
     v: Tensor | None,
-    decay: Tensor | None,
+    learned: Tensor | None,
     leak: int,
     tau: float,
     decay_input: bool,
@@ -53,7 +55,7 @@ def _binary(
 ) -> tuple[Tensor, Tensor | None]:
     out, v_end = ops.run(
         ops.binary,
-        time_outermost(x), None if v is None else v.float(), decay, leak, tau, decay_input,
+        time_outermost(x), None if v is None else v.float(), learned, leak, tau, decay_input,
         threshold, v_reset, detach_reset, surrogate.name, surrogate.alpha, keep_state,
     )  # fmt: skip
     return out, v_end if keep_state else None
@@ -151,3 +153,23 @@ def quantised_clip_floor_shift(x: Tensor, *, threshold: Tensor, levels: int) -> 
     if x.dim() and use_kernels(x):
         return ops.run(ops.qcfs, time_outermost(x), threshold.float(), levels)
     return reference.quantised_clip_floor_shift(x, threshold=threshold, levels=levels)
+
+
+def spiking_clip_floor_shift(
+    x: Tensor,
+    v: Tensor | None = None,
+    *,
+    threshold: Tensor,
+    surrogate: Surrogate,
+    keep_state: bool = True,
+) -> tuple[Tensor, Tensor | None]:
+    """Spiking QCFS, see :func:`mmspike.neurons.reference.spiking_clip_floor_shift`."""
+    if use_kernels(x):
+        # By way of the dtype of x, whose rounding is part of the division.
+        learned = threshold.to(x.dtype).float()
+        return _binary(
+            x, v, learned, SCALE, 1.0, False, threshold=1.0, v_reset=None, detach_reset=True,
+            surrogate=surrogate, keep_state=keep_state,
+        )  # fmt: skip
+    out, v = reference.spiking_clip_floor_shift(x, v, threshold=threshold, surrogate=surrogate)
+    return out, v if keep_state else None

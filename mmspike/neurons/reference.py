@@ -16,6 +16,9 @@ from mmspike.neurons.surrogate import Surrogate, spike
 
 ROUNDINGS = ('half_even', 'half_up')
 GRAD_WINDOWS = ('inclusive', 'strict')
+# The membrane of a spiking clip-floor-shift neuron, in thresholds, before the first step. Half a
+# threshold turns the floor of a plain integrator into rounding.
+INITIAL_CHARGE = 0.5
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
@@ -246,3 +249,33 @@ def quantised_clip_floor_shift(x: Tensor, *, threshold: Tensor, levels: int) -> 
     """
     level = _Floor.apply(_at_least_float32(x) / threshold * levels + 0.5) / levels
     return (level.clamp(0, 1) * threshold).to(x.dtype)
+
+
+def spiking_clip_floor_shift(
+    x: Tensor, v: Tensor | None = None, *, threshold: Tensor, surrogate: Surrogate
+) -> tuple[Tensor, Tensor]:
+    """An integrate-and-fire neuron whose rate is :func:`quantised_clip_floor_shift`.
+
+    ``v += x / threshold``; a spike worth ``threshold`` where ``v >= 1``, and then ``v -= 1``. The
+    membrane counts in thresholds. The quotient is rounded to the dtype of ``x``; the reset stays
+    out of the backward pass.
+
+    Args:
+        x: Input current ``(T, ...)``.
+        v: Membrane potential ``(...)``; None starts at :data:`INITIAL_CHARGE`.
+        threshold: Learned threshold, 0-d.
+        surrogate: Gradient of the spike.
+
+    Returns:
+        0 or the threshold ``(T, ...)``, and the membrane potential after the last step.
+    """
+    threshold = threshold.to(x.dtype)
+    spikes, v = integrate_and_fire(
+        x / threshold,
+        at_rest(x, INITIAL_CHARGE) if v is None else v,
+        threshold=1.0,
+        v_reset=None,
+        detach_reset=True,
+        surrogate=surrogate,
+    )
+    return spikes * threshold, v

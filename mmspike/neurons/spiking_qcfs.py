@@ -11,13 +11,9 @@ from torch import Tensor, nn
 
 from mmspike.neurons import functional
 from mmspike.neurons.base import BaseNeuron, check_number
-from mmspike.neurons.functional import at_rest
+from mmspike.neurons.functional import INITIAL_CHARGE
 from mmspike.neurons.surrogate import Surrogate, get_surrogate
 from mmspike.registry import MODELS
-
-# The membrane, in thresholds, before the first step. Half a threshold turns the floor of a plain
-# integrator into rounding.
-INITIAL_CHARGE = 0.5
 
 
 @MODELS.register_module()
@@ -57,19 +53,9 @@ class SpikingQCFS(BaseNeuron):
         return self.threshold.item()
 
     def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        threshold = self.threshold.to(x.dtype)
-        spikes, v = functional.integrate_and_fire(
-            x / threshold,
-            at_rest(x, INITIAL_CHARGE) if v is None else v,
-            threshold=1.0,
-            v_reset=None,
-            detach_reset=True,
-            surrogate=self.surrogate,
-            keep_state=self.stateful,
+        return functional.spiking_clip_floor_shift(
+            x, v, threshold=self.threshold, surrogate=self.surrogate, keep_state=self.stateful
         )
-        if spikes.requires_grad or (threshold.requires_grad and torch.is_grad_enabled()):
-            return spikes * threshold, v
-        return spikes.mul_(threshold), v  # nobody else has seen them
 
     def describe(self) -> dict[str, str]:
         # The threshold is a weight, not a setting: it travels in the state dict itself.

@@ -70,6 +70,40 @@ def simulate_binary(
     return spikes, v, grad_x, grad_v, grad_decay
 
 
+@given(STEPS, SEEDS, st.floats(0.1, 8), SURROGATES)
+@settings(deadline=None, max_examples=30)
+def test_spiking_clip_floor_shift_follows_the_scalar_simulation(T, seed, threshold, surrogate):
+    x, v, weights, v_weight = random_case(seed, T, 3)
+    top = torch.tensor(threshold, dtype=torch.float64, requires_grad=True)
+    out, v_end = functional.spiking_clip_floor_shift(
+        x, v, threshold=top, surrogate=get_surrogate(surrogate)
+    )
+    ((out * weights).sum() + (v_end * v_weight).sum()).backward()
+    grad_top = 0.0
+    for i in range(3):
+        charges, weight = [value / threshold for value in column(x, i)], column(weights, i)
+        spikes, end, grad_charges, grad_v, _ = simulate_binary(
+            charges,
+            v[i].item(),
+            [threshold * w for w in weight],
+            v_weight[i].item(),
+            decay=0.0,
+            decay_input=False,
+            threshold=1.0,
+            v_reset=None,
+            detach_reset=True,
+            surrogate=surrogate,
+        )
+        assert column(out, i) == approx([threshold * spike for spike in spikes])
+        assert v_end[i].item() == approx(end)
+        assert column(x.grad, i) == approx([grad / threshold for grad in grad_charges])
+        assert v.grad[i].item() == approx(grad_v)
+        # A higher threshold makes spikes larger, and what is charged smaller.
+        grad_top += sum(w * spike for w, spike in zip(weight, spikes, strict=True))
+        grad_top -= sum(g * c for g, c in zip(grad_charges, charges, strict=True)) / threshold
+    assert top.grad.item() == approx(grad_top)
+
+
 def round_half(value: float, rounding: str) -> int:
     return round(value) if rounding == 'half_even' else math.floor(value + 0.5)
 
@@ -265,7 +299,15 @@ def run_ilif(x, v=None):
     )
 
 
-@pytest.mark.parametrize(('run', 'rest'), [(run_if, 0.25), (run_lif, 0.25), (run_ilif, 0.0)])
+def run_spiking_qcfs(x, v=None):
+    return functional.spiking_clip_floor_shift(
+        x, v, threshold=torch.tensor(2.0), surrogate=SURROGATE
+    )
+
+
+@pytest.mark.parametrize(
+    ('run', 'rest'), [(run_if, 0.25), (run_lif, 0.25), (run_ilif, 0.0), (run_spiking_qcfs, 0.5)]
+)
 @pytest.mark.parametrize('T', [1, 2, 7])
 def test_without_a_membrane_the_neuron_starts_at_rest(run, rest, T):
     x = torch.randn(T, 2, 3, generator=torch.Generator().manual_seed(T))
@@ -275,7 +317,7 @@ def test_without_a_membrane_the_neuron_starts_at_rest(run, rest, T):
     assert torch.equal(v, expected_v)
 
 
-@pytest.mark.parametrize('run', [run_if, run_lif, run_ilif])
+@pytest.mark.parametrize('run', [run_if, run_lif, run_ilif, run_spiking_qcfs])
 def test_the_given_membrane_is_not_changed(run):
     v = torch.full((3,), 0.5)
     run(torch.ones(2, 3), v)

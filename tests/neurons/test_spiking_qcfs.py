@@ -43,6 +43,14 @@ def test_its_rate_over_as_many_steps_as_levels_is_qcfs(level, offset, levels, th
     torch.testing.assert_close(rate, quantised(x).squeeze(), rtol=1e-6, atol=1e-9)
 
 
+def test_low_precision_currents_are_rounded_by_the_division_and_added_in_float32():
+    neuron = SpikingQCFS(init_threshold=3.0, stateful=True)
+    neuron(torch.ones(1, dtype=torch.bfloat16))
+    third = 171 / 512  # the bfloat16 next to 1/3
+    assert neuron.v.dtype == torch.float32
+    assert neuron.v.tolist() == [0.5 + third]
+
+
 def test_chunks_go_on_where_the_last_one_ended():
     x = torch.randn(8, 5, generator=torch.Generator().manual_seed(1))
     whole = SpikingQCFS(init_threshold=0.7, timesteps=8)(x)

@@ -121,12 +121,12 @@ def _group(neurons: int, *tensors: Tensor | None) -> tuple[int, bool]:
     return (group if aligned else 1), aligned
 
 
-# --- IF, LIF, PLIF ------------------------------------------------------------------------------
+# --- IF, LIF, PLIF, SpikingQCFS -------------------------------------------------------------------
 
 
 def _binary_constants(settings: BinarySettings) -> tuple[tuple, tuple[np.float32, ...]]:
     leak, constant = settings.charge()
-    numbers = (constant, settings.threshold, settings.v_reset or 0.0)
+    numbers = (constant, settings.threshold, settings.rest)
     hard = settings.v_reset is not None
     return (leak, settings.decay_input, hard), tuple(map(np.float32, numbers))
 
@@ -134,7 +134,7 @@ def _binary_constants(settings: BinarySettings) -> tuple[tuple, tuple[np.float32
 def binary_forward(
     x: Tensor,
     v: Tensor | None,
-    decay: Tensor | None,
+    learned: Tensor | None,
     out: Tensor,
     v_end: Tensor | None,
     settings: BinarySettings,
@@ -146,21 +146,21 @@ def binary_forward(
     launch(
         _template('binary_forward', STORAGE[x.dtype], *options, group, aligned),
         _blocks(neurons, group, x.device), x.device,
-        (*map(_pointer, (x, v, decay, out, v_end)), steps, neurons, *numbers),
+        (*map(_pointer, (x, v, learned, out, v_end)), steps, neurons, *numbers),
     )  # fmt: skip
 
 
 def binary_backward(
     x: Tensor,
     v: Tensor | None,
-    decay: Tensor | None,
+    learned: Tensor | None,
     grad_out: Tensor,
     grad_v_end: Tensor | None,
     grad_x: Tensor,
     grad_v: Tensor | None,
     settings: BinarySettings,
 ) -> Tensor | None:
-    """Fill ``grad_x`` (T, ...) and ``grad_v`` (...); return the gradient of the decay in parts."""
+    """Fill ``grad_x`` and ``grad_v``; return the gradient of the learned number in parts."""
     steps, neurons = x.shape[0], x[0].numel()
     group, aligned = _group(neurons, x, v, grad_out, grad_v_end, grad_x, grad_v)
     segment = 1
@@ -170,9 +170,9 @@ def binary_backward(
     if steps > segment:
         trace = x.new_empty((-(-steps // segment) - 1, neurons), dtype=torch.float32)
     blocks = _blocks(neurons, group, x.device)
-    parts = None if decay is None else x.new_empty(blocks * BLOCK, dtype=torch.float32)
+    parts = None if learned is None else x.new_empty(blocks * BLOCK, dtype=torch.float32)
     options, numbers = _binary_constants(settings)
-    pointers = (x, v, decay, grad_out, grad_v_end, trace, grad_x, grad_v, parts)
+    pointers = (x, v, learned, grad_out, grad_v_end, trace, grad_x, grad_v, parts)
     launch(
         _template(
             'binary_backward', STORAGE[x.dtype], *options, settings.detach_reset,

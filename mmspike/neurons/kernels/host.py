@@ -47,7 +47,7 @@ def _arguments(name: str, pointers: tuple[str, ...], options: type) -> type[ctyp
 
 BinaryArguments = _arguments(
     'BinaryArguments',
-    (*('x', 'v', 'out', 'v_end', 'grad_out', 'grad_v_end', 'grad_x', 'grad_v', 'grad_decay'),),
+    (*('x', 'v', 'out', 'v_end', 'grad_out', 'grad_v_end', 'grad_x', 'grad_v', 'grad_learned'),),
     BinaryOptions,
 )
 IntegerArguments = _arguments(
@@ -125,23 +125,23 @@ def _call(function: str, arguments: ctypes.Structure, *options: int) -> None:
         )
 
 
-# --- IF, LIF, PLIF ------------------------------------------------------------------------------
+# --- IF, LIF, PLIF, SpikingQCFS -------------------------------------------------------------------
 
 
 def _run_binary(
     x: Tensor,
-    decay: Tensor | None,
+    learned: Tensor | None,
     settings: BinarySettings,
     *,
     backward: bool,
     threads: int,
-    grad_decay: ctypes.Array | None = None,
+    grad_learned: ctypes.Array | None = None,
     **tensors: Tensor | None,
 ) -> None:
     leak, constant = settings.charge()
-    if decay is not None:
-        constant = decay.item()
-    options = BinaryOptions(constant, settings.threshold, settings.v_reset or 0.0, settings.alpha)
+    if learned is not None:
+        constant = learned.item()
+    options = BinaryOptions(constant, settings.threshold, settings.rest, settings.alpha)
     arguments = BinaryArguments(
         x=_pointer(x),
         steps=x.shape[0],
@@ -149,7 +149,7 @@ def _run_binary(
         threads=threads,
         detach_reset=settings.detach_reset,
         options=options,
-        grad_decay=None if grad_decay is None else ctypes.addressof(grad_decay),
+        grad_learned=None if grad_learned is None else ctypes.addressof(grad_learned),
         **{name: _pointer(tensor) for name, tensor in tensors.items()},
     )
     _call(
@@ -162,31 +162,31 @@ def _run_binary(
 def binary_forward(
     x: Tensor,
     v: Tensor | None,
-    decay: Tensor | None,
+    learned: Tensor | None,
     out: Tensor,
     v_end: Tensor | None,
     settings: BinarySettings,
 ) -> None:
     """Fill ``out`` (T, ...) and ``v_end`` (...)."""
     threads = _threads(x.numel())
-    _run_binary(x, decay, settings, backward=False, threads=threads, v=v, out=out, v_end=v_end)
+    _run_binary(x, learned, settings, backward=False, threads=threads, v=v, out=out, v_end=v_end)
 
 
 def binary_backward(
     x: Tensor,
     v: Tensor | None,
-    decay: Tensor | None,
+    learned: Tensor | None,
     grad_out: Tensor,
     grad_v_end: Tensor | None,
     grad_x: Tensor,
     grad_v: Tensor | None,
     settings: BinarySettings,
 ) -> Tensor | None:
-    """Fill ``grad_x`` (T, ...) and ``grad_v`` (...); return the gradient of the decay in parts."""
+    """Fill ``grad_x`` and ``grad_v``; return the gradient of the learned number in parts."""
     threads = _threads(x.numel())
-    parts = None if decay is None else (ctypes.c_double * threads)()
+    parts = None if learned is None else (ctypes.c_double * threads)()
     _run_binary(
-        x, decay, settings, backward=True, threads=threads, grad_decay=parts, v=v,
+        x, learned, settings, backward=True, threads=threads, grad_learned=parts, v=v,
         grad_out=grad_out, grad_v_end=grad_v_end, grad_x=grad_x, grad_v=grad_v,
     )  # fmt: skip
     return None if parts is None else torch.tensor(list(parts), dtype=torch.float64)

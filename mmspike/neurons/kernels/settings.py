@@ -5,15 +5,22 @@ from typing import NamedTuple
 
 import torch
 
+from mmspike.neurons.reference import INITIAL_CHARGE
+
 KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-# How the membrane of a binary neuron leaks: IF, LIF, and PLIF, numbered as in neuron_steps.h.
-NO_LEAK, DIVIDE, MULTIPLY = 0, 1, 2
+# How the membrane of a binary neuron leaks: IF, LIF, PLIF; and SpikingQCFS, an IF in units of its
+# learned threshold. Numbered as in neuron_steps.h.
+NO_LEAK, DIVIDE, MULTIPLY, SCALE = 0, 1, 2, 3
 # Numbered as in neuron_steps.h.
 SURROGATES = {'sigmoid': 0, 'atan': 1, 'rectangular': 2, 'triangular': 3}
 
 
 class BinarySettings(NamedTuple):
-    """IF, LIF or PLIF. ``tau`` is for ``DIVIDE``; ``MULTIPLY`` has the learned decay instead."""
+    """IF, LIF, PLIF or SpikingQCFS.
+
+    ``tau`` is for ``DIVIDE``; ``MULTIPLY`` has the learned decay instead, and ``SCALE`` the learned
+    threshold, beside which ``threshold`` is 1.
+    """
 
     leak: int
     tau: float
@@ -23,6 +30,11 @@ class BinarySettings(NamedTuple):
     detach_reset: bool
     surrogate: str
     alpha: float
+
+    @property
+    def rest(self) -> float:
+        """The membrane to start from where none is given."""
+        return INITIAL_CHARGE if self.leak == SCALE else self.v_reset or 0.0
 
     def charge(self) -> tuple[int, float]:
         """How to leak, and by which constant: without a division where that changes no bit."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 from device_emulator import DeviceEmulator
 
-from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA
+from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
 from mmspike.neurons.kernels import device, host
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.kernels.ops import common
@@ -27,6 +27,7 @@ NEURONS = [
     ILIF(),
     ILIF(norm=None, rounding='half_up', grad_window='strict', detach_reset=False),
     QCFS(),
+    SpikingQCFS(init_threshold=0.7, surrogate='atan'),
 ]
 # A multiple of 8 is read 16 bytes at a time; others are not, and leave a tail in the mask.
 SHAPES = [(1,), (7,), (24,), (3, 2, 8), (203,)]

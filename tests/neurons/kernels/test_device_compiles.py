@@ -24,7 +24,7 @@ def test_every_option_is_among_the_compiled_kernels():
         set, zip(*backward, strict=True)
     )
     assert storage == set(device.STORAGE.values())
-    assert leaks == {'0', '1', '2'}
+    assert leaks == {'0', '1', '2', '3'}
     assert decay_input == hard == detached == aligned == {'true', 'false'}
     assert surrogates == {str(number) for number in SURROGATES.values()}
     assert segments == {'1', '2', '4', '8'}

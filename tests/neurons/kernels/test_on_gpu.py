@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA
+from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
 from mmspike.neurons.kernels import host
 from mmspike.neurons.kernels.backend import neuron_backend
 
@@ -24,6 +24,7 @@ NEURONS = [
     SFA(rounding='half_up', grad_window='strict'),
     ILIF(),
     QCFS(),
+    SpikingQCFS(init_threshold=0.7),
 ]
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 

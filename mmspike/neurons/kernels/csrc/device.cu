@@ -80,7 +80,7 @@ MMSPIKE_FN int count_in_group(int64 first, int64 neurons) {
     return neurons - first < GROUP ? static_cast<int>(neurons - first) : GROUP;
 }
 
-// --- IF, LIF, PLIF ------------------------------------------------------------------------------
+// --- IF, LIF, PLIF, SpikingQCFS -----------------------------------------------------------------
 
 // Membranes before the spike, over `length` steps, and v after them.
 template <int LEAK, bool DECAY_INPUT, bool HARD, int SEGMENT, int GROUP, bool ALIGNED, typename S>
@@ -93,20 +93,21 @@ MMSPIKE_FN void run_segment(const S* x, int64 neurons, int length, int count, fl
             load_group<GROUP, ALIGNED>(x + k * neurons, count, current);
 #pragma unroll
             for (int i = 0; i < GROUP; ++i) {
-                h[k][i] = charge<LEAK, DECAY_INPUT>(v[i], current[i], o);
+                const float input = current_of<LEAK, S>(current[i], o);
+                h[k][i] = charge<LEAK, DECAY_INPUT>(v[i], input, o);
                 v[i] = reset<HARD>(h[k][i], o);
             }
         }
     }
 }
 
-// A learned decay is read on the device: reading it on the host would wait for the GPU.
+// A learned number is read on the device: reading it on the host would wait for the GPU.
 template <typename S, int LEAK, bool DECAY_INPUT, bool HARD, int GROUP, bool ALIGNED>
 __global__ void binary_forward(const S* __restrict__ x, const float* __restrict__ v_start,
-                               const float* __restrict__ decay, S* __restrict__ out,
+                               const float* __restrict__ learned, S* __restrict__ out,
                                float* __restrict__ v_end, int64 steps, int64 neurons,
                                float constant, float threshold, float v_reset) {
-    const BinaryOptions o = {decay ? *decay : constant, threshold, v_reset, 0.0f};
+    const BinaryOptions o = {learned ? *learned : constant, threshold, v_reset, 0.0f};
     for (int64 first = thread_index() * GROUP; first < neurons; first += thread_count() * GROUP) {
         const int count = count_in_group<GROUP>(first, neurons);
         float v[GROUP];
@@ -116,8 +117,9 @@ __global__ void binary_forward(const S* __restrict__ x, const float* __restrict_
             load_group<GROUP, ALIGNED>(x + t * neurons + first, count, current);
 #pragma unroll
             for (int i = 0; i < GROUP; ++i) {
-                const float h = charge<LEAK, DECAY_INPUT>(v[i], current[i], o);
-                spikes[i] = fires(h, o) ? 1.0f : 0.0f;
+                const float input = current_of<LEAK, S>(current[i], o);
+                const float h = charge<LEAK, DECAY_INPUT>(v[i], input, o);
+                spikes[i] = (fires(h, o) ? 1.0f : 0.0f) * spike_value<LEAK>(o);
                 v[i] = reset<HARD>(h, o);
             }
             store_group<GROUP, ALIGNED>(out + t * neurons + first, count, spikes);
@@ -132,12 +134,13 @@ __global__ void binary_forward(const S* __restrict__ x, const float* __restrict_
 template <typename S, int LEAK, bool DECAY_INPUT, bool HARD, bool DETACHED, int SURROGATE,
           int SEGMENT, int GROUP, bool ALIGNED>
 __global__ void binary_backward(const S* __restrict__ x, const float* __restrict__ v_start,
-                                const float* __restrict__ decay, const S* __restrict__ grad_out,
+                                const float* __restrict__ learned,
+                                const S* __restrict__ grad_out,
                                 const float* __restrict__ grad_v_end, float* __restrict__ trace,
                                 S* __restrict__ grad_x, float* __restrict__ grad_v,
-                                float* __restrict__ grad_decay, int64 steps, int64 neurons,
+                                float* __restrict__ grad_of_learned, int64 steps, int64 neurons,
                                 float constant, float threshold, float v_reset, float alpha) {
-    const BinaryOptions o = {decay ? *decay : constant, threshold, v_reset, alpha};
+    const BinaryOptions o = {learned ? *learned : constant, threshold, v_reset, alpha};
     const float by_v = charge_by_v<LEAK>(o), by_x = charge_by_x<LEAK, DECAY_INPUT>(o);
     const int64 segments = (steps + SEGMENT - 1) / SEGMENT;
     float sum = 0.0f;
@@ -167,23 +170,25 @@ __global__ void binary_backward(const S* __restrict__ x, const float* __restrict
 #pragma unroll
             for (int k = SEGMENT - 1; k >= 0; --k) {
                 if (k < length) {
-                    float grad[GROUP];
+                    float grad[GROUP], at_x[GROUP];
                     load_group<GROUP, ALIGNED>(grad_out + offset + k * neurons, count, grad);
 #pragma unroll
                     for (int i = 0; i < GROUP; ++i) {
                         const float slope = surrogate_derivative<SURROGATE>(h[k][i] - threshold, o);
-                        g[i] = grad_fire<HARD, DETACHED>(h[k][i], slope, grad[i], g[i], o);
-                        grad[i] = g[i] * by_x;
+                        const float at_spike = grad[i] * spike_value<LEAK>(o);
+                        g[i] = grad_fire<HARD, DETACHED>(h[k][i], slope, at_spike, g[i], o);
+                        at_x[i] = g[i] * by_x;
                     }
-                    store_group<GROUP, ALIGNED>(grad_x + offset + k * neurons, count, grad);
-                    if (grad_decay) {
+                    store_group<GROUP, ALIGNED>(grad_x + offset + k * neurons, count, at_x);
+                    if (grad_of_learned) {
                         float current[GROUP];
                         load_group<GROUP, ALIGNED>(x + offset + k * neurons, count, current);
 #pragma unroll
                         for (int i = 0; i < GROUP; ++i) {
                             const float old = k ? reset<HARD>(h[k ? k - 1 : 0][i], o) : before[i];
-                            const float slope = charge_by_decay<DECAY_INPUT>(old, current[i], o);
-                            sum += i < count ? g[i] * slope : 0.0f;
+                            const float part = grad_learned<LEAK, DECAY_INPUT>(
+                                old, h[k][i], current[i], g[i], grad[i], o);
+                            sum += i < count ? part : 0.0f;
                         }
                     }
 #pragma unroll
@@ -193,7 +198,7 @@ __global__ void binary_backward(const S* __restrict__ x, const float* __restrict
         }
         if (grad_v) store_group<GROUP, ALIGNED>(grad_v + first, count, g);
     }
-    if (grad_decay) grad_decay[thread_index()] = sum;
+    if (grad_of_learned) grad_of_learned[thread_index()] = sum;
 }
 
 // --- integer neurons ----------------------------------------------------------------------------

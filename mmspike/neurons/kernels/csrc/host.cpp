@@ -61,7 +61,7 @@ struct BinaryArguments {
     const float* grad_v_end;  // null: zero
     void* grad_x;
     float* grad_v;          // null: not wanted
-    double* grad_decay;     // one sum per thread; null: not wanted
+    double* grad_learned;   // one sum per thread; null: not wanted
     int64_t steps, neurons, threads;
     int64_t begin, end;     // the range of one thread, set here
     int32_t detach_reset;
@@ -104,8 +104,9 @@ void binary_forward(const BinaryArguments& a) {
             const S* xt = x + here;
             S* st = out + here;
             sweep(count, x + next, out + next, [&](int64_t i) {
-                const float h = charge<LEAK, DECAY_INPUT>(v[i], load(xt + i), o);
-                store(st + i, fires(h, o) ? 1.0f : 0.0f);
+                const float current = current_of<LEAK, S>(load(xt + i), o);
+                const float h = charge<LEAK, DECAY_INPUT>(v[i], current, o);
+                store(st + i, (fires(h, o) ? 1.0f : 0.0f) * spike_value<LEAK>(o));
                 v[i] = reset<HARD>(h, o);
             });
         }
@@ -136,7 +137,7 @@ void binary_backward(const BinaryArguments& a, Derivatives derivatives_of) {
     std::vector<float> h(a.steps * block);
     float v[BLOCK], derivative[BLOCK], grad_v[BLOCK];
     const float by_v = charge_by_v<LEAK>(o), by_x = charge_by_x<LEAK, DECAY_INPUT>(o);
-    double grad_decay = 0.0;
+    double total = 0.0;
     for (int64_t first = a.begin; first < a.end; first += block) {
         const int64_t count = a.end - first < block ? a.end - first : block;
         // Forward once more: reading x again is cheaper than writing and reading a trace.
@@ -146,7 +147,7 @@ void binary_backward(const BinaryArguments& a, Derivatives derivatives_of) {
             float* ht = h.data() + t * block;
             const int64_t later = (a.steps - 1 - t) * a.neurons + first;
             sweep(count, grad_out + later, grad_x + later, [&](int64_t i) {
-                ht[i] = charge<LEAK, DECAY_INPUT>(v[i], load(xt + i), o);
+                ht[i] = charge<LEAK, DECAY_INPUT>(v[i], current_of<LEAK, S>(load(xt + i), o), o);
                 v[i] = reset<HARD>(ht[i], o);
             });
         }
@@ -158,25 +159,26 @@ void binary_backward(const BinaryArguments& a, Derivatives derivatives_of) {
             derivatives_of(ht, derivative, count, o);
             const S* next_block = x + (a.steps - 1 - t) * a.neurons + first + block;
             sweep<S>(count, next_block, nullptr, [&](int64_t i) {
-                const float g = grad_fire<HARD, DETACHED>(ht[i], derivative[i], load(gt + i),
-                                                          grad_v[i], o);
+                const float grad = load(gt + i) * spike_value<LEAK>(o);
+                const float g = grad_fire<HARD, DETACHED>(ht[i], derivative[i], grad, grad_v[i], o);
                 store(gx + i, g * by_x);
                 grad_v[i] = g * by_v;
-                derivative[i] = g;  // handed to the gradient of the decay below
+                derivative[i] = g;  // handed to the gradient of the learned number below
             });
-            if (LEAK == MULTIPLY && a.grad_decay) {
+            if ((LEAK == MULTIPLY || LEAK == SCALE) && a.grad_learned) {
                 const S* xt = x + t * a.neurons + first;
                 for (int64_t i = 0; i < count; ++i) {
                     const float before = t ? reset<HARD>(h[(t - 1) * block + i], o)
                                            : (a.v ? a.v[first + i] : o.v_reset);
-                    derivative[i] *= charge_by_decay<DECAY_INPUT>(before, load(xt + i), o);
+                    derivative[i] = grad_learned<LEAK, DECAY_INPUT>(
+                        before, ht[i], load(xt + i), derivative[i], load(gt + i), o);
                 }
-                grad_decay += sum(derivative, count);
+                total += sum(derivative, count);
             }
         }
         if (a.grad_v) std::memcpy(a.grad_v + first, grad_v, count * sizeof(float));
     }
-    if (a.grad_decay) *a.grad_decay = grad_decay;
+    if (a.grad_learned) *a.grad_learned = total;
 }
 
 struct IntegerArguments {
@@ -383,6 +385,7 @@ template <typename S>
 void binary(const BinaryArguments& a, int kind, bool decay_input, bool hard, int surrogate,
             bool backward) {
     if (kind == NO_LEAK) return binary<S, NO_LEAK, false>(a, hard, surrogate, backward);
+    if (kind == SCALE) return binary<S, SCALE, false, false>(a, surrogate, backward);
     if (kind == DIVIDE) {
         return decay_input ? binary<S, DIVIDE, true>(a, hard, surrogate, backward)
                            : binary<S, DIVIDE, false>(a, hard, surrogate, backward);
@@ -406,7 +409,7 @@ void ilif(const IntegerArguments& a, bool half_up, bool strict, bool backward) {
 }
 
 inline void move_to_thread(BinaryArguments& a, int64_t thread) {
-    if (a.grad_decay) a.grad_decay += thread;
+    if (a.grad_learned) a.grad_learned += thread;
 }
 inline void move_to_thread(IntegerArguments&, int64_t) {}
 inline void move_to_thread(QcfsArguments& a, int64_t thread) {

@@ -47,14 +47,15 @@ MMSPIKE_FN unsigned bits_of_float(float value) {
 // --- binary neurons -----------------------------------------------------------------------------
 
 // How the membrane leaks. IF, LIF (divides by tau) and PLIF (multiplies by the learned sigmoid(w)).
-enum Leak { NO_LEAK = 0, DIVIDE = 1, MULTIPLY = 2 };
+// SpikingQCFS is an IF whose input and spikes are measured in a learned threshold (SCALE).
+enum Leak { NO_LEAK = 0, DIVIDE = 1, MULTIPLY = 2, SCALE = 3 };
 
 enum SurrogateKind { SIGMOID = 0, ATAN = 1, RECTANGULAR = 2, TRIANGULAR = 3 };
 
 struct BinaryOptions {
-    float constant;   // tau (DIVIDE) or 1 / tau (MULTIPLY)
+    float constant;   // tau (DIVIDE), 1 / tau (MULTIPLY) or the learned threshold (SCALE)
     float threshold;
-    float v_reset;    // target of the hard reset, and the rest potential; 0 with a soft reset
+    float v_reset;    // target of the hard reset, and the rest potential, where membranes start
     float alpha;      // width of the surrogate
 };
 
@@ -66,12 +67,18 @@ MMSPIKE_FN float leak(float d, const BinaryOptions& o) {
 // Membrane potential before the spike.
 template <int LEAK, bool DECAY_INPUT>
 MMSPIKE_FN float charge(float v, float x, const BinaryOptions& o) {
-    if (LEAK == NO_LEAK) return v + x;
+    if (LEAK == NO_LEAK || LEAK == SCALE) return v + x;
     if (DECAY_INPUT) return v + leak<LEAK>(x - (v - o.v_reset), o);
     return v - leak<LEAK>(v - o.v_reset, o) + x;
 }
 
 MMSPIKE_FN bool fires(float h, const BinaryOptions& o) { return h - o.threshold >= 0.0f; }
+
+// What a spike is worth in the output.
+template <int LEAK>
+MMSPIKE_FN float spike_value(const BinaryOptions& o) {
+    return LEAK == SCALE ? o.constant : 1.0f;
+}
 
 // Membrane potential after the spike.
 template <bool HARD>
@@ -139,20 +146,27 @@ MMSPIKE_FN float grad_fire(float h, float derivative, float grad_spike, float gr
     return MMSPIKE_FMA(grad_v * derivative, HARD ? o.v_reset - h : -o.threshold, grad);
 }
 
-// Derivatives of the charge: with respect to v, to x, and to 1 / tau.
+// Derivatives of the charge with respect to v and to x.
 template <int LEAK>
 MMSPIKE_FN float charge_by_v(const BinaryOptions& o) {
-    return LEAK == NO_LEAK ? 1.0f : 1.0f - leak<LEAK>(1.0f, o);
+    return LEAK == NO_LEAK || LEAK == SCALE ? 1.0f : 1.0f - leak<LEAK>(1.0f, o);
 }
 
 template <int LEAK, bool DECAY_INPUT>
 MMSPIKE_FN float charge_by_x(const BinaryOptions& o) {
+    if (LEAK == SCALE) return 1.0f / o.constant;
     return LEAK == NO_LEAK || !DECAY_INPUT ? 1.0f : leak<LEAK>(1.0f, o);
 }
 
-template <bool DECAY_INPUT>
-MMSPIKE_FN float charge_by_decay(float v, float x, const BinaryOptions& o) {
-    return (DECAY_INPUT ? x : 0.0f) - (v - o.v_reset);
+// What a step adds to the gradient of the learned number, 1 / tau or the threshold: from the
+// membrane before the charge and at h, the input, and the gradients at h and at the output.
+template <int LEAK, bool DECAY_INPUT>
+MMSPIKE_FN float grad_learned(float before, float h, float x, float grad_h, float grad_out,
+                              const BinaryOptions& o) {
+    if (LEAK == SCALE) {
+        return (fires(h, o) ? grad_out : 0.0f) - grad_h * (x / o.constant / o.constant);
+    }
+    return grad_h * ((DECAY_INPUT ? x : 0.0f) - (before - o.v_reset));
 }
 
 // --- integer neurons ----------------------------------------------------------------------------

@@ -47,4 +47,19 @@ MMSPIKE_FN float load(const Float16* p) { return static_cast<float>(*p); }
 MMSPIKE_FN void store(Float16* p, float value) { *p = static_cast<Float16>(value); }
 #endif
 
+// The nearest number that can be stored.
+template <typename S>
+MMSPIKE_FN float rounded(float value) {
+    S stored;
+    store(&stored, value);
+    return load(&stored);
+}
+
+// What an input adds to the membrane of a binary neuron. In thresholds (SCALE) it is rounded like
+// a quotient that plain torch stores.
+template <int LEAK, typename S>
+MMSPIKE_FN float current_of(float x, const BinaryOptions& o) {
+    return LEAK == SCALE ? rounded<S>(x / o.constant) : x;
+}
+
 }  // namespace mmspike

@@ -1,4 +1,4 @@
-"""IF, LIF and PLIF."""
+"""IF, LIF, PLIF and SpikingQCFS."""
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from mmspike.neurons.kernels.settings import BinarySettings
 def binary(
     x: Tensor,
     v: Tensor | None,
-    decay: Tensor | None,
+    learned: Tensor | None,
     leak: int,
     tau: float,
     decay_input: bool,
@@ -39,12 +39,12 @@ def binary(
     out, v_end = torch.empty_like(x), new_state(x, keep_state)
     if x.numel():
         v = None if v is None else laid_out_like(v, row_strides(x))
-        runner(x).binary_forward(x, v, decay, out, v_end if keep_state else None, settings)
+        runner(x).binary_forward(x, v, learned, out, v_end if keep_state else None, settings)
     return out, v_end
 
 
 @binary.register_fake
-def _(x, v, decay, *settings_and_keep_state):
+def _(x, v, learned, *settings_and_keep_state):
     return torch.empty_like(x), new_state(x, settings_and_keep_state[-1])
 
 
@@ -52,7 +52,7 @@ def _(x, v, decay, *settings_and_keep_state):
 def binary_backward(
     x: Tensor,
     v: Tensor | None,
-    decay: Tensor | None,
+    learned: Tensor | None,
     grad_out: Tensor | None,
     grad_v_end: Tensor | None,
     leak: int,
@@ -64,7 +64,7 @@ def binary_backward(
     surrogate: str,
     alpha: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x (T, ...), of v (...; empty without v) and of the decay (0-d)."""
+    """Gradients of x (T, ...), of v (...; empty without v) and of the learned number (0-d)."""
     settings = BinarySettings(
         leak, tau, decay_input, threshold, v_reset, detach_reset, surrogate, alpha
     )
@@ -75,7 +75,7 @@ def binary_backward(
         parts = runner(x).binary_backward(
             x,
             None if v is None else laid_out_like(v, strides),
-            decay,
+            learned,
             laid_out_like(torch.zeros_like(x) if grad_out is None else grad_out, x),
             None if grad_v_end is None else laid_out_like(grad_v_end, strides),
             grad_x,
@@ -87,29 +87,31 @@ def binary_backward(
 
 @binary_backward.register_fake
 def _(x, v, *others):
-    grad_decay = torch.empty((), dtype=torch.float32, device=x.device)
-    return torch.empty_like(x), new_state(x, v is not None), grad_decay
+    grad_learned = torch.empty((), dtype=torch.float32, device=x.device)
+    return torch.empty_like(x), new_state(x, v is not None), grad_learned
 
 
 binary_backward.register_autograd(refuse_double_backward, setup_context=no_context)
 
 
 def _keep(ctx, inputs: tuple, output: tuple) -> None:
-    x, v, decay, *settings, keep_state = inputs
-    ctx.save_for_backward(x, v, decay)
+    x, v, learned, *settings, keep_state = inputs
+    ctx.save_for_backward(x, v, learned)
     ctx.settings = settings
     ctx.keep_state = keep_state
     ctx.set_materialize_grads(False)
 
 
 def _grads(ctx, grad_out: Tensor | None, grad_v_end: Tensor | None) -> tuple:
-    x, v, decay = ctx.saved_tensors
+    x, v, learned = ctx.saved_tensors
     grad_v_end = grad_v_end if ctx.keep_state else None
-    grad_x, grad_v, grad_decay = binary_backward(x, v, decay, grad_out, grad_v_end, *ctx.settings)
+    grad_x, grad_v, grad_learned = binary_backward(
+        x, v, learned, grad_out, grad_v_end, *ctx.settings
+    )
     return (
         grad_x,
         None if v is None else grad_v,
-        None if decay is None else grad_decay,
+        None if learned is None else grad_learned,
         *[None] * (len(ctx.settings) + 1),
     )
 
