@@ -95,5 +95,8 @@ def test_settings(path):
         assert list(train)[:3] == ['RandomCrop', 'Resize', 'RandomFlip']
         assert cfg.model.head.num_classes == int(path.stem.rpartition('cifar')[2])
         assert cfg.data_preprocessor.num_classes == cfg.model.head.num_classes
+        normalise = cfg.data_preprocessor
+        assert normalise.mean == pytest.approx([255 * x for x in (0.4914, 0.4822, 0.4465)])
+        assert normalise.std == pytest.approx([255 * x for x in (0.2023, 0.1994, 0.2010)])
         assert cfg.train_dataloader.dataset.type == f'CIFAR{cfg.model.head.num_classes}'
         assert cfg.test_dataloader.dataset.split == 'test'

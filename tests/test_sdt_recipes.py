@@ -103,6 +103,8 @@ def test_cifar(name):
     steps = steps_of(cfg)
     augment = steps['RandAugment']
     assert (augment.magnitude_level, augment.magnitude_std, augment.num_policies) == (9, 0.4, 1)
+    mean = cfg.data_preprocessor.mean
+    assert augment.hparams == dict(pad_val=[round(x) for x in mean], interpolation='bicubic')
     assert set(steps) == {'RandomFlip', 'RandAugment', 'PackInputs'}
     assert cfg.model.train_cfg == dict(augments=[dict(type='Mixup', alpha=0.5)])
     (switch,) = (hook for hook in cfg.custom_hooks if hook.type == 'SwitchRecipeHook')

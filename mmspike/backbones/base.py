@@ -1,6 +1,6 @@
 """What spiking backbones share: stages and outputs, read-out, freezing, initialisation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from mmengine.model import BaseModule, ModuleList
@@ -55,6 +55,11 @@ class StagedBackbone(TemporalModule, BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         count = len(channels)
+        listed = isinstance(out_indices, Sequence)
+        if not listed or not all(isinstance(i, int) for i in out_indices):
+            raise ValueError(
+                f'out_indices must be a sequence of ints, such as (0, 1), got {out_indices!r}'
+            )
         indices = tuple(sorted({i + count if i < 0 else i for i in out_indices}))
         if not indices or len(indices) < len(out_indices) or not set(indices) <= set(range(count)):
             raise ValueError(
@@ -159,3 +164,25 @@ class StagedBackbone(TemporalModule, BaseModule):
 def rising_rates(largest: float, count: int) -> list[float]:
     """Rates of stochastic depth: from 0 at the first of ``count`` blocks to ``largest``."""
     return [largest * i / max(count - 1, 1) for i in range(count)]
+
+
+def named_arch(arch: str | dict, archs: dict[str, dict]) -> dict:
+    """Settings of an architecture: one of ``archs`` by name, or a dict with the same keys.
+
+    Raises:
+        ValueError: It is neither name nor dict, the name is unknown, or a key is missing or
+            unknown.
+    """
+    if isinstance(arch, str):
+        if arch not in archs:
+            raise ValueError(f'unknown arch {arch!r}; known are {", ".join(archs)}, or give a dict')
+        return archs[arch]
+    if not isinstance(arch, Mapping):
+        raise ValueError(
+            f'arch must be a name ({", ".join(archs)}) or a dict, got {arch!r} '
+            f'({type(arch).__name__})'
+        )
+    keys = set(next(iter(archs.values())))
+    if set(arch) != keys:
+        raise ValueError(f'an arch dict needs exactly the keys {sorted(keys)}, got {sorted(arch)}')
+    return dict(arch)

@@ -19,7 +19,7 @@ Random spike masking is no part of the network here.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from mmcv.cnn import ConvModule, build_norm_layer
@@ -28,7 +28,7 @@ from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from mmspike.backbones.base import StagedBackbone, rising_rates
+from mmspike.backbones.base import StagedBackbone, named_arch, rising_rates
 from mmspike.backbones.meta_spikformer import Stage
 from mmspike.layers import DropPath, SpikeWindowAttention, spike_conv
 from mmspike.registry import MODELS
@@ -305,6 +305,11 @@ class MST(StagedBackbone):
 
     def encode(self, x: Tensor) -> Tensor:
         """The input as it is: the first stage repeats an image when it has embedded it."""
+        if x.dim() not in (4, 5):
+            raise ValueError(
+                'the input must be images (B, C, H, W) or frames (B, T, C, H, W), '
+                f'got shape {tuple(x.shape)}'
+            )
         self.check_input(x)
         return x
 
@@ -336,25 +341,26 @@ def read_arch(arch: str | dict) -> dict:
     """Return the settings of an architecture given by name or as a dict.
 
     Raises:
-        ValueError: The name is unknown, or a key is missing, unknown or of the wrong length.
+        ValueError: The name is unknown, a key is missing, unknown or of the wrong length, or a
+            number not acceptable.
     """
-    if isinstance(arch, str):
-        if arch not in ARCHS:
-            raise ValueError(f'unknown arch {arch!r}; known are {", ".join(ARCHS)}, or give a dict')
-        arch = ARCHS[arch]
-    if set(arch) != set(ARCHS['tiny']):
-        raise ValueError(
-            f'an arch dict needs exactly the keys {sorted(ARCHS["tiny"])}, got {sorted(arch)}'
-        )
-    count = len(arch['depths'])
-    windows = arch['window_size']
-    arch = dict(arch, window_size=(windows,) * count if isinstance(windows, int) else windows)
+    arch = dict(named_arch(arch, ARCHS))
+    depths, windows = arch['depths'], arch['window_size']
+    if not isinstance(depths, Sequence):
+        raise ValueError(f'depths of an arch needs one number for each stage, got {depths!r}')
+    count = len(depths)
+    if isinstance(windows, int):
+        arch['window_size'] = (windows,) * count
     for key in ('num_heads', 'window_size'):
-        if len(arch[key]) != count:
+        if not isinstance(arch[key], Sequence) or len(arch[key]) != count:
             raise ValueError(
                 f'{key} of an arch needs one number for each of the {count} stages in depths, '
                 f'got {arch[key]}'
             )
+    for key, value in arch.items():
+        numbers = value if isinstance(value, Sequence) else (value,)
+        if not numbers or not all(isinstance(n, int) and n >= 1 for n in numbers):
+            raise ValueError(f'{key} of an arch must be whole numbers from 1 on, got {value!r}')
     return arch
 
 

@@ -19,7 +19,7 @@ from operator import mul
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmspike.backbones.base import StagedBackbone, rising_rates
+from mmspike.backbones.base import StagedBackbone, named_arch, rising_rates
 from mmspike.layers import DropPath, SpikeDrivenSelfAttention, SpikeMLP, recompute, spike_conv
 from mmspike.registry import MODELS
 
@@ -206,6 +206,12 @@ class SDT(StagedBackbone):
         init_cfg: dict | list | None = dict(type='TruncNormal', layer='Conv2d', std=0.02),
     ) -> None:
         dims, depth = read_arch(arch)
+        if not isinstance(pooling_stat, str):
+            raise ValueError(
+                f"pooling_stat must be a str, such as '1111', got {pooling_stat!r} "
+                f'({type(pooling_stat).__name__}); --cfg-options makes a number of it: set it in a '
+                'config file'
+            )
         if len(pooling_stat) != NUM_CONVS or not set(pooling_stat) <= {'0', '1'}:
             raise ValueError(
                 f"pooling_stat must be {NUM_CONVS} digits 0 or 1, such as '1111', "
@@ -257,14 +263,7 @@ def read_arch(arch: str | dict) -> tuple[int, int]:
     Raises:
         ValueError: The name is unknown, a key is missing or unknown, or a number not acceptable.
     """
-    if isinstance(arch, str):
-        if arch not in ARCHS:
-            raise ValueError(f'unknown arch {arch!r}; known are {", ".join(ARCHS)}, or give a dict')
-        arch = ARCHS[arch]
-    if set(arch) != {'embed_dims', 'depth'}:
-        raise ValueError(
-            f"an arch dict needs exactly the keys ['depth', 'embed_dims'], got {sorted(arch)}"
-        )
+    arch = named_arch(arch, ARCHS)
     dims, depth = arch['embed_dims'], arch['depth']
     if dims < 8 or dims % 8:
         raise ValueError(f'embed_dims of an arch must be a multiple of 8, got {dims}')

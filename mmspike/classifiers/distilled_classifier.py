@@ -1,6 +1,8 @@
 """Training a classifier to answer what another one answers."""
 
 import copy
+import os
+import warnings
 from typing import Any
 
 import torch
@@ -40,7 +42,7 @@ class DistilledClassifier(ImageClassifier):
         backbone: Config of the student's backbone.
         neck: Config of its neck.
         head: Config of its head.
-        teacher_checkpoint: Weights of the teacher.
+        teacher_checkpoint: File with the weights of the teacher.
         teacher: Config of the teacher: a model config, or a config file whose ``model`` it is. None
             is a teacher with the student's own backbone, neck and head.
         temperature: t, above 0.
@@ -48,7 +50,7 @@ class DistilledClassifier(ImageClassifier):
         **kwargs: See ``mmpretrain.models.ImageClassifier``.
 
     Raises:
-        TypeError, ValueError: An option is not acceptable, or there is no teacher.
+        TypeError, ValueError: An option is not acceptable.
     """
 
     def __init__(
@@ -57,12 +59,15 @@ class DistilledClassifier(ImageClassifier):
         neck: dict | None = None,
         head: dict | None = None,
         *,
-        teacher_checkpoint: str,
+        teacher_checkpoint: str | os.PathLike,
         teacher: dict | str | None = None,
         temperature: float = 1.0,
         distill_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
+        if head is None:
+            raise ValueError('a classifier without a head has no answers to compare: give head')
+        _check_local(teacher_checkpoint)
         if teacher is None:
             teacher = copy.deepcopy(
                 dict(type='ImageClassifier', backbone=backbone, neck=neck, head=head)
@@ -71,7 +76,7 @@ class DistilledClassifier(ImageClassifier):
         self.temperature = check_number('temperature', temperature, above=0)
         self.distill_weight = check_number('distill_weight', distill_weight, at_least=0)
         self._teacher_cfg = teacher
-        self._teacher_checkpoint = teacher_checkpoint
+        self._teacher_checkpoint = os.fspath(teacher_checkpoint)
         # In a list, where torch does not look for modules.
         self._teacher: list[BaseModel] = []
 
@@ -112,10 +117,16 @@ class DistilledClassifier(ImageClassifier):
     def _teach(self, inputs: Tensor) -> Tensor:
         """The teacher's logits ``(B, classes)``."""
         if not self._teacher:
-            self._teacher.append(self._load_teacher().to(inputs.device))
+            self._teacher.append(self._load_teacher())
+        # The student may have been moved since the last call, and the teacher is no part of it.
+        teacher = self._teacher[0].to(inputs.device)
         # Unseen by what counts the student's operations.
         with without_flow():
-            return self._teacher[0](inputs, mode='tensor')
+            return teacher(inputs, mode='tensor')
+
+    def __getstate__(self) -> dict:
+        """For copies and pickles, which do without the teacher and load it when they need it."""
+        return dict(self.__dict__, _teacher=[])
 
     def _load_teacher(self) -> nn.Module:
         cfg, path = self._teacher_cfg, self._teacher_checkpoint
@@ -126,7 +137,22 @@ class DistilledClassifier(ImageClassifier):
         with seeded(0):
             teacher = HOST_MODELS.build(copy.deepcopy(cfg))
         check_weights(teacher, read_training_checkpoint(path), path)
-        load_checkpoint(teacher, path, map_location='cpu', logger='silent')
+        # Chosen before, so that it does not take the masking of the checkpoint.
         if any(isinstance(module, BaseNeuron) for module in teacher.modules()):
             set_masking(teacher, {'all': 0.0})
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'the checkpoint was made with spike masking')
+            load_checkpoint(teacher, path, map_location='cpu', logger='silent')
         return teacher.eval().requires_grad_(False)
+
+
+def _check_local(path: str | os.PathLike) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f'teacher_checkpoint must be the path of a file, got {path!r} ({type(path).__name__})'
+        )
+    if '://' in str(path):
+        raise ValueError(
+            f'teacher_checkpoint must be the path of a file, got the URL {str(path)!r}: download '
+            'it first'
+        )

@@ -28,7 +28,7 @@ class EventDigits(BaseDataset):
 
     Raises:
         ValueError: ``split`` is neither, or a number of the camera makes no sense.
-        TypeError: ``camera`` has an argument that the camera does not know.
+        TypeError: ``camera`` has an argument that the camera does not know, or no number.
     """
 
     METAINFO = {'classes': tuple('0123456789')}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mmpretrain.models.utils import ClsDataPreprocessor
 from torch import Tensor
 
+from mmspike.datasets.events.frames import POLARITIES
 from mmspike.registry import MODELS
 
 
@@ -43,7 +44,7 @@ class EventDataPreprocessor(ClsDataPreprocessor):
         inputs: Sequence[Tensor] = data['inputs']
         shapes = sorted({tuple(one.shape) for one in inputs})
         frames = {shape[:2] for shape in shapes}
-        if len(frames) > 1 or any(len(shape) != 4 for shape in shapes):
+        if len(frames) > 1 or any(len(one) != 4 or one[1] != POLARITIES for one in shapes):
             raise ValueError(
                 f'event frames of a batch must be (T, 2, H, W) with the same T, got {shapes}; '
                 'mmspike.IntegrateEvents(timesteps=T) and mmspike.PackEventFrames make them'

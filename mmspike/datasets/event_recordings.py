@@ -16,8 +16,9 @@ from typing import Any
 from mmengine.logging import MMLogger
 from mmpretrain.datasets import BaseDataset
 
-from mmspike.datasets.events import MalformedEventsError, read_events
+from mmspike.datasets.events import MalformedEventsError
 from mmspike.datasets.events.readers import READERS
+from mmspike.datasets.transforms.event_frames import LoadEvents
 from mmspike.registry import DATASETS
 
 
@@ -32,13 +33,14 @@ class EventRecordings(BaseDataset):
         split: Which part of it.
         sensor_size: Height and width in pixels; None is what the dataset was recorded with.
         on_error: ``'raise'``: a malformed file is an error when it is loaded. ``'skip'``: all
-            files are read once when the dataset is built, and malformed ones are left out, which
-            the log tells with their number.
+            files are read once when the dataset is built, with the pipeline's ``LoadEvents``, and
+            malformed ones are left out, which the log tells with their number.
         **kwargs: See ``mmpretrain.datasets.BaseDataset``.
 
     Raises:
         ValueError: ``split`` or ``on_error`` is not known, or no ``sensor_size`` is.
         FileNotFoundError: The files are not where they should be.
+        MalformedEventsError: With ``'skip'``, all files are malformed.
     """
 
     SPLITS = ('train', 'test')
@@ -85,16 +87,21 @@ class EventRecordings(BaseDataset):
         )
 
     def _readable(self, found: list[dict]) -> list[dict]:
+        stages = self.pipeline.transforms
+        # What it sorts is not malformed.
+        load = next((one for one in stages if isinstance(one, LoadEvents)), LoadEvents())
         readable, errors = [], []
         for one in found:
             try:
-                read_events(one['img_path'], one['sensor_size'], one.get('window'))
+                load(dict(one))
                 readable.append(one)
             except MalformedEventsError as error:
                 errors.append(str(error))
         shown = '\n  '.join(errors[:5]) + ('\n  ...' if len(errors) > 5 else '')
         logger = MMLogger.get_current_instance()
         text = f'{type(self).__name__}: {len(errors)} of {len(found)} recordings are malformed'
+        if not readable:
+            raise MalformedEventsError(f'{text}, none is left:\n  {shown}')
         if errors:
             logger.warning(f'{text} and left out:\n  {shown}')
         else:
@@ -110,7 +117,7 @@ class EventFolders(EventRecordings):
         train_ratio: The first files of every class, so many of all, are for training, the others
             for the test (their number is rounded up, names are in alphabetical order, as
             ``split_to_train_test_set`` of spikingjelly has it). None: ``data_root`` has a folder
-            of classes for each split.
+            of classes for each split; a class may be missing in one of them.
         **kwargs: See :class:`EventRecordings`; ``sensor_size`` must be given.
     """
 
@@ -124,20 +131,25 @@ class EventFolders(EventRecordings):
         self.train_ratio = train_ratio
         super().__init__(*args, **kwargs)
 
-    def folder(self) -> Path:
-        """The folder that holds the folders of the classes."""
+    def folder(self, split: str) -> Path:
+        """The folder that holds the folders of the classes of a split."""
         root = Path(self.data_root)
-        return root / self.split if self.train_ratio is None else root
+        return root / split if self.train_ratio is None else root
 
     def recordings(self) -> Iterator[dict]:
         """Files of each class; folders of classes are all there are, unless they are known."""
-        folder = self.folder()
+        folder = self.folder(self.split)
         if not folder.is_dir():
             raise self.not_found(folder)
-        if self.metainfo.get('classes') is None:
-            names = sorted(one.name for one in folder.iterdir() if one.is_dir())
-            self._metainfo['classes'] = tuple(names)
+        known = self.metainfo.get('classes') is not None
+        if not known:
+            # Of all splits: a label means the same class in each, whatever one of them lacks.
+            folders = filter(Path.is_dir, map(self.folder, self.SPLITS))
+            names = {one.name for each in folders for one in each.iterdir() if one.is_dir()}
+            self._metainfo['classes'] = tuple(sorted(names))
         for label, name in enumerate(self.metainfo['classes']):
+            if not known and not (folder / name).is_dir():
+                continue
             files = self._files(folder / name)
             if self.train_ratio is not None:
                 border = math.ceil(len(files) * self.train_ratio)
@@ -221,9 +233,9 @@ class NCars(EventFolders):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, train_ratio=None, **kwargs)
 
-    def folder(self) -> Path:
-        """The folder that holds the folders of the classes."""
-        return Path(self.data_root, f'n-cars_{self.split}')
+    def folder(self, split: str) -> Path:
+        """The folder that holds the folders of the classes of a split."""
+        return Path(self.data_root, f'n-cars_{split}')
 
 
 @DATASETS.register_module()

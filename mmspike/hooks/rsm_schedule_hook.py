@@ -1,7 +1,9 @@
 """Random spike masking with ratios that follow the progress of training."""
 
+from statistics import fmean
+
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
 from mmspike.execution.spike_driven import unwrapped
 from mmspike.hooks.averaged import averaged_models
@@ -21,7 +23,8 @@ class RSMScheduleHook(Hook):
     checkpoint later, masks as training did last. The masks themselves are drawn by torch's
     generator; with :class:`~mmspike.hooks.ProgressSeedHook` they repeat, too.
 
-    The mean ratio of each entry appears in the log as ``masking/<key>``.
+    The mean ratio of the neurons that a key names, whichever key counts for them, appears in the
+    log as ``masking/<key>``. Ratios that were set by hand before training are replaced.
 
     Args:
         ratios: Maps groups or patterns (see :func:`mmspike.masking.set_masking`) to a ratio, a
@@ -49,9 +52,14 @@ class RSMScheduleHook(Hook):
         self._layers: list[tuple[str, Schedule, list[BaseNeuron]]] = []
 
     def before_run(self, runner: Runner) -> None:
-        """See whether the model has what the keys name."""
+        """See whether the model has what the keys name; in training, take over those neurons."""
+        # Unlike `train_loop`, it does not build the loop of a run that only tests.
+        trains = isinstance(runner._train_loop, BaseLoop)
         for key in self.schedules:
-            masked_neurons(runner.model, key)
+            for neuron in masked_neurons(runner.model, key):
+                if trains:
+                    # No longer chosen, so that loading what training goes on from does not object.
+                    neuron.adopt_masking_ratio(neuron.masking_ratio)
 
     def before_train(self, runner: Runner) -> None:
         """See whether the schedules fit the loop; begin."""
@@ -77,8 +85,11 @@ class RSMScheduleHook(Hook):
 
     def _apply(self, runner: Runner) -> None:
         progress = runner.epoch if self.by_epoch else runner.iter
-        for key, schedule, neurons in self._layers:
+        for _, schedule, neurons in self._layers:
             ratios = schedule.at(progress, len(neurons))
             for neuron, ratio in zip(neurons, ratios.tolist(), strict=True):
                 neuron.adopt_masking_ratio(ratio)
-            runner.message_hub.update_scalar(f'train/masking/{key}', ratios.mean())
+        # When all is done: a later key may have changed what an earlier one set.
+        for key, _, neurons in self._layers:
+            mean = fmean(neuron.masking_ratio for neuron in neurons)
+            runner.message_hub.update_scalar(f'train/masking/{key}', mean)

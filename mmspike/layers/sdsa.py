@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from mmspike.layers.conv import spike_conv
+from mmspike.neurons.binary import BinaryNeuron
 from mmspike.registry import MODELS
 
 
@@ -48,7 +49,7 @@ class SpikeDrivenSelfAttention(BaseModule):
         super().__init__()
         if legacy_dvs_pool and not dvs_pool:
             raise ValueError('legacy_dvs_pool=True adds to dvs_pool=True, which is not set')
-        if embed_dims % num_heads:
+        if num_heads < 1 or embed_dims % num_heads:
             raise ValueError(f'embed_dims={embed_dims} must be a multiple of num_heads={num_heads}')
         self.dvs_pool = dvs_pool
         self.legacy_dvs_pool = legacy_dvs_pool
@@ -57,16 +58,11 @@ class SpikeDrivenSelfAttention(BaseModule):
         def projection() -> ConvModule:
             return ConvModule(embed_dims, embed_dims, 1, norm_cfg=norm_cfg, act_cfg=neuron_cfg)
 
-        self.neuron = MODELS.build(neuron_cfg)
-        if self.neuron.max_spikes != 1:
-            raise ValueError(
-                'spike-driven self-attention masks spikes with spikes and needs binary neurons '
-                f'(IF, LIF, PLIF), got {neuron_cfg}'
-            )
+        self.neuron = _binary_neuron(neuron_cfg)
         self.q = projection()
         self.k = projection()
         self.v = projection()
-        self.kv_neuron = MODELS.build(kv_neuron_cfg or dict(neuron_cfg, threshold=0.5))
+        self.kv_neuron = _binary_neuron(kv_neuron_cfg or dict(neuron_cfg, threshold=0.5))
         self.out = spike_conv(embed_dims, embed_dims, neuron_cfg=None, norm_cfg=norm_cfg, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,3 +83,13 @@ class SpikeDrivenSelfAttention(BaseModule):
         """Max-pool ``(T*B, C, H, W)`` over 3 tokens x 3 channels of a head."""
         heads = x.flatten(2).unflatten(1, (-1, self.head_dims)).transpose(-2, -1)
         return max_pool2d(heads, 3, 1, 1).transpose(-2, -1).reshape(x.shape)
+
+
+def _binary_neuron(cfg: dict) -> BinaryNeuron:
+    neuron = MODELS.build(cfg)
+    if not isinstance(neuron, BinaryNeuron):
+        raise ValueError(
+            'spike-driven self-attention masks spikes with spikes and needs binary neurons '
+            f'(IF, LIF, PLIF), got {cfg}'
+        )
+    return neuron

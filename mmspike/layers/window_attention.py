@@ -39,7 +39,7 @@ class SpikeWindowAttention(BaseModule):
         neuron_cfg: dict,
     ) -> None:
         super().__init__()
-        if embed_dims % num_heads:
+        if num_heads < 1 or embed_dims % num_heads:
             raise ValueError(f'embed_dims={embed_dims} must be a multiple of num_heads={num_heads}')
         self.num_heads = num_heads
         self.scale = (embed_dims // num_heads) ** -0.5
@@ -83,7 +83,7 @@ class SpikeWindowAttention(BaseModule):
         """``(N, rows, columns, h, w, 3*C)`` to three of ``(N, windows, heads, h*w, d)``."""
         n, rows, columns, h, w, _ = qkv.shape
         qkv = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(5, 0, 1, 2, 6, 3, 4, 7)
-        return qkv.reshape(3, n, rows * columns, self.num_heads, h * w, -1).unbind(0)
+        return qkv.reshape(3, n, rows * columns, self.num_heads, h * w, qkv.shape[-1]).unbind(0)
 
     def _position_bias(self, grid: WindowGrid) -> Tensor:
         """``(heads, h*w, h*w)``."""

@@ -1,6 +1,5 @@
 """What all neurons share: time, state, and a record of themselves in checkpoints."""
 
-import math
 import warnings
 from abc import abstractmethod
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from mmspike.neurons.functional import at_rest
 from mmspike.neurons.masking import SpikeMasking
 from mmspike.temporal import TemporalModule, fold_time, unfold_time
+from mmspike.utils.checks import check_number as check_number  # for the neurons
 
 
 class NeuronMismatchError(RuntimeError):
@@ -206,29 +206,3 @@ def check_neurons(model: nn.Module, state_dict: dict, prefix: str = '') -> None:
         if isinstance(module, BaseNeuron):
             key = '.'.join(part for part in (prefix, name) if part)
             module.check_record(metadata.get(key, {}), metadata)
-
-
-def check_number(
-    name: str,
-    value: float,
-    *,
-    above: float = -math.inf,
-    at_least: float = -math.inf,
-    at_most: float = math.inf,
-) -> float:
-    """Return ``value`` as a float if it is a finite number within the bounds.
-
-    Raises:
-        TypeError: It is no number.
-        ValueError: It is out of bounds, infinite or NaN.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f'{name} must be a number, got {value!r} ({type(value).__name__})')
-    if math.isfinite(value) and value > above and at_least <= value <= at_most:
-        return float(value)
-    wanted = [
-        f'{word} {bound:g}'
-        for word, bound in (('above', above), ('at least', at_least), ('at most', at_most))
-        if math.isfinite(bound)
-    ]
-    raise ValueError(f'{name} must be {" and ".join(["finite", *wanted])}, got {value!r}')

@@ -56,12 +56,13 @@ class SpikeMasking:
         self._masking_chosen = True
 
     def adopt_masking_ratio(self, ratio: float) -> None:
-        """Take a ratio that the next checkpoint to be loaded may replace.
+        """Take a ratio that is no choice: the next checkpoint to be loaded may replace it.
 
         Raises:
             TypeError, ValueError: See :func:`check_masking_ratio`.
         """
         self._masking_ratio = check_masking_ratio(ratio)
+        self._masking_chosen = False
 
     def copy_masking(self, other: 'SpikeMasking') -> None:
         """Take the place of another neuron: its ratio, chosen or not."""

@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,7 +116,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    # No process id: containers that share a folder, and threads, have the same ones.
+    partial = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.partial')
     try:
         with open(partial, 'wb') as file:
             yield file

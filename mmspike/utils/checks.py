@@ -1,4 +1,6 @@
-"""Checks of tensors that come from outside."""
+"""Checks of numbers and tensors that come from outside."""
+
+import math
 
 import torch
 from torch import Tensor
@@ -24,3 +26,43 @@ def check_finite(x: Tensor, name: str) -> None:
                 f'the {name} of shape {tuple(x.shape)} holds {bad} NaN or infinite values; check '
                 'the data pipeline and the normalisation (a std of 0, for instance)'
             )
+
+
+def check_number(
+    name: str,
+    value: float,
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+) -> float:
+    """Return ``value`` as a float if it is a finite number within the bounds.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is out of bounds, infinite or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f'{name} must be a number, got {value!r} ({type(value).__name__})')
+    if math.isfinite(value) and value > above and at_least <= value <= at_most:
+        return float(value)
+    wanted = [
+        f'{word} {bound:g}'
+        for word, bound in (('above', above), ('at least', at_least), ('at most', at_most))
+        if math.isfinite(bound)
+    ]
+    raise ValueError(f'{name} must be {" and ".join(["finite", *wanted])}, got {value!r}')
+
+
+def check_integer(name: str, value: int, *, at_least: int) -> int:
+    """Return ``value`` if it is an integer that is not too small.
+
+    Raises:
+        TypeError: It is not an integer.
+        ValueError: It is smaller than ``at_least``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f'{name} must be an int, got {value!r} ({type(value).__name__})')
+    if value < at_least:
+        raise ValueError(f'{name} must be at least {at_least}, got {value}')
+    return value

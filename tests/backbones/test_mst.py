@@ -341,8 +341,28 @@ def test_frozen_stages_include_the_embedding():
         ),
         (dict(ARCH, window_size=(4,)), 'window_size of an arch needs one number'),
         (dict(ARCH, num_heads=(3, 4)), 'embed_dims=8 must be a multiple of num_heads=3'),
+        (3, r'arch must be a name \(tiny\) or a dict, got 3 \(int\)'),
+        (dict(ARCH, depths=3), 'depths of an arch needs one number for each stage, got 3'),
+        (dict(ARCH, depths=()), r'num_heads of an arch needs one number for each of the 0'),
+        (dict(ARCH, num_heads=2), 'num_heads of an arch needs one number .* got 2'),
+        (dict(ARCH, num_heads=(0, 4)), r'num_heads .* whole numbers from 1 on, got \(0, 4\)'),
+        (dict(ARCH, window_size=0), r'window_size .* whole numbers from 1 on, got \(0, 0\)'),
+        (dict(ARCH, embed_dims=8.0), 'embed_dims .* whole numbers from 1 on, got 8.0'),
     ],
 )
 def test_bad_arch(arch, message):
     with pytest.raises(ValueError, match=message):
         MST(arch, out_indices=(1,))
+
+
+@pytest.mark.parametrize('neuron', [QCFS, SPIKING], ids=lambda cfg: cfg['type'])
+def test_an_empty_batch(neuron):
+    net = small_net(neuron_cfg=neuron, timesteps=2)
+    shapes = [tuple(out.shape) for out in net(torch.rand(0, 3, 30, 18))]
+    assert shapes == [(0, 8, 8, 5), (0, 16, 4, 3)]
+
+
+@pytest.mark.parametrize('shape', [(3, 32), (3, 32, 32), (1, 1, 1, 3, 32, 32)])
+def test_inputs_that_are_neither_images_nor_frames(shape):
+    with pytest.raises(ValueError, match=r'images \(B, C, H, W\) or frames .* got shape \('):
+        small_net()(torch.rand(shape))

@@ -1,5 +1,7 @@
 import copy
+import pickle
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -125,21 +127,47 @@ def test_the_teacher_is_no_part_of_the_model(weights):
     assert averaged.module._teacher == []
 
 
+def test_copies_do_without_the_teacher_and_load_it_again(weights):
+    model = student(weights).eval()
+    taught = loss_of(model)['distill_loss']
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert twin._teacher == []
+        assert torch.equal(loss_of(twin)['distill_loss'], taught)
+    assert len(model._teacher) == 1
+
+
+def test_the_teacher_follows_the_inputs(weights):
+    model = student(weights)
+    loss_of(model)
+    (teacher,) = model._teacher
+    moved = []
+    teacher.to = lambda device: moved.append(device) or teacher
+    loss_of(model)
+    assert moved == [IMAGES.device]
+
+
 def test_evaluation_needs_no_teacher():
-    model = student('absent.pth').eval()
+    model = student(Path('absent.pth')).eval()
     assert len(model.predict(IMAGES, SAMPLES)) == 4
     with pytest.raises(FileNotFoundError, match=r'no checkpoint file absent\.pth'):
         loss_of(model)
 
 
-def test_the_teacher_is_not_masked(weights, tmp_path):
+def test_the_teacher_is_not_masked(weights, tmp_path, monkeypatch):
     masked = MODELS.build(PLAIN)
     load_checkpoint(masked, weights)
     set_masking(masked, {'all': 0.9})
     torch.save(masked.state_dict(), tmp_path / 'masked.pth')
-    with_masks, without = student(str(tmp_path / 'masked.pth')), student(weights)
-    assert torch.equal(loss_of(with_masks)['distill_loss'], loss_of(without)['distill_loss'])
-    assert get_masking(with_masks) == {}
+    with_masks, without = student(tmp_path / 'masked.pth'), student(weights)
+    said = []
+    monkeypatch.setattr('mmspike.neurons.masking.print_log', lambda *args: said.append(args))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        taught = loss_of(with_masks)['distill_loss']
+    # Neither a warning nor a line in the log says that it is.
+    assert said == []
+    assert torch.equal(taught, loss_of(without)['distill_loss'])
+    assert get_masking(with_masks) == get_masking(with_masks._teacher[0]) == {}
 
 
 def test_losses_on_every_step_are_averaged_for_the_teacher(weights):
@@ -180,6 +208,9 @@ def test_what_the_teacher_does_is_not_counted_as_energy(weights):
     [
         (dict(temperature=0), ValueError, 'temperature must be .*above 0'),
         (dict(distill_weight=-1), ValueError, 'distill_weight must be .*at least 0'),
+        (dict(head=None), ValueError, 'without a head .* give head'),
+        (dict(teacher_checkpoint=None), TypeError, r'path of a file, got None \(NoneType\)'),
+        (dict(teacher_checkpoint='https://a.b/c.pth'), ValueError, "URL 'https://.*download it"),
     ],
 )
 def test_misuse(weights, options, error, message):

@@ -64,6 +64,7 @@ def test_different_numbers_of_frames():
     data['inputs'][1] = data['inputs'][1][:3]
     with pytest.raises(ValueError, match=r'same T, got \[\(3, 2, 8, 10\), \(4, 2, 8, 10\)\]'):
         build()(data)
-    data['inputs'] = [one[0] for one in data['inputs']]
-    with pytest.raises(ValueError, match=r'must be \(T, 2, H, W\)'):
-        build()(data)
+    for wrong in (torch.rand(2, 8, 10), torch.rand(4, 3, 8, 10)):
+        data['inputs'] = [wrong]
+        with pytest.raises(ValueError, match=r'must be \(T, 2, H, W\)'):
+            build()(data)

@@ -25,7 +25,8 @@ CLASSES = {
 
 def build(kind, root, **options):
     init_default_scope('mmpretrain')
-    return DATASETS.build(dict(type=kind, data_root=str(root), pipeline=PIPELINE, **options))
+    options.setdefault('pipeline', PIPELINE)
+    return DATASETS.build(dict(type=kind, data_root=str(root), **options))
 
 
 def infos(dataset):
@@ -208,6 +209,37 @@ def test_malformed_files_are_skipped_on_demand_and_counted(root, monkeypatch):
     assert '3 of 6 recordings are malformed and left out' in lines[1]
     assert 'obj_000000_td.dat is truncated' in lines[1]
     assert all(dataset[i]['inputs'].any() for i in range(3))
+
+
+def test_what_the_pipeline_sorts_is_not_malformed(root):
+    ef.make_n_cars(root)
+    damage(root)
+    sort = [dict(type='mmspike.LoadEvents', sort=True), *PIPELINE[1:]]
+    dataset = build('mmspike.NCars', root, on_error='skip', pipeline=sort)
+    assert len(dataset) == 4
+    kept = [one['img_path'].rpartition('n-cars_train/')[2] for one in infos(dataset)]
+    assert kept[1] == 'background/obj_000001_td.dat'
+    assert dataset[1]['inputs'].any()
+
+
+def test_nothing_is_left_when_all_files_are_malformed(root):
+    ef.make_n_cars(root)
+    for file in root.glob('n-cars_train/*/*'):
+        file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(MalformedEventsError, match=r'6 of 6 .* none is left:\n.*_td.dat is trunca'):
+        build('mmspike.NCars', root, on_error='skip')
+
+
+def test_labels_of_the_splits_agree(root):
+    for name in ('train/left', 'train/up', 'test/right', 'test/up'):
+        (root / name).mkdir(parents=True)
+        ef.write_npz(root / name / '0.npz', ef.some_events((48, 64)))
+    for split, labels in (('train', [0, 2]), ('test', [1, 2])):
+        dataset = build(
+            'mmspike.EventFolders', root, split=split, sensor_size=(48, 64), train_ratio=None
+        )
+        assert dataset.metainfo['classes'] == ('left', 'right', 'up')
+        assert [one['gt_label'] for one in infos(dataset)] == labels
 
 
 def test_own_data(root):

@@ -126,6 +126,28 @@ def test_the_last_key_counts(tmp_path):
     runner = runner_of(tmp_path, dict(ratios={'all': [0.25, 0.75], 'net.3': 0.5}))
     runner.train()
     assert runner.model.ratios() == (0.25, 0.5)
+    # The log has what came of the entries.
+    logged = runner.message_hub.get_scalar('train/masking/all').current()
+    assert logged == pytest.approx((0.25 + 0.5) / 2)
+
+
+def test_ratios_set_by_hand_give_way_in_training_only(tmp_path):
+    runner_of(tmp_path / 'first', GROWING).train()
+    path = str(tmp_path / 'first/epoch_2.pth')
+    model = Toy()
+    set_masking(model, {'all': 0.1})
+    tested = runner_of(tmp_path / 'tested', GROWING, model=model, load_from=path)
+    with pytest.warns(UserWarning, match=r'was set to 0\.1 and keeps it'):
+        tested.test()
+    assert model.ratios() == (0.1, 0.1)
+    trained = runner_of(tmp_path / 'trained', GROWING, model=model, load_from=path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', '.*masking')
+        trained.train()
+        assert model.ratios() == pytest.approx((0.6, 0.5))
+        # What training left was not chosen: another checkpoint's ratios take its place.
+        load_checkpoint(model, path)
+    assert model.ratios() == pytest.approx((0.2, 0.5))
 
 
 EMA = dict(type='EMAHook', momentum=0.5)

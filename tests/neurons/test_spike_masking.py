@@ -164,6 +164,8 @@ def test_autocast():
 
 
 def test_compiled_in_one_graph():
+    # All neurons share one forward method, which is compiled for so many of them only.
+    torch._dynamo.reset()
     neuron = masked(SFA(timesteps=2), 0.75)
     compiled = torch.compile(neuron, backend='eager', fullgraph=True)
     x = currents(4, 1000)

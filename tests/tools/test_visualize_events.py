@@ -121,5 +121,5 @@ def test_event_digits(run, tmp_path, monkeypatch):
         assert png.size[0] > 800
     assert 'they were there already' in run(tool, *arguments)[1]
     assert run(tool, '--threshold', 0)[0] == (
-        'event_digits.py: threshold must be larger than 0, got 0.0'
+        'event_digits.py: threshold must be finite and at least 0.001, got 0.0'
     )

@@ -43,6 +43,17 @@ def test_atomic_write_replaces_only_when_done(tmp_path):
     assert [p.name for p in target.parent.iterdir()] == ['file']
 
 
+def test_two_writers_of_a_file_do_not_meet(tmp_path):
+    target = tmp_path / 'file'
+    with atomic_write(target) as one:
+        one.write(b'one, which is longer')
+        with atomic_write(target) as two:
+            two.write(b'two')
+        assert target.read_bytes() == b'two'
+    assert target.read_bytes() == b'one, which is longer'
+    assert [p.name for p in tmp_path.iterdir()] == ['file']
+
+
 def test_other_content_is_refused(tmp_path):
     torch.save(torch.zeros(3), tmp_path / 'tensor.pth')
     with pytest.raises(ValueError, match='holds a Tensor, not a dictionary'):

@@ -6,7 +6,7 @@ data_preprocessor = dict(
     num_classes=10,
     # RGB, as the images are
     mean=[125.307, 122.961, 113.8575],
-    std=[50.7705, 50.8470, 51.2550],
+    std=[51.5865, 50.8470, 51.2550],
     to_rgb=False,
 )
 

@@ -22,7 +22,14 @@ data_preprocessor = dict(
     mean=[129.3105, 124.1085, 112.404],
     std=[68.2125, 65.4075, 70.4055],
 )
+# RandAugment fills what it moves in with the mean.
+train_pipeline = [
+    dict(step, hparams=dict(step['hparams'], pad_val=[129, 124, 112]))
+    if step['type'] == 'RandAugment'
+    else step
+    for step in _base_.train_pipeline
+]
 dataset = dict(type='CIFAR100', data_root='data/cifar100')
-train_dataloader = dict(dataset=dataset)
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline, **dataset))
 val_dataloader = dict(dataset=dataset)
 test_dataloader = val_dataloader

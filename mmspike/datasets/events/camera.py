@@ -16,11 +16,16 @@ import cv2
 import numpy as np
 
 from mmspike.datasets.events.recording import Events
+from mmspike.utils.checks import check_integer, check_number
 
 # Corners of the path, in units of the amplitude; it ends where it began.
 _CORNERS = np.array([(-0.5, -0.5), (0.5, 0.0), (-0.5, 0.5), (-0.5, -0.5)])
 # Recordings that are simulated at once: as many as the caches of a processor hold.
 _CHUNK = 48
+# Smallest values that the attributes may have.
+_LEAST_INTEGERS = dict(size=1, picture_size=1, saccade=1, step=1, refractory=0, seed=0)
+# Below these the logarithm, in float32, would fire without end.
+_LEAST_NUMBERS = dict(amplitude=0, dark=1e-3, threshold=1e-3, mismatch=0, noise_rate=0)
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,16 @@ class EventCamera:
         saccade: How long each of the three takes, in microseconds.
         step: Brightness is followed in straight lines between moments so far apart, in
             microseconds.
-        dark: Brightness of 0 as a share of that of 1.
-        threshold: Change of the natural logarithm of brightness that makes an event.
+        dark: Brightness of 0 as a share of that of 1; at least 0.001.
+        threshold: Change of the natural logarithm of brightness that makes an event; at least
+            0.001.
         mismatch: Standard deviation of the pixels' thresholds, as a share of the threshold.
         refractory: How long a pixel is blind after an event, in microseconds.
         noise_rate: Events per pixel and second that nothing caused, of either polarity.
         seed: Of thresholds and noise.
 
     Raises:
-        ValueError: A number makes no sense.
+        TypeError, ValueError: A number makes no sense.
     """
 
     size: int = 32
@@ -59,14 +65,10 @@ class EventCamera:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = dict(size=1, picture_size=1, saccade=1, step=1, amplitude=0, mismatch=0,
-                     refractory=0, noise_rate=0, seed=0)  # fmt: skip
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f'{name} must be at least {value}, got {getattr(self, name)}')
-        for name in ('dark', 'threshold'):
-            if getattr(self, name) <= 0:
-                raise ValueError(f'{name} must be larger than 0, got {getattr(self, name)}')
+        for name, least in _LEAST_INTEGERS.items():
+            check_integer(name, getattr(self, name), at_least=least)
+        for name, least in _LEAST_NUMBERS.items():
+            check_number(name, getattr(self, name), at_least=least)
         if self.saccade % self.step:
             raise ValueError(
                 f'saccade must be a multiple of step={self.step} us, got {self.saccade}'

@@ -18,6 +18,7 @@ from mmspike.datasets.events import integrate_frames, read_events
 from mmspike.datasets.events.frames import POLARITIES
 from mmspike.registry import TRANSFORMS
 from mmspike.temporal import check_timesteps
+from mmspike.utils.checks import check_integer, check_number
 
 
 @TRANSFORMS.register_module()
@@ -32,6 +33,7 @@ class LoadEvents(BaseTransform):
 
     Raises:
         MalformedEventsError: See :func:`~mmspike.datasets.events.read_events`.
+        ValueError: The sample lacks a required key.
     """
 
     def __init__(self, sort: bool = False) -> None:
@@ -39,6 +41,13 @@ class LoadEvents(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add the events."""
+        missing = [key for key in ('img_path', 'sensor_size') if key not in results]
+        if missing:
+            raise ValueError(
+                f'LoadEvents needs {" and ".join(missing)} in the sample, which has '
+                f'{", ".join(results) or "nothing"}; img_path is the event file, sensor_size the '
+                '(height, width) of the camera in pixels, as the event datasets give them'
+            )
         results['events'] = read_events(
             results['img_path'], results['sensor_size'], results.get('window'), self.sort
         )
@@ -70,11 +79,13 @@ class IntegrateEvents(BaseTransform):
             check_timesteps(timesteps)
         if by not in ('number', 'time'):
             raise ValueError(f"by must be 'number' or 'time', got {by!r}")
-        if duration is not None and (by != 'time' or timesteps is None or duration < 1):
-            raise ValueError(
-                "duration is the length of a frame in microseconds, at least 1, with by='time' "
-                f'and timesteps; got duration={duration!r}, by={by!r}, timesteps={timesteps!r}'
-            )
+        if duration is not None:
+            if by != 'time' or timesteps is None:
+                raise ValueError(
+                    "duration is the length of a frame in microseconds, with by='time' and "
+                    f'timesteps; got duration={duration!r}, by={by!r}, timesteps={timesteps!r}'
+                )
+            check_integer('duration', duration, at_least=1)
         self.timesteps = timesteps
         self.by = by
         self.duration = duration
@@ -102,14 +113,14 @@ class ScaleEventFrames(BaseTransform):
         divisor: What counts are divided by: a number, or ``'max'`` for the sample's largest one.
 
     Raises:
-        ValueError: A number is not larger than 0.
+        TypeError, ValueError: An argument is no finite number above 0.
     """
 
     def __init__(self, clip: float | None = None, divisor: float | str = 1.0) -> None:
-        for name, value in dict(clip=clip, divisor=divisor).items():
-            allowed = value is None if name == 'clip' else value == 'max'
-            if not allowed and (isinstance(value, str) or value is None or not value > 0):
-                raise ValueError(f'{name} must be larger than 0, got {value!r}')
+        if clip is not None:
+            check_number('clip', clip, above=0)
+        if divisor != 'max':
+            check_number("divisor, where it is not 'max',", divisor, above=0)
         self.clip = clip
         self.divisor = divisor
 
@@ -135,13 +146,12 @@ class RandomShift(BaseTransform):
             on CIFAR10-DVS; else it is lost.
 
     Raises:
-        ValueError: ``max_shift`` is negative.
+        TypeError: ``max_shift`` is not an integer.
+        ValueError: It is negative.
     """
 
     def __init__(self, max_shift: int = 5, wrap: bool = True) -> None:
-        if max_shift < 0:
-            raise ValueError(f'max_shift must not be negative, got {max_shift}')
-        self.max_shift = max_shift
+        self.max_shift = check_integer('max_shift', max_shift, at_least=0)
         self.wrap = wrap
 
     @cache_randomness

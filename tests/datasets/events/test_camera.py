@@ -163,10 +163,12 @@ def test_the_seed_decides():
 @pytest.mark.parametrize(
     ('wrong', 'message'),
     [
-        (dict(threshold=0), 'threshold must be larger than 0, got 0'),
-        (dict(dark=-0.1), 'dark must be larger than 0, got -0.1'),
+        (dict(threshold=1e-4), 'threshold must be finite and at least 0.001, got 0.0001'),
+        (dict(dark=-0.1), 'dark must be finite and at least 0.001, got -0.1'),
+        (dict(amplitude=float('nan')), 'amplitude must be finite and at least 0, got nan'),
+        (dict(mismatch=float('inf')), 'mismatch must be finite and at least 0, got inf'),
         (dict(refractory=-1), 'refractory must be at least 0, got -1'),
-        (dict(noise_rate=-1), 'noise_rate must be at least 0, got -1'),
+        (dict(noise_rate=-1), 'noise_rate must be finite and at least 0, got -1'),
         (dict(size=0), 'size must be at least 1, got 0'),
         (dict(step=3000), 'multiple of step=3000 us, got 100000'),
         (dict(picture_size=33), '33 pixels does not fit on 32x32'),
@@ -174,4 +176,12 @@ def test_the_seed_decides():
 )
 def test_numbers_that_make_no_sense(wrong, message):
     with pytest.raises(ValueError, match=message):
+        EventCamera(**wrong)
+
+
+@pytest.mark.parametrize(
+    'wrong', [dict(size=32.5), dict(step=2e3), dict(refractory=float('nan')), dict(seed='0')]
+)
+def test_counts_that_are_no_integers(wrong):
+    with pytest.raises(TypeError, match=f'{next(iter(wrong))} must be an int'):
         EventCamera(**wrong)

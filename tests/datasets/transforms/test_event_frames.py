@@ -60,6 +60,11 @@ def test_load_events(tmp_path):
     assert (np.diff(LoadEvents(sort=True)(b)['events'].t) >= 0).all()
 
 
+def test_load_events_says_what_a_sample_lacks():
+    with pytest.raises(ValueError, match=r'needs sensor_size in the sample, which has img_path;'):
+        LoadEvents()(dict(img_path='a.dat'))
+
+
 @pytest.mark.parametrize('options', [dict(), dict(by='time'), dict(by='time', duration=5_000)])
 def test_frames_are_integrated_and_packed(options):
     events, results = sample(4, **options)
@@ -97,7 +102,8 @@ def test_labels_and_meta_information_are_packed():
         (dict(timesteps=2.0), TypeError, 'must be an int'),
         (dict(timesteps=4, by='count'), ValueError, "'number' or 'time', got 'count'"),
         (dict(timesteps=4, duration=10), ValueError, "got duration=10, by='number'"),
-        (dict(timesteps=4, by='time', duration=0), ValueError, 'duration=0'),
+        (dict(timesteps=4, by='time', duration=0), ValueError, 'duration must be at least 1'),
+        (dict(timesteps=4, by='time', duration='a'), TypeError, 'duration must be an int'),
         (dict(timesteps=None, by='time', duration=9), ValueError, 'timesteps=None'),
     ],
 )
@@ -163,8 +169,12 @@ def test_a_shift_is_the_same_with_the_same_seed():
     a = through(RandomShift(5))[1]
     np.random.seed(3)
     assert torch.equal(a, through(RandomShift(5))[1])
-    with pytest.raises(ValueError, match='got -1'):
-        RandomShift(-1)
+
+
+@pytest.mark.parametrize(('max_shift', 'error'), [(-1, ValueError), (2.5, TypeError)])
+def test_arguments_of_shift(max_shift, error):
+    with pytest.raises(error, match=f'got {max_shift}'):
+        RandomShift(max_shift)
 
 
 def test_scaling():
@@ -181,10 +191,17 @@ def test_scaling():
 
 
 @pytest.mark.parametrize(
-    'arguments', [dict(clip=0), dict(divisor=0), dict(divisor='mean'), dict(divisor=None)]
+    ('arguments', 'error'),
+    [
+        (dict(clip=0), ValueError),
+        (dict(clip=float('nan')), ValueError),
+        (dict(divisor=0), ValueError),
+        (dict(divisor='mean'), TypeError),
+        (dict(divisor=None), TypeError),
+    ],
 )
-def test_arguments_of_scaling(arguments):
-    with pytest.raises(ValueError, match='must be larger than 0'):
+def test_arguments_of_scaling(arguments, error):
+    with pytest.raises(error, match=f'{next(iter(arguments))}.* must be'):
         ScaleEventFrames(**arguments)
 
 
