@@ -1,6 +1,7 @@
 """The benchmark scripts run, and what they count is right."""
 
 import csv
+import re
 
 import executions
 import pytest
@@ -16,6 +17,9 @@ from mmspike.neurons.kernels import host
 
 SDT_T4 = next((ROOT / 'configs/classification/sdt').glob('sdt-digits-lif-t4*.py'))
 STEM = 'backbone.stages.0.downsample.conv'
+
+
+RESNET = ROOT / 'configs/classification/conversion/resnet18-w16_1xb32-coslr-15e_digits.py'
 
 
 def test_neurons(run_python, tmp_path):
@@ -146,3 +150,19 @@ def test_counted_bytes():
         lif = candidates(['LIF'], 4, 'cpu')[0]
         sequence = torch.randn(8, 500)
         assert kept_bytes(lambda: lif(sequence.clone().requires_grad_())) == 16000
+
+
+def test_simulation(run_python):
+    arguments = ('--timesteps', 2, '--chunk', 2, '--size', 32)
+    out = run_python('benchmarks/simulation.py', *arguments, '--repetitions', 1).stdout
+    for words in ('one forward per step, spikingjelly', 'mmspike, folded', 'T=2'):
+        assert words in out
+    # Both sides compute the same network.
+    difference = re.search(r'differ\s+by\s+([\d.e-]+)', out)[1]
+    assert float(difference) < 1e-4
+
+
+def test_conversion(run_python):
+    out = run_python('benchmarks/conversion.py', *trained(RESNET), '--timesteps', 4).stdout
+    for words in ('top-1 in % of 4 images', 'step by step', 'spikingjelly, 99.9 %', 't=4'):
+        assert words in out

@@ -20,7 +20,7 @@ from mmcv.cnn.bricks.scale import LayerScale
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
-from mmspike.backbones.base import StagedBackbone, rising_rates
+from mmspike.backbones.base import StagedBackbone, named_arch, rising_rates
 from mmspike.layers import (
     DropPath,
     SpikeAttention,
@@ -234,17 +234,11 @@ def read_arch(arch: str | dict) -> dict:
     Raises:
         ValueError: The name is unknown, or a key is missing, unknown or of the wrong length.
     """
-    if isinstance(arch, str):
-        if arch not in ARCHS:
-            raise ValueError(f'unknown arch {arch!r}; known are {", ".join(ARCHS)}, or give a dict')
-        return ARCHS[arch]
-    keys = set(ARCHS['small'])
-    if set(arch) != keys:
-        raise ValueError(f'an arch dict needs exactly the keys {sorted(keys)}, got {sorted(arch)}')
+    arch = named_arch(arch, ARCHS)
     for key in ('embed_dims', 'depths'):
         if len(arch[key]) != NUM_STAGES:
             raise ValueError(
                 f'{key} of an arch needs one number for each of the {NUM_STAGES} stages, '
                 f'got {arch[key]}'
             )
-    return dict(arch)
+    return arch
