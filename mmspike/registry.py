@@ -107,3 +107,23 @@ TRANSFORMS = Registry(
 )
 HOOKS = Registry('hook', parent=root.HOOKS, locations=['mmspike.hooks'])
 METRICS = Registry('metric', parent=root.METRICS, locations=['mmspike.evaluation'])
+
+
+def __getattr__(name: str) -> Registry:
+    """Make ``BATCH_AUGMENTS`` when it is first asked for.
+
+    mmengine has no such registry. Ours is a child of mmpretrain's, which exists only once
+    mmpretrain is loaded.
+    """
+    if name != 'BATCH_AUGMENTS':
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    host = import_module('mmpretrain.registry')
+    child = Registry(
+        'batch augment', parent=host.BATCH_AUGMENTS, locations=['mmspike.datasets.event_mix']
+    )
+    return globals().setdefault(name, child)
+
+
+if 'mmpretrain.registry' in sys.modules:
+    # mmpretrain's registry may be what imports this module, to look for a child afterwards.
+    __getattr__('BATCH_AUGMENTS')

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mmpretrain.models.utils import ClsDataPreprocessor
 from torch import Tensor
 
+from mmspike.datasets import event_mix  # noqa: F401 - makes mmspike.EventMix known to mmpretrain
 from mmspike.datasets.events.frames import POLARITIES
 from mmspike.registry import MODELS
 
@@ -20,7 +21,8 @@ class EventDataPreprocessor(ClsDataPreprocessor):
 
     Args:
         num_classes: Number of classes, for one-hot labels.
-        batch_augments: See ``mmpretrain.models.RandomBatchAugment``.
+        batch_augments: See ``mmpretrain.models.RandomBatchAugment``; ``mmspike.EventMix`` is one
+            made for events.
         pad_size_divisor: Height and width are padded with zeros to a multiple of it.
 
     Raises:
