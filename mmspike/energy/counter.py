@@ -1,16 +1,17 @@
 """Counting the operations of a model while it runs on real data."""
 
-import math
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, reduce
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mmspike.energy.counts import EnergyCounts, LayerCount, NeuronCount
-from mmspike.energy.fan_out import Axis, Connections, axis_fan_out, connections
+from mmspike.energy.fan_out import Axis, axis_fan_out, connections
 from mmspike.execution.spike_flow import (
     MASKS,
     PRODUCTS,
@@ -21,6 +22,7 @@ from mmspike.execution.spike_flow import (
     without_flow,
 )
 from mmspike.neurons import BaseNeuron
+from mmspike.utils.spike_sums import Tally, count_active, count_spikes
 
 # Functions that multiply as well. What they cost on spikes, nobody has written down here.
 UNCOUNTED = frozenset(
@@ -85,14 +87,14 @@ class EnergyCounter(SpikeFlow):
         self._model = model
         self._ordinals: list[int] = []
         self._layers: dict[str, LayerCount] = {}
-        self._layer_sums: dict[str, Tensor] = {}
         self._neurons = {
             name: NeuronCount() for m, name in self._names.items() if isinstance(m, BaseNeuron)
         }
-        self._neuron_sums: dict[str, Tensor] = {}
+        # Keys are 'layer' or 'neuron', name, field of the count.
+        self._sums = Tally()
         self._uncounted: dict[str, int] = {}
         self._real: dict[str, int] = {}
-        self._fan_outs: dict[tuple[Axis, torch.device], Tensor] = {}
+        self._fan_outs: dict[tuple[tuple[Axis, ...], torch.device], Tensor] = {}
         self._weighted = _modules_with_weights(self._names)
         self._ran: set[nn.Module] = set()
         self._counted: set[nn.Module] = set()
@@ -129,14 +131,24 @@ class EnergyCounter(SpikeFlow):
 
     def counts(self) -> EnergyCounts:
         """All sums so far, as plain numbers. This waits for the device."""
+        with without_flow():
+            sums = self._sums.read()
         return EnergyCounts(
             samples=self.samples,
             layers={
-                name: count + LayerCount(count.kind, 0, 0, 0, 0.0, 0, *self._read(name))
+                name: replace(
+                    count,
+                    spikes=sums.get(('layer', name, 'spikes'), 0.0),
+                    sops=sums.get(('layer', name, 'sops'), 0.0),
+                )
                 for name, count in self._layers.items()
             },
             neurons={
-                name: count + NeuronCount(0, 0, 0, *self._read_neuron(name))
+                name: replace(
+                    count,
+                    spikes=sums.get(('neuron', name, 'spikes'), 0.0),
+                    active=sums.get(('neuron', name, 'active'), 0.0),
+                )
                 for name, count in self._neurons.items()
             },
             uncounted={**self._uncounted, **self._silent()},
@@ -150,17 +162,10 @@ class EnergyCounter(SpikeFlow):
         """Begin again from nothing."""
         self.samples = 0
         self._neurons = {name: NeuronCount() for name in self._neurons}
-        for sums in (self._layers, self._layer_sums, self._neuron_sums, self._uncounted):
+        for sums in (
+            self._sums, self._layers, self._uncounted, self._real, self._ran, self._counted,
+        ):  # fmt: skip
             sums.clear()
-        self._real.clear()
-        self._ran.clear()
-        self._counted.clear()
-
-    def _read(self, name: str) -> list[float]:
-        return self._layer_sums[name].tolist() if name in self._layer_sums else [0.0, 0.0]
-
-    def _read_neuron(self, name: str) -> list[float]:
-        return self._neuron_sums[name].tolist() if name in self._neuron_sums else [0.0, 0.0]
 
     def _silent(self) -> dict[str, int]:
         """Modules with weights that ran without any function that is known to multiply.
@@ -187,6 +192,9 @@ class EnergyCounter(SpikeFlow):
     def _leave_module(self, module: nn.Module, inputs: tuple, out: object) -> None:
         if self._modules and self._modules[-1] is module:
             self._ordinals.pop()
+            if not self._ordinals:
+                with without_flow():
+                    self._sums.settle()
         super()._leave_module(module, inputs, out)
 
     def _count_samples(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -205,14 +213,15 @@ class EnergyCounter(SpikeFlow):
     def _mark(self, neuron: BaseNeuron, inputs: tuple, out: Tensor) -> SpikeTrain:
         train = super()._mark(neuron, inputs, out)
         if not _in_backward():
-            with torch.no_grad(), without_flow():
+            with without_flow(), torch.no_grad():
                 self._count_neuron(self._names[neuron], train)
         return train
 
     def _count_neuron(self, name: str, train: SpikeTrain) -> None:
         spikes = _sums(train).total
-        active = spikes if train.max_spikes == 1 else _active(train.plain())
-        _add(self._neuron_sums, name, torch.stack([spikes, active]))
+        active = spikes if train.max_spikes == 1 else count_active(train.plain())
+        self._sums.add(('neuron', name, 'spikes'), spikes)
+        self._sums.add(('neuron', name, 'active'), active)
         self._neurons[name] = self._neurons[name] + NeuronCount(
             train.max_spikes,
             train.numel() / train.timesteps,
@@ -224,7 +233,7 @@ class EnergyCounter(SpikeFlow):
         function = getattr(func, '__name__', '')
         if function not in _WATCHED or _in_backward():
             return
-        with torch.no_grad(), without_flow():
+        with without_flow(), torch.no_grad():
             if function in WEIGHT_LAYERS:
                 self._count_layer(function, args, kwargs)
             elif function in PRODUCTS:
@@ -259,28 +268,27 @@ class EnergyCounter(SpikeFlow):
             output_size=_of_one(x, links.outputs) if batched else links.outputs,
         )
         if isinstance(x, SpikeTrain):
-            spikes, sops = self._operations(x, links)
+            if links.uniform:
+                spikes = connected = _sums(x).total
+            else:
+                # Without a batch the channels come first.
+                sums = (
+                    _sums(x).maps.sum(0)
+                    if links.channel_dim
+                    else count_spikes(x.plain(), 0, x.step_value)
+                )
+                spikes, connected = sums.sum(), sums.flatten() @ self._fan_out(links.axes, x.device)
+            sops = (connected, links.outputs_per_input)
             self._record(self._where, function, links.macs, x, spikes, sops, **sizes)
         else:
             self._record(self._where, function, links.macs, analog_inputs=x.numel(), **sizes)
 
-    def _operations(self, x: SpikeTrain, links: Connections) -> tuple[Tensor, Tensor]:
-        """Spikes and synaptic operations of a layer."""
-        if links.uniform:
-            spikes = _sums(x).total
-            return spikes, spikes * links.outputs_per_input
-        # Without a batch the channels come first.
-        sums = _sums(x).maps.sum(0) if links.channel_dim else _summed(x.plain(), 0, x.step_value)
-        spikes = sums.sum()
-        for axis in reversed(links.axes):
-            sums = sums @ self._fan_out(axis, x.device)
-        return spikes, sums * links.outputs_per_input
-
-    def _fan_out(self, axis: Axis, device: torch.device) -> Tensor:
-        if (axis, device) not in self._fan_outs:
-            numbers = torch.from_numpy(axis_fan_out(axis))
-            self._fan_outs[axis, device] = numbers.to(device, torch.float64)
-        return self._fan_outs[axis, device]
+    def _fan_out(self, axes: tuple[Axis, ...], device: torch.device) -> Tensor:
+        """Connections of all positions, one after the other, float64."""
+        if (axes, device) not in self._fan_outs:
+            numbers = reduce(np.multiply.outer, [axis_fan_out(axis) for axis in axes])
+            self._fan_outs[axes, device] = torch.from_numpy(numbers.ravel()).to(device).double()
+        return self._fan_outs[axes, device]
 
     def _count_product(self, function: str, args: tuple, kwargs: dict) -> None:
         left, right = (*args, *kwargs.values())[:2]
@@ -313,7 +321,7 @@ class EnergyCounter(SpikeFlow):
             return
         spikes = _sums(side).total
         repeats = batch * own // side.numel() if side.numel() else 0
-        self._record(name, 'product', macs, side, spikes, spikes * (additions * repeats), **sizes)
+        self._record(name, 'product', macs, side, spikes, (spikes, additions * repeats), **sizes)
 
     def _count_mask(self, left: SpikeTrain, right: SpikeTrain) -> None:
         """Spikes of the larger side, one operation each; those that pass are seen later on.
@@ -325,12 +333,12 @@ class EnergyCounter(SpikeFlow):
         looked_at = _sums(side).total
         spikes = looked_at + _sums(other).total if other.shape == side.shape else looked_at
         repeats = macs // side.numel() if side.numel() else 0
-        self._record(self._next_name('mask'), 'mask', macs, side, spikes, looked_at * repeats)
+        self._record(self._next_name('mask'), 'mask', macs, side, spikes, (looked_at, repeats))
 
     def _count_sum(self, x: SpikeTrain) -> None:
         """One addition for each spike; the MACs of the product before it hold it already."""
         spikes = _sums(x).total
-        self._record(self._next_name('sum'), 'sum', 0, x, spikes, spikes)
+        self._record(self._next_name('sum'), 'sum', 0, x, spikes, (spikes, 1))
 
     def _next_name(self, what: str) -> str:
         """A name for a function without weights: its place among those that the module calls."""
@@ -346,9 +354,10 @@ class EnergyCounter(SpikeFlow):
         macs: int,
         x: SpikeTrain | None = None,
         spikes: Tensor | None = None,
-        sops: Tensor | None = None,
+        sops: tuple[Tensor, int] | None = None,
         **sizes: int,
     ) -> None:
+        """Add up one call; ``sops`` are a number on the device and how often it counts."""
         steps = self._steps() if x is None else x.timesteps
         if name in self._layers and self._layers[name].kind != kind:
             name = f'{name}: {kind}'
@@ -362,7 +371,8 @@ class EnergyCounter(SpikeFlow):
             **sizes,
         )
         if x is not None:
-            _add(self._layer_sums, name, torch.stack([spikes, sops]))
+            self._sums.add(('layer', name, 'spikes'), spikes)
+            self._sums.add(('layer', name, 'sops'), *sops)
 
     def _steps(self) -> int:
         """Time steps of a layer without spikes: those of the spiking part that it belongs to."""
@@ -413,7 +423,7 @@ class _Sums:
 
     def __init__(self, train: SpikeTrain, version: int | None) -> None:
         self.version = version
-        self.maps = _summed(train.plain(), min(1, train.dim() - 1), train.step_value)
+        self.maps = count_spikes(train.plain(), min(1, train.dim() - 1), train.step_value)
 
     @cached_property
     def total(self) -> Tensor:
@@ -427,38 +437,3 @@ def _sums(train: SpikeTrain) -> _Sums:
     if kept is None or version is None or kept.version != version:
         kept = train._counted = _Sums(train, version)
     return kept
-
-
-def _active(x: Tensor) -> Tensor:
-    """Number of outputs that are not 0, float64.
-
-    On a CPU count_nonzero takes eight times as long. Flags are added eight at a time, as the bytes
-    of one integer, which overflow after 255 additions.
-    """
-    flags = x.bool()
-    if not flags.is_contiguous() and flags.dim() > 2:
-        flags = flags.movedim(1, -1)
-    flags = flags.reshape(-1)
-    whole = flags.numel() // (8 * 255) * (8 * 255)
-    groups = flags[:whole].view(torch.int64).view(-1, 255).sum(1)
-    return (groups.view(torch.uint8).sum() + flags[whole:].sum()).double()
-
-
-def _summed(x: Tensor, dim: int, step_value: float = 1.0) -> Tensor:
-    """Number of spikes along a dimension, exact, in float64.
-
-    Reading float32 as float64 takes ten times as long. As sums of one channel dimension are far
-    below the 2**24 that float32 holds, they can be rounded before anything is added to them. Where
-    a spike is worth a power of two, there is nothing to round.
-    """
-    wide = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
-    sums = x.sum(dim, dtype=wide) if x.dim() else x.to(wide)
-    if step_value == 1:
-        return sums.double()
-    if math.frexp(step_value)[0] == 0.5:
-        return sums.double().div_(step_value)
-    return sums.double().div_(step_value).round_()
-
-
-def _add(sums: dict[str, Tensor], name: str, values: Tensor) -> None:
-    sums[name] = sums[name] + values if name in sums else values

@@ -1,7 +1,7 @@
 """Raw sums of what a model did, as plain numbers that add up over batches and processes."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from mmspike.utils.firing_rate import FiringRate
 
@@ -149,10 +149,10 @@ class EnergyCounts:
 
 def _added(one, other, largest: tuple[str, ...]):
     """The sum of two counts, field by field; of the fields ``largest``, the larger value."""
-    values = {f.name: getattr(one, f.name) for f in fields(one)}
-    for name, value in values.items():
+    values = dict(vars(one))
+    for name, theirs in vars(other).items():
         if name in largest:
-            values[name] = max(value, getattr(other, name))
-        elif not isinstance(value, str):
-            values[name] = value + getattr(other, name)
+            values[name] = max(values[name], theirs)
+        elif not isinstance(theirs, str):
+            values[name] += theirs
     return type(one)(**values)

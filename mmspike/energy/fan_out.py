@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Size, Tensor
 
 
 @dataclass(frozen=True)
@@ -93,28 +94,48 @@ class Connections:
 
 def connections(name: str, args: tuple, kwargs: dict) -> Connections:
     """Read the arguments of a function of :data:`~mmspike.execution.spike_flow.WEIGHT_LAYERS`."""
-    return _READERS[name](*args, **kwargs)
+    return _read(
+        name,
+        tuple(_shape_of(x) for x in args),
+        tuple((key, _shape_of(x)) for key, x in kwargs.items()),
+    )
 
 
-def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Connections:
-    outputs = weight.shape[0] if weight.dim() > 1 else 1
-    positions = input.shape[:-1].numel()
+def _shape_of(argument: Any) -> Any:
+    """Of a tensor its shape; of options what they are, if need be such that they can be keys."""
+    if isinstance(argument, Tensor):
+        return argument.shape
+    return tuple(argument) if isinstance(argument, list) else argument
+
+
+@lru_cache(maxsize=4096)
+def _read(name: str, args: tuple, kwargs: tuple) -> Connections:
+    return _READERS[name](*args, **dict(kwargs))
+
+
+def _linear(input: Size, weight: Size, bias: Size | None = None) -> Connections:
+    outputs = weight[0] if len(weight) > 1 else 1
     return Connections(
-        (), input.dim() - 1, outputs, input.numel() * outputs, weight.numel(), positions * outputs
+        (),
+        len(input) - 1,
+        outputs,
+        input.numel() * outputs,
+        weight.numel(),
+        input[:-1].numel() * outputs,
     )
 
 
 def _reader(dims: int) -> Callable[..., Connections]:
     def read(
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
+        input: Size,
+        weight: Size,
+        bias: Size | None = None,
         stride: int | tuple = 1,
         padding: int | tuple | str = 0,
         dilation: int | tuple = 1,
         groups: int = 1,
     ) -> Connections:
-        kernel, sizes = weight.shape[2:], input.shape[-dims:]
+        kernel, sizes = weight[2:], input[-dims:]
         stride, dilation = _each(stride, dims), _each(dilation, dims)
         reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         if padding == 'same':
@@ -128,15 +149,15 @@ def _reader(dims: int) -> Callable[..., Connections]:
             Axis(size, k, s, d, *pad)
             for size, k, s, d, pad in zip(sizes, kernel, stride, dilation, padding, strict=True)
         )
-        samples = input.shape[0] if input.dim() > dims + 1 else 1
+        samples = input[0] if len(input) > dims + 1 else 1
         windows = samples * prod(axis.outputs for axis in axes)
         return Connections(
             axes,
-            input.dim() - dims - 1,
-            weight.shape[0] // groups,
+            len(input) - dims - 1,
+            weight[0] // groups,
             windows * weight.numel(),
             weight.numel(),
-            windows * weight.shape[0],
+            windows * weight[0],
         )
 
     return read
@@ -144,9 +165,9 @@ def _reader(dims: int) -> Callable[..., Connections]:
 
 def _transposed_reader(dims: int) -> Callable[..., Connections]:
     def read(
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
+        input: Size,
+        weight: Size,
+        bias: Size | None = None,
         stride: int | tuple = 1,
         padding: int | tuple = 0,
         output_padding: int | tuple = 0,
@@ -157,19 +178,19 @@ def _transposed_reader(dims: int) -> Callable[..., Connections]:
         axes = tuple(
             Axis(size, k, s, d, p, p, True, extra)
             for size, k, s, d, p, extra in zip(
-                input.shape[-dims:],
-                weight.shape[2:],
+                input[-dims:],
+                weight[2:],
                 *(_each(option, dims) for option in options),
                 strict=True,
             )
         )
-        outputs = weight.shape[1]
-        samples = input.shape[0] if input.dim() > dims + 1 else 1
+        outputs = weight[1]
+        samples = input[0] if len(input) > dims + 1 else 1
         return Connections(
             axes,
-            input.dim() - dims - 1,
+            len(input) - dims - 1,
             outputs,
-            input.numel() * outputs * prod(weight.shape[2:]),
+            input.numel() * outputs * prod(weight[2:]),
             weight.numel(),
             samples * outputs * groups * prod(axis.outputs for axis in axes),
         )

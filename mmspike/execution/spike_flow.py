@@ -9,7 +9,6 @@ tensors.
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -37,6 +36,11 @@ _MOVING = frozenset(_MOVING_NAMES.split())
 _JOINING = frozenset(
     ('cat', 'concat', 'concatenate', 'stack', 'hstack', 'vstack', 'dstack', 'column_stack')
 )
+# They only ask for a shape or a flag: nobody is told of them. Half of all calls are such.
+_ASKING = frozenset(
+    ('__len__', '_set_grad_enabled', 'dim', 'is_contiguous', 'is_floating_point', 'ndimension',
+     'numel', 'size', 'storage_offset', 'stride')
+)  # fmt: skip
 _VIEW_PROPERTIES = frozenset(('T', 'mT', 'H', 'mH', 'data'))
 # Layers with weights: the spikes come first, then the weights, then the bias if there is one.
 WEIGHT_LAYERS = frozenset(
@@ -46,6 +50,9 @@ WEIGHT_LAYERS = frozenset(
 PRODUCTS = frozenset(('matmul', 'bmm', 'mm', '__matmul__', '__rmatmul__'))
 # Products element by element, by which binary spikes mask each other.
 MASKS = frozenset(('mul', 'multiply', '__mul__', '__rmul__'))
+_LEAVES = frozenset((Tensor, nn.Parameter, int, float, bool, str, type(None)))
+# Run a block unseen by the flow, for its own arithmetic.
+without_flow = torch._C.DisableTorchFunction
 # What the first arguments are called where they are given by name.
 _FIRST = {
     **dict.fromkeys(WEIGHT_LAYERS, (('input',), ('weight',), ('bias',))),
@@ -111,6 +118,16 @@ class SpikeTrain(Tensor):
 
 def unmarked(value: Any) -> Any:
     """``value``, or what is in it, without marks."""
+    if isinstance(value, SpikeTrain):
+        return value.plain()
+    # What most functions are called with; tree_map takes as long for it as a small layer.
+    kind = type(value)
+    if kind in _LEAVES:
+        return value
+    if kind is tuple or kind is list:
+        return kind([unmarked(x) for x in value])
+    if kind is dict:
+        return {key: unmarked(x) for key, x in value.items()}
     return tree_map(lambda x: x.plain() if isinstance(x, SpikeTrain) else x, value)
 
 
@@ -162,6 +179,7 @@ class SpikeFlow(TorchFunctionMode):
         self._names = {module: name for name, module in model.named_modules()}
         self._modules: list[nn.Module] = []
         self._handles: list = []
+        self._inside_neuron: torch._C.DisableTorchFunction | None = None
 
     @property
     def layer(self) -> str:
@@ -184,6 +202,7 @@ class SpikeFlow(TorchFunctionMode):
 
     def __exit__(self, *exc_info: object) -> None:
         _open.stack.remove(self)
+        self._leave_neuron()  # an interrupt calls no hooks
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -192,10 +211,23 @@ class SpikeFlow(TorchFunctionMode):
 
     def _enter_module(self, module: nn.Module, inputs: tuple) -> tuple | None:
         self._modules.append(module)
+        if not isinstance(module, BaseNeuron):
+            return None
+        # What neurons do inside concerns no flow, and it is half of all calls. Of several flows
+        # that follow a neuron, one closes the door and opens it again.
+        if not torch._C._is_torch_function_all_disabled():
+            self._inside_neuron = without_flow()
+            self._inside_neuron.__enter__()
         # A neuron takes currents; spikes that are currents are numbers like others.
-        return unmarked(inputs) if isinstance(module, BaseNeuron) else None
+        return unmarked(inputs)
+
+    def _leave_neuron(self) -> None:
+        if self._inside_neuron is not None:
+            self._inside_neuron.__exit__(None, None, None)
+            self._inside_neuron = None
 
     def _leave_module(self, module: nn.Module, inputs: tuple, out: object) -> None:
+        self._leave_neuron()
         # A module that was running when the flow began was never entered.
         if self._modules and self._modules[-1] is module:
             self._modules.pop()
@@ -211,14 +243,18 @@ class SpikeFlow(TorchFunctionMode):
         kwargs = kwargs or {}
         if _open.stack[-1] is not self:
             return func(*args, **kwargs)
-        if not any(issubclass(kind, SpikeTrain) for kind in types):
+        called = getattr(func, '__name__', '')
+        if SpikeTrain not in types:
+            if called in _ASKING or called == '__get__':
+                return func(*args, **kwargs)
             self._tell(func, args, kwargs)
             return self._actor.analog(func, args, kwargs)
         with torch._C.DisableTorchFunctionSubclass():
-            return self._with_spikes(func, args, kwargs)
+            if called in _ASKING:
+                return func(*args, **kwargs)
+            return self._with_spikes(func, called, args, kwargs)
 
-    def _with_spikes(self, func: Callable, args: tuple, kwargs: dict) -> Any:
-        called = getattr(func, '__name__', '')
+    def _with_spikes(self, func: Callable, called: str, args: tuple, kwargs: dict) -> Any:
         args, kwargs = _by_position(args, kwargs, _FIRST.get(called, ()))
         self._tell(func, args, kwargs)
         if called in WEIGHT_LAYERS and isinstance(args[0], SpikeTrain):
@@ -300,10 +336,3 @@ class SpikeFlow(TorchFunctionMode):
     def analog(self, func: Callable, args: tuple, kwargs: dict) -> Any:
         """A function without spikes among its arguments."""
         return func(*args, **kwargs)
-
-
-@contextmanager
-def without_flow() -> Iterator[None]:
-    """Run a block unseen by the flow, for its own arithmetic."""
-    with torch._C.DisableTorchFunction():
-        yield

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.neurons import BaseNeuron
+from mmspike.utils.spike_sums import Tally, count_active, count_spikes
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class FiringRateRecorder:
         }
         if not self._neurons:
             raise ValueError(f'{type(model).__name__} has no neurons of mmspike to record')
-        self._sums: dict[str, Tensor] = {}
+        self._sums = Tally()
         self._outputs = dict.fromkeys(self._neurons, 0)
         self._handles: list = []
 
@@ -79,17 +80,21 @@ class FiringRateRecorder:
     def _counter(self, name: str):
         @torch.no_grad()
         def count(neuron: BaseNeuron, inputs: tuple, out: Tensor) -> None:
-            spikes = out.sum(dtype=torch.float64) / neuron.step_value
-            sums = torch.stack([spikes, torch.count_nonzero(out).double()])
-            self._sums[name] = self._sums[name] + sums if name in self._sums else sums
+            spikes = count_spikes(out, min(1, out.dim() - 1), neuron.step_value).sum()
+            self._sums.add((name, 'spikes'), spikes)
+            self._sums.add(
+                (name, 'active'), spikes if neuron.max_spikes == 1 else count_active(out)
+            )
             self._outputs[name] += out.numel()
 
         return count
 
     def rates(self) -> list[FiringRate]:
         """Rates so far, in the order of the model; a layer that never ran has 0 outputs."""
-        rates = []
-        for name in self._neurons:
-            spikes, active = self._sums[name].tolist() if name in self._sums else (0.0, 0.0)
-            rates.append(FiringRate(name, spikes, active, self._outputs[name]))
-        return rates
+        sums = self._sums.read()
+        return [
+            FiringRate(
+                name, sums.get((name, 'spikes'), 0.0), sums.get((name, 'active'), 0.0), outputs
+            )
+            for name, outputs in self._outputs.items()
+        ]

@@ -9,6 +9,9 @@ from torch.nn import functional
 
 from mmspike.execution import SpikeFlow, SpikeTrain
 from mmspike.neurons import LIF, QCFS, SFA
+from mmspike.neurons.kernels import host
+from mmspike.neurons.kernels.backend import neuron_backend
+from mmspike.neurons.kernels.ops.sfa import sfa
 
 
 def train_of(*shape, max_spikes=4, step_value=0.25):
@@ -229,3 +232,50 @@ def test_layers_are_given_their_arguments_by_position():
     assert product[0] is weight
     assert isinstance(product[1], SpikeTrain)
     assert rest == none == {}
+
+
+class Inside(SFA):
+    """Tells whether a flow could see what it does, and fails on demand."""
+
+    seen, error = None, None
+
+    def fire(self, x, v):
+        Inside.seen = not torch._C._is_torch_function_all_disabled()
+        if self.error:
+            raise self.error
+        return super().fire(x, v)
+
+
+def test_what_a_neuron_does_inside_is_not_followed():
+    """Of two flows that follow it, one closes the door and opens it again."""
+    net = nn.Sequential(Inside(), nn.Linear(3, 2))
+    with SpikeFlow(net):
+        net(torch.rand(2, 3))
+        assert Inside.seen is False
+        with SpikeFlow(net):
+            net(torch.rand(2, 3))
+            assert Inside.seen is False
+            assert isinstance(torch.relu(net[0](torch.rand(2, 3))), SpikeTrain)
+        assert isinstance(torch.relu(net[0](torch.rand(2, 3))), SpikeTrain)
+    net[0](torch.rand(2, 3))
+    assert Inside.seen is True
+
+
+@pytest.mark.parametrize('error', [RuntimeError, KeyboardInterrupt])
+def test_a_neuron_that_fails_leaves_the_door_open(error):
+    net = nn.Sequential(Inside())
+    net[0].error = error
+    with pytest.raises(error), SpikeFlow(net), SpikeFlow(net):
+        net(torch.rand(2, 3))
+    assert not torch._C._is_torch_function_all_disabled()
+
+
+@pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
+def test_a_neuron_runs_its_kernel_without_the_dispatcher(monkeypatch):
+    """Torch's way through a custom operator takes as long as the kernel of a small map."""
+    called = []
+    monkeypatch.setattr(sfa, 'body', lambda x, *rest: called.append(rest) or (x, None))
+    net = nn.Sequential(SFA())
+    with torch.no_grad(), neuron_backend('host'), SpikeFlow(net):
+        net(torch.rand(2, 3))
+    assert called

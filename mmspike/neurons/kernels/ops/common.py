@@ -41,7 +41,7 @@ def _unobserved(arguments: tuple) -> bool:
         or torch.is_grad_enabled()
         or torch.jit.is_tracing()
         or torch._C._len_torch_dispatch_stack()
-        or torch._C._len_torch_function_stack()
+        or (torch._C._len_torch_function_stack() and not torch._C._is_torch_function_all_disabled())
         or torch.autograd._profiler_enabled()
         or any(isinstance(x, Tensor) and type(x) not in (Tensor, Parameter) for x in arguments)
     )

@@ -1,0 +1,98 @@
+"""Sums over spikes: exact, fast, and without waiting for a GPU."""
+
+import math
+from collections.abc import Hashable
+
+import torch
+from torch import Tensor
+
+# How many numbers may wait, and how many different sequences of them are kept apart.
+_MOST_WAITING, _MOST_SEQUENCES = 4096, 64
+
+
+def count_spikes(x: Tensor, dim: int, step_value: float = 1.0) -> Tensor:
+    """Number of spikes along a dimension, exact, in float64.
+
+    Reading float32 as float64 takes ten times as long. As sums of one channel dimension are far
+    below the 2**24 that float32 holds, they can be rounded before anything is added to them. Where
+    a spike is worth a power of two, there is nothing to round.
+
+    Args:
+        x: What neurons fired: multiples of ``step_value``.
+        dim: Dimension to sum over.
+        step_value: What one spike is worth.
+    """
+    wide = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
+    sums = (x.sum(dim, dtype=wide) if x.dim() else x.to(wide)).double()
+    if step_value != 1:
+        sums.div_(step_value)
+        if math.frexp(step_value)[0] != 0.5:
+            sums.round_()
+    return sums
+
+
+def count_active(x: Tensor) -> Tensor:
+    """Number of outputs that are not 0, float64.
+
+    On a CPU count_nonzero takes eight times as long. Flags are added eight at a time, as the bytes
+    of one integer, which overflow after 255 additions.
+    """
+    flags = x.bool()
+    if not flags.is_contiguous() and flags.dim() > 2:
+        flags = flags.movedim(1, -1)
+    flags = flags.reshape(-1)
+    whole = flags.numel() // (8 * 255) * (8 * 255)
+    groups = flags[:whole].view(torch.int64).view(-1, 255).sum(1)
+    active = groups.view(torch.uint8).sum()
+    if whole < flags.numel():
+        active += flags[whole:].sum()
+    return active.double()
+
+
+class Tally:
+    """Sums by name of numbers on a device, which is not waited for until they are read.
+
+    An addition of two numbers takes as long as one of a thousand. So numbers wait, and are added
+    to the sums of the last time at which the same names came in the same order. Only where there
+    are more than 64 different orders the sums are read in between.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[torch.device, tuple[list, list[Tensor]]] = {}
+        self._sums: dict[tuple, Tensor] = {}
+        self._read: dict[Hashable, float] = {}
+
+    def add(self, name: Hashable, number: Tensor, times: int = 1) -> None:
+        """Add a number (float64, no dimensions), multiplied by ``times``."""
+        keys, numbers = self._waiting.setdefault(number.device, ([], []))
+        keys.append((name, times))
+        numbers.append(number)
+        if len(keys) >= _MOST_WAITING:
+            self.settle()
+
+    def settle(self) -> None:
+        """Add what waits: call it where a sequence of names ends, such as after each batch."""
+        for device, (keys, numbers) in self._waiting.items():
+            sequence = (device, *keys)
+            sums = torch.stack(numbers)
+            self._sums[sequence] = self._sums[sequence] + sums if sequence in self._sums else sums
+        self._waiting.clear()
+        if len(self._sums) > _MOST_SEQUENCES:
+            self._collect()
+
+    def _collect(self) -> None:
+        for (_, *keys), sums in self._sums.items():
+            for (name, times), number in zip(keys, sums.tolist(), strict=True):
+                self._read[name] = self._read.get(name, 0.0) + number * times
+        self._sums.clear()
+
+    def read(self) -> dict[Hashable, float]:
+        """All sums so far. This waits for the device."""
+        self.settle()
+        self._collect()
+        return dict(self._read)
+
+    def clear(self) -> None:
+        """Begin again from nothing."""
+        for kept in (self._waiting, self._sums, self._read):
+            kept.clear()
