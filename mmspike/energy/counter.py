@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property, reduce
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from mmspike.execution.spike_flow import (
     without_flow,
 )
 from mmspike.neurons import BaseNeuron
-from mmspike.utils.spike_sums import Tally, count_active, count_spikes
+from mmspike.utils.spike_sums import SpikeSums, Tally, sum_spikes
 
 # Functions that multiply as well. What they cost on spikes, nobody has written down here.
 UNCOUNTED = frozenset(
@@ -218,9 +218,9 @@ class EnergyCounter(SpikeFlow):
         return train
 
     def _count_neuron(self, name: str, train: SpikeTrain) -> None:
-        spikes = _sums(train).total
-        active = spikes if train.max_spikes == 1 else count_active(train.plain())
-        self._sums.add(('neuron', name, 'spikes'), spikes)
+        sums = _sums(train)
+        active = sums.total if train.max_spikes == 1 else sums.active
+        self._sums.add(('neuron', name, 'spikes'), sums.total)
         self._sums.add(('neuron', name, 'active'), active)
         self._neurons[name] = self._neurons[name] + NeuronCount(
             train.max_spikes,
@@ -275,7 +275,7 @@ class EnergyCounter(SpikeFlow):
                 sums = (
                     _sums(x).maps.sum(0)
                     if links.channel_dim
-                    else count_spikes(x.plain(), 0, x.step_value)
+                    else sum_spikes(x.plain(), 0, x.step_value)
                 )
                 spikes, connected = sums.sum(), sums.flatten() @ self._fan_out(links.axes, x.device)
             sops = (connected, links.outputs_per_input)
@@ -413,27 +413,12 @@ def _in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
-class _Sums:
-    """Spikes of one train, counted once however many layers take it.
-
-    Attributes:
-        version: Version of the tensor that was counted.
-        maps: Spikes ``(N, C, ...)`` summed over the channels: ``(N, ...)``, float64.
-    """
-
-    def __init__(self, train: SpikeTrain, version: int | None) -> None:
-        self.version = version
-        self.maps = count_spikes(train.plain(), min(1, train.dim() - 1), train.step_value)
-
-    @cached_property
-    def total(self) -> Tensor:
-        return self.maps.sum()
-
-
-def _sums(train: SpikeTrain) -> _Sums:
+def _sums(train: SpikeTrain) -> SpikeSums:
+    """Spikes of one train, counted once however many layers take it."""
     # Tensors of inference mode do not know their version.
     version = None if train.is_inference() else train._version
-    kept = getattr(train, '_counted', None)
-    if kept is None or version is None or kept.version != version:
-        kept = train._counted = _Sums(train, version)
-    return kept
+    counted, sums = getattr(train, '_counted', (None, None))
+    if sums is None or version is None or counted != version:
+        sums = SpikeSums(train.plain(), train.step_value)
+        train._counted = (version, sums)
+    return sums

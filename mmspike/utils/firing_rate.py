@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.neurons import BaseNeuron
-from mmspike.utils.spike_sums import Tally, count_active, count_spikes
+from mmspike.utils.spike_sums import SpikeSums, Tally
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,10 @@ class FiringRateRecorder:
     def _counter(self, name: str):
         @torch.no_grad()
         def count(neuron: BaseNeuron, inputs: tuple, out: Tensor) -> None:
-            spikes = count_spikes(out, min(1, out.dim() - 1), neuron.step_value).sum()
-            self._sums.add((name, 'spikes'), spikes)
-            self._sums.add(
-                (name, 'active'), spikes if neuron.max_spikes == 1 else count_active(out)
-            )
+            sums = SpikeSums(out, neuron.step_value)
+            active = sums.total if neuron.max_spikes == 1 else sums.active
+            self._sums.add((name, 'spikes'), sums.total)
+            self._sums.add((name, 'active'), active)
             self._outputs[name] += out.numel()
 
         return count

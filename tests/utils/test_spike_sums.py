@@ -3,8 +3,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.utils import spike_sums
-from mmspike.utils.spike_sums import Tally, count_active, count_spikes
+from mmspike.utils.spike_sums import SpikeSums, Tally, count_active, sum_spikes
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -21,15 +22,60 @@ def test_spikes_along_a_dimension(shape, dtype, levels, data):
     fired = torch.randint(0, most + 1, shape, dtype=torch.float64)
     x = (fired / norm).to(dtype)
     dim = data.draw(st.integers(0, len(shape) - 1))
-    sums = count_spikes(x, dim, 1 / norm)
+    sums = sum_spikes(x, dim, 1 / norm)
     assert sums.dtype == torch.float64
     assert torch.equal(sums, fired.sum(dim))
     assert count_active(x) == fired.count_nonzero()
 
 
+def check_sums(fired, x, step_value):
+    for backend in ('auto', 'reference'):
+        with neuron_backend(backend):
+            sums = SpikeSums(x, step_value)
+            assert torch.equal(sums.maps, fired.sum(min(1, x.dim() - 1)))
+            assert (sums.total, sums.active) == (fired.sum(), fired.count_nonzero())
+            assert {sums.maps.dtype, sums.total.dtype, sums.active.dtype} == {torch.float64}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    shape=st.tuples(st.integers(0, 3), st.integers(1, 40), st.integers(1, 3000)),
+    layout=st.sampled_from(['as it is', 'last', 'sliced', 'unflattened', 'one sample']),
+    dtype=st.sampled_from(DTYPES),
+    levels=st.sampled_from([(1, 1), (4, 4), (7, 5), (16, 1), (8, 0.7)]),
+    threads=st.integers(1, 3),
+)
+def test_sums_of_kernel_and_torch(shape, layout, dtype, levels, threads):
+    most, norm = levels
+    fired = torch.randint(0, most + 1, shape, dtype=torch.float64)
+    fired *= torch.rand(shape) < 0.5
+    if layout == 'last':
+        fired = fired.mT
+    elif layout == 'sliced':
+        fired = fired[:, ::2]
+    elif layout == 'unflattened':
+        fired = fired.unflatten(2, (1, -1, 1))
+    elif layout == 'one sample':
+        fired = fired.flatten()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        check_sums(fired, (fired / norm).to(dtype), 1 / norm)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+def test_every_count_of_a_wide_layer(dtype):
+    """Sums that neither the dtype nor, for one position, 16 bits could hold."""
+    fired = torch.randint(0, 256, (2, 1000, 70), dtype=torch.float64)
+    fired[0, :, 0] = 255
+    check_sums(fired, fired.to(dtype), 1.0)
+
+
 def test_more_spikes_than_half_precision_holds():
     x = torch.ones(2, 70_000, dtype=torch.float16)
-    assert count_spikes(x, 1).tolist() == [70_000, 70_000]
+    assert sum_spikes(x, 1).tolist() == [70_000, 70_000]
     assert count_active(x) == 140_000
 
 

@@ -70,6 +70,19 @@ class QcfsArguments(ctypes.Structure):
     ]
 
 
+class CountArguments(ctypes.Structure):
+    """Mirror of the C struct of the same name."""
+
+    _fields_ = [
+        *[(pointer, ctypes.c_void_p) for pointer in ('x', 'sums', 'totals')],
+        *[
+            (number, ctypes.c_int64)
+            for number in ('rows', 'columns', 'neurons', 'threads', 'begin', 'end')
+        ],
+        ('step_value', ctypes.c_float),
+    ]
+
+
 def _cpu_flags() -> set[str]:
     if platform.machine() not in ('x86_64', 'AMD64'):
         return set()
@@ -310,3 +323,35 @@ def qcfs_backward(
         grad_out=grad_out, grad_x=grad_x,
     )  # fmt: skip
     return torch.tensor(list(parts), dtype=torch.float64)
+
+
+# --- counting -----------------------------------------------------------------------------------
+
+
+def count_spikes(x: Tensor, step_value: float) -> tuple[Tensor, Tensor]:
+    """Count the spikes of neurons, and those that fired.
+
+    Args:
+        x: Contiguous ``(N, C, ...)``: multiples of ``step_value``, not negative.
+        step_value: What one spike is worth.
+
+    Returns:
+        Spikes summed over C ``(N, ...)``, and over everything ``(2,)``: spikes, and values that are
+        not 0; float64.
+    """
+    samples, rows = x.shape[:2]
+    threads = _threads(x.numel())
+    sums = torch.empty((samples, *x.shape[2:]), dtype=torch.float64)
+    totals = torch.empty((threads, 2), dtype=torch.float64)
+    arguments = CountArguments(
+        x=x.data_ptr(),
+        sums=sums.data_ptr(),
+        totals=totals.data_ptr(),
+        rows=rows,
+        columns=sums.numel() // samples,
+        neurons=sums.numel(),
+        threads=threads,
+        step_value=step_value,
+    )
+    _call('mmspike_count', arguments, DTYPES[x.dtype])
+    return sums, totals.sum(0)

@@ -365,6 +365,51 @@ void qcfs_backward(const QcfsArguments& a) {
     *a.grad_threshold = total;
 }
 
+struct CountArguments {
+    const void* x;           // (samples, rows, columns): multiples of what a spike is worth
+    double* sums;            // (samples, columns): spikes along the rows
+    double* totals;          // per thread: spikes, outputs that are not 0
+    int64_t rows, columns;
+    int64_t neurons;         // samples * columns, which are shared among the threads
+    int64_t threads;
+    int64_t begin, end;      // the range of one thread, set here
+    float step_value;
+};
+
+// Both numbers in one pass. Spikes are counted as integers, so that no sum is ever rounded.
+template <typename S>
+void count_spikes(const CountArguments& a) {
+    const float per_value = 1.0f / a.step_value;
+    int32_t spikes[BLOCK], active[BLOCK];
+    double all_spikes = 0.0, all_active = 0.0;
+    int64_t count = 0;
+    for (int64_t first = a.begin; first < a.end; first += count) {
+        const int64_t sample = first / a.columns, column = first % a.columns;
+        count = a.end - first < BLOCK ? a.end - first : BLOCK;
+        if (count > a.columns - column) count = a.columns - column;
+        std::memset(spikes, 0, sizeof(spikes));
+        std::memset(active, 0, sizeof(active));
+        const S* x = static_cast<const S*>(a.x) + sample * a.rows * a.columns + column;
+        for (int64_t row = 0; row < a.rows; ++row, x += a.columns) {
+            sweep<S>(count, x + a.columns, nullptr, [&](int64_t i) {
+                const int32_t fired = static_cast<int32_t>(load(x + i) * per_value + 0.5f);
+                spikes[i] += fired;
+                active[i] += fired != 0;
+            });
+        }
+        int64_t block_spikes = 0, block_active = 0;
+        for (int64_t i = 0; i < count; ++i) {
+            a.sums[first + i] = spikes[i];
+            block_spikes += spikes[i];
+            block_active += active[i];
+        }
+        all_spikes += static_cast<double>(block_spikes);
+        all_active += static_cast<double>(block_active);
+    }
+    a.totals[0] = all_spikes;
+    a.totals[1] = all_active;
+}
+
 // --- from runtime options to template arguments -------------------------------------------------
 
 template <typename S, int LEAK, bool DECAY_INPUT, bool HARD>
@@ -415,16 +460,17 @@ inline void move_to_thread(IntegerArguments&, int64_t) {}
 inline void move_to_thread(QcfsArguments& a, int64_t thread) {
     if (a.grad_threshold) a.grad_threshold += thread;
 }
+inline void move_to_thread(CountArguments& a, int64_t thread) { a.totals += 2 * thread; }
 
-// Calls `run` with the range of every thread; ranges begin at multiples of BLOCK.
-template <typename Arguments, typename Run>
+// Calls `run` with the range of every thread; ranges begin at multiples of ALIGN.
+template <int64_t ALIGN = BLOCK, typename Arguments, typename Run>
 void on_all_threads(const Arguments& all, Run run) {
-    const int64_t blocks = (all.neurons + BLOCK - 1) / BLOCK;
+    const int64_t blocks = (all.neurons + ALIGN - 1) / ALIGN;
 #pragma omp parallel for num_threads(all.threads) schedule(static, 1) if (all.threads > 1)
     for (int64_t thread = 0; thread < all.threads; ++thread) {
         Arguments a = all;
-        a.begin = blocks * thread / all.threads * BLOCK;
-        const int64_t end = blocks * (thread + 1) / all.threads * BLOCK;
+        a.begin = blocks * thread / all.threads * ALIGN;
+        const int64_t end = blocks * (thread + 1) / all.threads * ALIGN;
         a.end = end < all.neurons ? end : all.neurons;
         move_to_thread(a, thread);
         run(a);
@@ -472,6 +518,12 @@ int mmspike_ilif(const IntegerArguments* a, int dtype, int half_up, int strict, 
 int mmspike_qcfs(const QcfsArguments* a, int dtype, int backward) {
     MMSPIKE_DISPATCH(dtype, on_all_threads(*a, [=](const QcfsArguments& r) {
         backward ? qcfs_backward<S>(r) : qcfs_forward<S>(r);
+    }))
+}
+
+int mmspike_count(const CountArguments* a, int dtype) {
+    MMSPIKE_DISPATCH(dtype, on_all_threads<STRIP>(*a, [=](const CountArguments& r) {
+        count_spikes<S>(r);
     }))
 }
 
