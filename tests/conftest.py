@@ -1,6 +1,8 @@
 """Shared by all tests: few threads, so that parallel workers do not fight over the cores."""
 
+import gc
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: 'tools' not in item.path.parts)
 
 
+def pytest_collection_finish() -> None:
+    """Leave what the imports made out of garbage collections, which datasets ask for often."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)
@@ -32,7 +40,7 @@ def _restored_default_scope():
     DefaultScope._instance_dict = instances
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def run_python():
     """Run a Python command in a process of its own, without this one's imports.
 
@@ -53,6 +61,34 @@ def run_python():
         if check:
             assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
         return process
+
+    return run
+
+
+@pytest.fixture
+def run_tool(monkeypatch, capsys, tmp_path):
+    """Run a tool in this process, because importing the hosts takes its time.
+
+    It begins in ``tmp_path``. Returns its exit status, or the sentence with which it left, and what
+    it printed.
+    """
+    monkeypatch.setenv('COLUMNS', '200')
+    # Tools set these for their own process.
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    monkeypatch.chdir(tmp_path)
+
+    def run(tool: str, *arguments: object) -> tuple[int | str, str]:
+        tool = str(ROOT / 'tools' / tool)
+        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
+        DefaultScope._instance_dict.clear()
+        capsys.readouterr()
+        status = 0
+        try:
+            runpy.run_path(tool, run_name='__main__')
+        except SystemExit as leaving:
+            status = leaving.code
+        return status, capsys.readouterr().out
 
     return run
 

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.registry import DATASETS
 
+from mmspike.backbones.meta_spikformer import ARCHS
 from mmspike.backbones.sdt import ARCHS as SDT_ARCHS
 from mmspike.datasets.digit_scenes import write_digit_scenes
 from mmspike.utils.config import load_config
@@ -103,9 +104,13 @@ def _use_scenes(cfg: Config, scenes: Path) -> None:
     _use_few_regions(cfg.model)
     # A first step of the real length: warm-ups begin with one too small to see.
     cfg.param_scheduler = []
-    cfg.model.backbone.pop('init_cfg', None)
+    backbone = cfg.model.backbone
+    backbone.pop('init_cfg', None)
     # The statistics of untrained norms would silence the neurons.
-    cfg.model.backbone.norm_eval = False
+    backbone.norm_eval = False
+    if isinstance(backbone.arch, str):
+        # A block per stage: classification trains the whole.
+        backbone.arch = dict(ARCHS[backbone.arch], depths=(1, 1, 1, 1, 1))
 
 
 def _use_scenes_in(dataset: dict, scenes: Path, subset: str) -> None:
@@ -149,6 +154,9 @@ def _use_few_regions(model: dict) -> None:
         stages = train['rcnn'] if isinstance(train['rcnn'], list) else [train['rcnn']]
         for stage in stages:
             stage['sampler']['num'] = 8
+        heads = model['roi_head']['bbox_head']
+        for head in heads if isinstance(heads, list) else [heads]:
+            head['fc_out_channels'] = 64
         train['rpn_proposal']['max_per_img'] = test['rpn']['max_per_img'] = 10
         # Without a threshold: an untrained head is sure of nothing, and no box is no metric.
         test['rcnn'].update(max_per_img=5, score_thr=0.0)

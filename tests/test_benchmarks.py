@@ -24,7 +24,7 @@ RESNET = ROOT / 'configs/classification/conversion/resnet18-w16_1xb32-coslr-15e_
 
 def test_neurons(run_python, tmp_path):
     out = run_python(
-        'benchmarks/neurons.py', '--neurons', 64, '--timesteps', 1, 2, '--threads', 1,
+        'benchmarks/neurons.py', '--neurons', 8192, '--timesteps', 1, 2, '--threads', 1,
         '--repetitions', 1, '--neuron', 'LIF', 'SFA', '--out', tmp_path,
     ).stdout  # fmt: skip
     assert 'spikingjelly' in out

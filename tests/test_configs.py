@@ -1,5 +1,6 @@
 import logging
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,19 +66,25 @@ def test_config_takes_a_step_and_evaluates(path, tmp_path):
     logging.shutdown()
 
 
-def test_configs_build_in_a_fresh_process_with_the_host_scope(run_python):
+@pytest.fixture(scope='module')
+def built(run_python):
+    """Model and number of parameters of every config, built whole in a fresh process."""
     code = f"""
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 for path in {[str(path) for path in CONFIGS]!r}:
     cfg = Config.fromfile(path)
     init_default_scope(cfg.default_scope)
-    print(type(MODELS.build(cfg.model)).__name__)
+    model = MODELS.build(cfg.model)
+    print('built', path, type(model).__name__, sum(p.numel() for p in model.parameters()))
 """
-    out = run_python('-c', code).stdout.split()
-    built = [name for name in out if name in set.union(*MODELS_OF.values())]
-    assert len(built) == len(CONFIGS)
-    for path, name in zip(CONFIGS, built, strict=True):
+    lines = [line.split() for line in run_python('-c', code).stdout.splitlines()]
+    return {Path(line[1]): (line[2], int(line[3])) for line in lines if line and line[0] == 'built'}
+
+
+def test_configs_build_in_a_fresh_process_with_the_host_scope(built):
+    assert list(built) == CONFIGS
+    for path, (name, _) in built.items():
         assert name in MODELS_OF[path.relative_to(ROOT / 'configs').parts[0]]
 
 
@@ -161,10 +168,7 @@ def test_readme_table_agrees_with_the_metafiles():
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=name_of)
-def test_metafile_counts_parameters(path):
-    cfg = Config.fromfile(path)
-    init_default_scope(cfg.default_scope)
-    model = MODELS.build(cfg.model)
+def test_metafile_counts_parameters(path, built):
     name = str(path.relative_to(ROOT))
     entry = next(
         model
@@ -172,4 +176,4 @@ def test_metafile_counts_parameters(path):
         for model in content['Models']
         if model['Config'] == name
     )
-    assert entry['Metadata']['Parameters'] == sum(p.numel() for p in model.parameters())
+    assert entry['Metadata']['Parameters'] == built[path][1]

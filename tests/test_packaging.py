@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import tarfile
@@ -5,6 +6,8 @@ import zipfile
 
 import pytest
 from conftest import ROOT
+
+from mmspike.neurons.kernels import host
 
 EXPECTED = (
     'mmspike/.mim/model-index.yml',
@@ -19,8 +22,15 @@ EXPECTED = (
 
 @pytest.fixture(scope='module')
 def wheel(tmp_path_factory):
-    """A wheel built from the sdist, as an installation from the index would be."""
+    """A wheel built from the sdist, as an installation from the index would be.
+
+    The kernels are compiled by the same commands, but not optimised, which takes a minute.
+    """
     folder = tmp_path_factory.mktemp('dist')
+    compiler = folder / 'compiler'
+    compiler.write_text('#!/bin/sh\nexec c++ "$@" -O0\n')
+    compiler.chmod(0o755)
+    env = dict(os.environ, CC=str(compiler), CXX=str(compiler))
     build = (
         'import sys, os; os.chdir(sys.argv[1]); from setuptools import build_meta; '
         'print(getattr(build_meta, sys.argv[2])(sys.argv[3]))'
@@ -29,7 +39,7 @@ def wheel(tmp_path_factory):
     def run(source, hook):
         done = subprocess.run(
             [sys.executable, '-c', build, str(source), hook, str(folder)],
-            capture_output=True, text=True,
+            capture_output=True, text=True, env=env,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
         return folder / done.stdout.split()[-1]
@@ -56,6 +66,7 @@ def test_wheel_from_the_sdist_holds_configs_and_tools(wheel):
     for name in EXPECTED:
         assert name in names
     assert not [name for name in names if name.startswith(('tests', 'benchmarks', 'docs'))]
+    assert any('_host_baseline' in name for name in names) == host.AVAILABLE
 
 
 def test_wheel_works_without_the_sources(wheel, tmp_path):
@@ -64,13 +75,15 @@ def test_wheel_works_without_the_sources(wheel, tmp_path):
     code = (
         f'import sys; sys.path.insert(0, {str(tmp_path)!r}); import mmspike; '
         'from mmengine.registry import MODELS; '
-        "print(mmspike.__file__, type(MODELS.build(dict(type='mmspike.ILIF'))).__name__)"
+        "print(mmspike.__file__, type(MODELS.build(dict(type='mmspike.ILIF'))).__name__); "
+        'from mmspike.neurons.kernels import host; print(host.AVAILABLE)'
     )
     done = subprocess.run(
         [sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert str(tmp_path) in done.stdout
     assert 'ILIF' in done.stdout
+    assert str(host.AVAILABLE) in done.stdout
 
 
 def test_editable_installation_links_configs_and_tools():

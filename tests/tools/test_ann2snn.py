@@ -1,14 +1,11 @@
 """The tool on small networks; in this process, because importing the hosts takes its time."""
 
 import json
-import runpy
-import sys
 
 import pytest
 import torch
 from conftest import ROOT
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from small_checkpoints import CLASSIFICATION, trained
 
@@ -18,24 +15,11 @@ QCFS = CONVERSION / 'resnet18-w16-qcfs8-t1_1xb32-coslr-15e_digits.py'
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
+def run(run_tool):
     """Run the tool; return its exit status and what it printed."""
-    monkeypatch.setenv('COLUMNS', '200')
-    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-    monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
-        tool = str(ROOT / 'tools/ann2snn.py')
-        arguments = ['--device', 'cpu', *map(str, arguments), '--out', 'out']
-        monkeypatch.setattr(sys, 'argv', [tool, *arguments])
-        DefaultScope._instance_dict.clear()
-        capsys.readouterr()
-        status = 0
-        try:
-            runpy.run_path(tool, run_name='__main__')
-        except SystemExit as stop:
-            status = stop.code
-        return status, capsys.readouterr().out
+        return run_tool('ann2snn.py', '--device', 'cpu', *arguments, '--out', 'out')
 
     return call
 

@@ -1,5 +1,7 @@
 """The demo, made small and run as a user runs it."""
 
+from functools import cache
+
 import pytest
 import torch
 from small_runs import ROOT, make_scenes
@@ -25,11 +27,13 @@ def no_pretraining(tmp_path_factory):
 def options_for(task, scenes, no_pretraining):
     parts = ('train', 'val', 'test')
     if task in ('cls', 'mst', 'events'):
-        sizes = zip(parts, (64, 20, 20), strict=True)
-        return [
-            'train_cfg.max_epochs=1',
-            *(f'{part}_dataloader.dataset.indices={n}' for part, n in sizes),
-        ]
+        datasets = [f'{part}_dataloader.dataset' for part in parts]
+        sizes = zip(datasets, (64, 20, 20), strict=True)
+        options = ['train_cfg.max_epochs=1', *(f'{one}.indices={n}' for one, n in sizes)]
+        if task == 'events':
+            options += [f'{one}.camera.saccade=10_000' for one in datasets]
+            options += [f'{one}.data_root={scenes}/events' for one in datasets]
+        return options
     options = [
         f'{PRETRAINED}={no_pretraining}',
         *(f'{part}_dataloader.dataset.data_root={scenes}/' for part in parts),
@@ -45,6 +49,20 @@ def options_for(task, scenes, no_pretraining):
     ]
 
 
+@pytest.fixture(scope='module')
+def demo(scenes, no_pretraining, tmp_path_factory, run_python):
+    """Run a task, unless a test did it before; return its folder and what was printed."""
+
+    @cache
+    def run(task, *more):
+        folder = run(task)[0] if more else tmp_path_factory.mktemp(task)
+        options = (*options_for(task, scenes, no_pretraining), *more)
+        command = ('tools/demo', '--task', task, '--work-dir', folder, '--cfg-options', *options)
+        return folder, run_python(*command).stdout
+
+    return run
+
+
 @pytest.mark.parametrize(
     ('task', 'pictures', 'metric'),
     [
@@ -55,28 +73,20 @@ def options_for(task, scenes, no_pretraining):
         ('events', ['events.png', 'samples.png', 'summary.png'], 'top-1'),
     ],
 )
-def test_one_task(task, pictures, metric, scenes, no_pretraining, tmp_path, run_python):
-    command = [
-        'tools/demo', '--task', task, '--work-dir', tmp_path,
-        '--cfg-options', *options_for(task, scenes, no_pretraining),
-    ]  # fmt: skip
-    printed = run_python(*command).stdout
+def test_one_task(task, pictures, metric, demo):
+    folder, printed = demo(task)
     assert metric in printed
     assert 'firing rates' in printed
-    drawn = sorted(tmp_path.glob('*/pictures/*.png'))
+    drawn = sorted(folder.glob('*/pictures/*.png'))
     assert [path.name for path in drawn] == pictures
     assert all(path.read_bytes().startswith(b'\x89PNG') for path in drawn)
 
 
-def test_unfinished_training_goes_on(tmp_path, scenes, no_pretraining, run_python):
-    options = options_for('cls', scenes, no_pretraining)
-    run_python('tools/demo', '--task', 'cls', '--work-dir', tmp_path, '--cfg-options', *options)
-    (finished,) = tmp_path.glob('*/finished')
+def test_unfinished_training_goes_on(demo):
+    folder, _ = demo('cls')
+    (finished,) = folder.glob('*/finished')
     finished.unlink()
-    options[0] = 'train_cfg.max_epochs=2'
-    printed = run_python(
-        'tools/demo', '--task', 'cls', '--work-dir', tmp_path, '--cfg-options', *options
-    ).stdout
+    _, printed = demo('cls', 'train_cfg.max_epochs=2')
     assert 'going on with the training that was interrupted' in printed
     assert 'epoch_2.pth' in printed
 

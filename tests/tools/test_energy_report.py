@@ -1,12 +1,8 @@
 """The tool on small networks; in this process, because importing the hosts takes its time."""
 
 import json
-import runpy
-import sys
 
 import pytest
-from conftest import ROOT
-from mmengine.registry import DefaultScope
 from small_checkpoints import CLASSIFICATION, CLASSIFICATION_T4, DETECTION, SEGMENTATION, trained
 
 RESNET = """
@@ -23,27 +19,16 @@ data_preprocessor = dict(num_classes=10, mean=[127.0] * 3, std=[64.0] * 3, to_rg
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
+def run(run_tool, tmp_path):
     """Run the tool; return its exit status, what it printed, and the report that it wrote."""
-    monkeypatch.setenv('COLUMNS', '200')
-    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-    monkeypatch.chdir(tmp_path)
     (tmp_path / 'resnet.py').write_text(RESNET)
 
     def call(*arguments):
-        tool = str(ROOT / 'tools/analysis_tools/energy_report.py')
-        arguments = ['--device', 'cpu', *map(str, arguments), '--out', 'out']
-        monkeypatch.setattr(sys, 'argv', [tool, *arguments])
-        DefaultScope._instance_dict.clear()
-        capsys.readouterr()
-        status = 0
-        try:
-            runpy.run_path(tool, run_name='__main__')
-        except SystemExit as leaving:
-            status = leaving.code
+        tool = 'analysis_tools/energy_report.py'
+        status, out = run_tool(tool, '--device', 'cpu', *arguments, '--out', 'out')
         written = tmp_path / 'out/energy.json'
         report = json.loads(written.read_text()) if written.exists() else None
-        return status, capsys.readouterr().out, report
+        return status, out, report
 
     return call
 

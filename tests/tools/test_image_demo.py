@@ -1,14 +1,11 @@
 """The tool on small images; in this process, because importing the hosts takes its time."""
 
-import runpy
-import sys
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
-from mmengine.registry import DefaultScope
 from small_checkpoints import (
     CLASSIFICATION,
     CLASSIFICATION_T4,
@@ -40,25 +37,9 @@ test_dataloader = dict(dataset=dict(type='CIFAR10', pipeline=[
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run the tool; return its exit status and what it printed, without line breaks."""
-    monkeypatch.setenv('COLUMNS', '200')
-    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        tool = str(ROOT / 'tools/image_demo.py')
-        monkeypatch.setattr(sys, 'argv', [tool, '--device', 'cpu', *map(str, arguments)])
-        DefaultScope._instance_dict.clear()
-        capsys.readouterr()
-        status = 0
-        try:
-            runpy.run_path(tool, run_name='__main__')
-        except SystemExit as leaving:
-            status = leaving.code
-        return status, capsys.readouterr().out
-
-    return call
+def run(run_tool):
+    """Run the tool; return its exit status and what it printed."""
+    return partial(run_tool, 'image_demo.py', '--device', 'cpu')
 
 
 def digit(path):

@@ -1,14 +1,10 @@
 """The tool on small networks; in this process, because importing the hosts takes its time."""
 
 import json
-import runpy
-import sys
 
 import pytest
 import torch
-from conftest import ROOT
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, load_checkpoint
 from small_checkpoints import CLASSIFICATION, SEGMENTATION, trained
 
@@ -16,25 +12,14 @@ from mmspike.masking import set_masking
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
+def run(run_tool, tmp_path):
     """Run the tool; return its exit status, what it printed, and the points that it wrote."""
-    monkeypatch.setenv('COLUMNS', '150')
-    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-    monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
-        tool = str(ROOT / 'tools/analysis_tools/rsm_sweep.py')
-        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments), '--out', 'out'])
-        DefaultScope._instance_dict.clear()
-        capsys.readouterr()
-        status = 0
-        try:
-            runpy.run_path(tool, run_name='__main__')
-        except SystemExit as leaving:
-            status = leaving.code
+        status, out = run_tool('analysis_tools/rsm_sweep.py', *arguments, '--out', 'out')
         written = tmp_path / 'out/rsm_sweep.json'
         points = json.loads(written.read_text())['points'] if written.exists() else []
-        return status, capsys.readouterr().out, {(p['group'], p['ratio']): p for p in points}
+        return status, out, {(p['group'], p['ratio']): p for p in points}
 
     return call
 

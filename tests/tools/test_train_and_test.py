@@ -166,10 +166,16 @@ class Evil:
         return print, ('executed',)
 
 
+@pytest.fixture
+def places(torn, tmp_path):
+    evil = tmp_path / 'evil.pth'
+    torch.save(dict(state_dict={}, meta=Evil()), evil)
+    return dict(folder=tmp_path, torn=torn, evil=evil)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['train.py', 'absent.py'], 'there is no config file absent.py'),
         (['train.py', DIGITS, '--resume', 'absent.pth'], 'there is no checkpoint file absent.pth'),
         (['train.py', DIGITS, '--resume', '{folder}'], 'is a directory'),
         (['train.py', DIGITS, '--resume', '{torn}'], 'cannot be read as a PyTorch checkpoint'),
@@ -179,17 +185,29 @@ class Evil:
         ),
         (['test.py', DIGITS, '{torn}'], 'cannot be read as a PyTorch checkpoint'),
         (['test.py', DIGITS, '{folder}'], 'is a directory; in it are'),
-        (['test.py', DIGITS, '{evil}'], 'could run code when loaded'),
-        (['test.py', DIGITS, '{torn}', '--out', 'x.txt'], '--out must end in .pkl'),
     ],
     ids=lambda value: ' '.join(Path(v).name for v in value) if isinstance(value, list) else '',
 )
-def test_bad_arguments_give_one_clear_sentence(torn, tmp_path, run_python, arguments, message):
-    evil = tmp_path / 'evil.pth'
-    torch.save(dict(state_dict={}, meta=Evil()), evil)
-    places = dict(folder=tmp_path, torn=torn, evil=evil)
+def test_bad_arguments_give_one_clear_sentence(places, run_tool, arguments, message):
     tool, *rest = (str(argument).format(**places) for argument in arguments)
-    done = run_python(f'tools/{tool}', *rest, cwd=ROOT, check=False)
+    status, _ = run_tool(tool, *rest)
+    assert status.startswith(f'{tool}: ')
+    assert message in status
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['train.py', 'absent.py'], 'there is no config file absent.py'),
+        (['test.py', DIGITS, '{evil}'], 'could run code when loaded'),
+        (['test.py', DIGITS, '{torn}', '--out', 'x.txt'], '--out must end in .pkl'),
+    ],
+    ids=['train', 'test', 'usage'],
+)
+def test_bad_arguments_of_a_process(places, run_python, arguments, message):
+    """The same as a user sees it."""
+    tool, *rest = (str(argument).format(**places) for argument in arguments)
+    done = run_python(f'tools/{tool}', *rest, check=False)
     assert done.returncode in (1, 2)
     assert message in done.stderr
     assert 'Traceback' not in done.stderr

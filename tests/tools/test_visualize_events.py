@@ -1,14 +1,10 @@
 """The tools for events, in this process, because importing the hosts takes its time."""
 
 import re
-import runpy
-import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from event_files import make_n_cars, some_events, write_dat
-from mmengine.registry import DefaultScope
 from PIL import Image
 
 from mmspike.datasets.events import digits as cached
@@ -27,33 +23,12 @@ test_dataloader = dict(
 """
 
 
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run a tool; return its exit status or message, and what it printed."""
-    monkeypatch.setenv('COLUMNS', '120')
-    monkeypatch.chdir(tmp_path)
-
-    def call(tool, *arguments):
-        tool = str(ROOT / 'tools' / tool)
-        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
-        DefaultScope._instance_dict.clear()
-        capsys.readouterr()
-        status = 0
-        try:
-            runpy.run_path(tool, run_name='__main__')
-        except SystemExit as stop:
-            status = stop.code
-        return status, capsys.readouterr().out
-
-    return call
-
-
 VISUALIZE = 'analysis_tools/visualize_events.py'
 
 
-def test_an_event_file(run, tmp_path):
+def test_an_event_file(run_tool, tmp_path):
     write_dat(tmp_path / 'obj.dat', some_events((100, 120), 3000))
-    status, out = run(VISUALIZE, 'obj.dat', '--sensor-size', 100, 120, '--timesteps', 5)
+    status, out = run_tool(VISUALIZE, 'obj.dat', '--sensor-size', 100, 120, '--timesteps', 5)
     assert status == 0
     assert '3,000 events in ' in out
     assert '5: 600' in out
@@ -63,10 +38,10 @@ def test_an_event_file(run, tmp_path):
         assert png.size[0] > 3 * png.size[1]
 
 
-def test_samples_of_a_config(run, tmp_path):
+def test_samples_of_a_config(run_tool, tmp_path):
     make_n_cars(tmp_path / 'data')
     (tmp_path / 'config.py').write_text(CONFIG.replace('TIMESTEPS', '4'))
-    status, out = run(VISUALIZE, 'config.py', '--indices', 0, 3, '--out', 'shown')
+    status, out = run_tool(VISUALIZE, 'config.py', '--indices', 0, 3, '--out', 'shown')
     assert status == 0
     assert '0: background' in out
     assert '3: cars' in out
@@ -74,10 +49,10 @@ def test_samples_of_a_config(run, tmp_path):
     assert names == ['config_0_events.gif', 'config_3_events.gif', 'config_events.png']
 
 
-def test_one_image_without_time(run, tmp_path):
+def test_one_image_without_time(run_tool, tmp_path):
     make_n_cars(tmp_path / 'data')
     (tmp_path / 'config.py').write_text(CONFIG.replace('TIMESTEPS', 'None'))
-    status, out = run(VISUALIZE, 'config.py')
+    status, out = run_tool(VISUALIZE, 'config.py')
     assert status == 0
     assert '1: 200' in out
 
@@ -92,23 +67,23 @@ def test_one_image_without_time(run, tmp_path):
         (['missing.py'], 'missing.py'),
     ],
 )
-def test_errors(run, tmp_path, arguments, message):
+def test_errors(run_tool, tmp_path, arguments, message):
     write_dat(tmp_path / 'obj.dat', some_events((100, 120)))
     make_n_cars(tmp_path / 'data')
     (tmp_path / 'config.py').write_text(CONFIG.replace('TIMESTEPS', '4'))
-    status, _ = run(VISUALIZE, *arguments)
+    status, _ = run_tool(VISUALIZE, *arguments)
     assert re.search(message, status)
     assert status.startswith('visualize_events.py: ')
 
 
-def test_event_digits(run, tmp_path, monkeypatch):
+def test_event_digits(run_tool, tmp_path, monkeypatch):
     original = cached.digits_of_split
     monkeypatch.setattr(
         cached, 'digits_of_split', lambda split: [part[:30] for part in original(split)]
     )
     arguments = ['--saccade', 10_000, '--out', 'digits', '--preview', 'preview.png']
     tool = 'dataset_converters/event_digits.py'
-    status, out = run(tool, *arguments)
+    status, out = run_tool(tool, *arguments)
     assert status == 0
     assert re.search(r'recordings +│ +30 │ +30 │', out)
     assert 'camera=dict(saccade=10000)' in out
@@ -119,7 +94,7 @@ def test_event_digits(run, tmp_path, monkeypatch):
     assert f'{events:,.0f} │' in out
     with Image.open('preview.png') as png:
         assert png.size[0] > 800
-    assert 'they were there already' in run(tool, *arguments)[1]
-    assert run(tool, '--threshold', 0)[0] == (
+    assert 'they were there already' in run_tool(tool, *arguments)[1]
+    assert run_tool(tool, '--threshold', 0)[0] == (
         'event_digits.py: threshold must be finite and at least 0.001, got 0.0'
     )

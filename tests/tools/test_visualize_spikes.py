@@ -1,15 +1,12 @@
 """The tool on small images; in this process, because importing the hosts takes its time."""
 
-import runpy
-import sys
+from functools import partial
 from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
-from mmengine.registry import DefaultScope
 from PIL import Image
 from small_checkpoints import (
     CLASSIFICATION,
@@ -44,25 +41,9 @@ CONVOLUTIONS = """dict(
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
+def run(run_tool):
     """Run the tool; return its exit status and what it printed."""
-    monkeypatch.setenv('COLUMNS', '200')
-    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        tool = str(ROOT / 'tools/analysis_tools/visualize_spikes.py')
-        monkeypatch.setattr(sys, 'argv', [tool, '--device', 'cpu', *map(str, arguments)])
-        DefaultScope._instance_dict.clear()
-        capsys.readouterr()
-        status = 0
-        try:
-            runpy.run_path(tool, run_name='__main__')
-        except SystemExit as leaving:
-            status = leaving.code
-        return status, capsys.readouterr().out
-
-    return call
+    return partial(run_tool, 'analysis_tools/visualize_spikes.py', '--device', 'cpu')
 
 
 def digit(path):
