@@ -213,9 +213,9 @@ class SpikeFlow(TorchFunctionMode):
         self._modules.append(module)
         if not isinstance(module, BaseNeuron):
             return None
-        # What neurons do inside concerns no flow, and it is half of all calls. Of several flows
-        # that follow a neuron, one closes the door and opens it again.
-        if not torch._C._is_torch_function_all_disabled():
+        # What neurons do inside concerns no flow, and it is half of all calls; unless a
+        # user's neuron has layers. Of several flows, one closes the door and opens it again.
+        if not module._modules and not torch._C._is_torch_function_all_disabled():
             self._inside_neuron = without_flow()
             self._inside_neuron.__enter__()
         # A neuron takes currents; spikes that are currents are numbers like others.

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from mmspike.energy import EnergyCounter
 from mmspike.execution import SpikeFlow, SpikeTrain
 from mmspike.neurons import LIF, QCFS, SFA
 from mmspike.neurons.kernels import host
@@ -259,6 +260,21 @@ def test_what_a_neuron_does_inside_is_not_followed():
         assert isinstance(torch.relu(net[0](torch.rand(2, 3))), SpikeTrain)
     net[0](torch.rand(2, 3))
     assert Inside.seen is True
+
+
+def test_a_layer_inside_a_neuron_is_seen():
+    class Gated(SFA):
+        def __init__(self):
+            super().__init__()
+            self.gate = nn.Linear(3, 3)
+
+        def fire(self, x, v):
+            return super().fire(self.gate(x), v)
+
+    net = nn.Sequential(Gated())
+    with torch.no_grad(), EnergyCounter(net, strict=True) as counter:
+        net(torch.rand(2, 3))
+    assert counter.counts().layers['0.gate'].analog_macs == 18
 
 
 @pytest.mark.parametrize('error', [RuntimeError, KeyboardInterrupt])
