@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import reduce
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mmspike.energy.counts import EnergyCounts, LayerCount, NeuronCount
-from mmspike.energy.fan_out import Axis, axis_fan_out, connections
+from mmspike.energy.fan_out import Axis, Connections, axis_fan_out, connections
 from mmspike.execution.spike_flow import (
     MASKS,
     PRODUCTS,
@@ -94,7 +92,7 @@ class EnergyCounter(SpikeFlow):
         self._sums = Tally()
         self._uncounted: dict[str, int] = {}
         self._real: dict[str, int] = {}
-        self._fan_outs: dict[tuple[tuple[Axis, ...], torch.device], Tensor] = {}
+        self._fan_outs: dict[tuple[Axis, torch.device], Tensor] = {}
         self._weighted = _modules_with_weights(self._names)
         self._ran: set[nn.Module] = set()
         self._counted: set[nn.Module] = set()
@@ -192,9 +190,6 @@ class EnergyCounter(SpikeFlow):
     def _leave_module(self, module: nn.Module, inputs: tuple, out: object) -> None:
         if self._modules and self._modules[-1] is module:
             self._ordinals.pop()
-            if not self._ordinals:
-                with without_flow():
-                    self._sums.settle()
         super()._leave_module(module, inputs, out)
 
     def _count_samples(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -268,27 +263,30 @@ class EnergyCounter(SpikeFlow):
             output_size=_of_one(x, links.outputs) if batched else links.outputs,
         )
         if isinstance(x, SpikeTrain):
-            if links.uniform:
-                spikes = connected = _sums(x).total
-            else:
-                # Without a batch the channels come first.
-                sums = (
-                    _sums(x).maps.sum(0)
-                    if links.channel_dim
-                    else sum_spikes(x.plain(), 0, x.step_value)
-                )
-                spikes, connected = sums.sum(), sums.flatten() @ self._fan_out(links.axes, x.device)
+            spikes, connected = self._spikes_and_connections(x, links)
             sops = (connected, links.outputs_per_input)
             self._record(self._where, function, links.macs, x, spikes, sops, **sizes)
         else:
             self._record(self._where, function, links.macs, analog_inputs=x.numel(), **sizes)
 
-    def _fan_out(self, axes: tuple[Axis, ...], device: torch.device) -> Tensor:
-        """Connections of all positions, one after the other, float64."""
-        if (axes, device) not in self._fan_outs:
-            numbers = reduce(np.multiply.outer, [axis_fan_out(axis) for axis in axes])
-            self._fan_outs[axes, device] = torch.from_numpy(numbers.ravel()).to(device).double()
-        return self._fan_outs[axes, device]
+    def _spikes_and_connections(self, x: SpikeTrain, links: Connections) -> tuple[Tensor, Tensor]:
+        """Spikes, and over all of them the positions that each is connected to."""
+        if links.uniform:
+            return _sums(x).total, _sums(x).total
+        if links.channel_dim:
+            connected, spikes = _sums(x).maps.sum(0), _sums(x).total
+        else:  # without a batch the channels come first
+            connected = sum_spikes(x.plain(), 0, x.step_value)
+            spikes = connected.sum()
+        for axis in reversed(links.axes):
+            connected = connected @ self._fan_out(axis, x.device)
+        return spikes, connected
+
+    def _fan_out(self, axis: Axis, device: torch.device) -> Tensor:
+        if (axis, device) not in self._fan_outs:
+            numbers = torch.from_numpy(axis_fan_out(axis))
+            self._fan_outs[axis, device] = numbers.to(device, torch.float64)
+        return self._fan_outs[axis, device]
 
     def _count_product(self, function: str, args: tuple, kwargs: dict) -> None:
         left, right = (*args, *kwargs.values())[:2]

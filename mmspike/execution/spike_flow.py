@@ -160,6 +160,47 @@ def _by_position(
     return args, kwargs
 
 
+class _Closed:
+    """Takes the place of a neuron's ``forward``, whose inside concerns no flow.
+
+    It is half of all calls, and some kernels run faster unseen. An object can be copied and pickled
+    along with the neuron.
+    """
+
+    def __init__(self, neuron: BaseNeuron) -> None:
+        self.neuron = neuron
+        self.replaced = vars(neuron).get('forward')
+        self.flows = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        forward = self.replaced or type(self.neuron).forward.__get__(self.neuron)
+        with without_flow():
+            return forward(*args, **kwargs)
+
+    @staticmethod
+    def close(neuron: BaseNeuron) -> '_Closed':
+        """Close a neuron for one more flow."""
+        closed = vars(neuron).get('forward')
+        if not isinstance(closed, _Closed):
+            closed = neuron.forward = _Closed(neuron)
+        closed.flows += 1
+        return closed
+
+    def remove(self) -> None:
+        """Open it, if this was the last flow."""
+        self.flows -= 1
+        if not self.flows:
+            del self.neuron.forward
+            if self.replaced is not None:
+                self.neuron.forward = self.replaced
+
+
+def _holds_weights(neuron: BaseNeuron) -> bool:
+    """Whether a user's neuron has layers or matrices inside, which flows are to see."""
+    own = (*neuron.parameters(recurse=False), *neuron.buffers(recurse=False))
+    return bool(neuron._modules) or any(tensor.dim() > 1 for tensor in own)
+
+
 class SpikeFlow(TorchFunctionMode):
     """Follows the spikes of a model's neurons; by itself it changes no result.
 
@@ -167,6 +208,9 @@ class SpikeFlow(TorchFunctionMode):
     :meth:`other`, and may look at functions without spikes in :meth:`analog`. Those that only look
     override :meth:`watch` instead and set ``watches_only``: of several open flows all are told what
     was called, and the innermost of the others does it.
+
+    What a neuron does inside is seen by no flow and by no other mode of torch's functions, unless
+    it has modules, or parameters or buffers of two dimensions and more.
 
     Args:
         model: A model with neurons of mmspike.
@@ -179,7 +223,6 @@ class SpikeFlow(TorchFunctionMode):
         self._names = {module: name for name, module in model.named_modules()}
         self._modules: list[nn.Module] = []
         self._handles: list = []
-        self._inside_neuron: torch._C.DisableTorchFunction | None = None
 
     @property
     def layer(self) -> str:
@@ -191,6 +234,8 @@ class SpikeFlow(TorchFunctionMode):
             self._handles.append(module.register_forward_pre_hook(self._enter_module))
             if isinstance(module, BaseNeuron):
                 self._handles.append(module.register_forward_hook(self._mark))
+                if not _holds_weights(module):
+                    self._handles.append(_Closed.close(module))
             self._handles.append(module.register_forward_hook(self._leave_module, always_call=True))
         _open.stack.append(self)
         return super().__enter__()
@@ -202,7 +247,6 @@ class SpikeFlow(TorchFunctionMode):
 
     def __exit__(self, *exc_info: object) -> None:
         _open.stack.remove(self)
-        self._leave_neuron()  # an interrupt calls no hooks
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -211,23 +255,10 @@ class SpikeFlow(TorchFunctionMode):
 
     def _enter_module(self, module: nn.Module, inputs: tuple) -> tuple | None:
         self._modules.append(module)
-        if not isinstance(module, BaseNeuron):
-            return None
-        # What neurons do inside concerns no flow, and it is half of all calls; unless a
-        # user's neuron has layers. Of several flows, one closes the door and opens it again.
-        if not module._modules and not torch._C._is_torch_function_all_disabled():
-            self._inside_neuron = without_flow()
-            self._inside_neuron.__enter__()
         # A neuron takes currents; spikes that are currents are numbers like others.
-        return unmarked(inputs)
-
-    def _leave_neuron(self) -> None:
-        if self._inside_neuron is not None:
-            self._inside_neuron.__exit__(None, None, None)
-            self._inside_neuron = None
+        return unmarked(inputs) if isinstance(module, BaseNeuron) else None
 
     def _leave_module(self, module: nn.Module, inputs: tuple, out: object) -> None:
-        self._leave_neuron()
         # A module that was running when the flow began was never entered.
         if self._modules and self._modules[-1] is module:
             self._modules.pop()
@@ -319,7 +350,10 @@ class SpikeFlow(TorchFunctionMode):
         return name in _MOVING
 
     def watch(self, func: Callable, args: tuple, kwargs: dict) -> None:
-        """Any function is about to be called; spikes among its arguments are marked."""
+        """A function is about to be called; spikes among its arguments are marked.
+
+        Flows are not told of those that only ask for a shape or a flag, nor of what neurons do.
+        """
 
     def weight_layer(self, func: Callable, args: tuple, kwargs: dict) -> Any:
         """A layer of :data:`WEIGHT_LAYERS` takes spikes: the first of ``args``."""

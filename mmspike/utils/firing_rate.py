@@ -78,12 +78,13 @@ class FiringRateRecorder:
         self._handles.clear()
 
     def _counter(self, name: str):
-        @torch.no_grad()
         def count(neuron: BaseNeuron, inputs: tuple, out: Tensor) -> None:
-            sums = SpikeSums(out, neuron.step_value)
-            active = sums.total if neuron.max_spikes == 1 else sums.active
-            self._sums.add((name, 'spikes'), sums.total)
-            self._sums.add((name, 'active'), active)
+            # Whoever follows the model's functions need not know of these.
+            with torch._C.DisableTorchFunction(), torch.no_grad():
+                sums = SpikeSums(out, neuron.step_value)
+                active = sums.total if neuron.max_spikes == 1 else sums.active
+                self._sums.add((name, 'spikes'), sums.total)
+                self._sums.add((name, 'active'), active)
             self._outputs[name] += out.numel()
 
         return count

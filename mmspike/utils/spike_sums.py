@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Hashable
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from mmspike.neurons.kernels import host
-from mmspike.neurons.kernels.backend import use_kernels
+from mmspike.neurons.kernels.backend import kernels_fit
 
-# How many numbers may wait, and how many different sequences of them are kept apart.
+# The most numbers that wait, and the most sequences of names that are kept apart.
 _MOST_WAITING, _MOST_SEQUENCES = 4096, 64
 
 
@@ -29,25 +28,27 @@ class SpikeSums:
     """
 
     def __init__(self, x: Tensor, step_value: float = 1.0) -> None:
-        self._x = x
-        if _kernel_takes(x):
-            self.maps, totals = host.count_spikes(x, step_value)
-            self.total, self.active = totals.unbind()
-        else:
+        self._x, self._active = x, None
+        counted = host.count_spikes(x, step_value) if _kernel_takes(x) else None
+        if counted is None:
             self.maps = sum_spikes(x, min(1, x.dim() - 1), step_value)
+            self.total = self.maps.sum()
+        else:
+            self.maps, totals = counted
+            self.total, self._active = totals.unbind()
 
-    @cached_property
-    def total(self) -> Tensor:
-        return self.maps.sum()
-
-    @cached_property
+    @property
     def active(self) -> Tensor:
-        return count_active(self._x)
+        if self._active is None:
+            self._active = count_active(self._x)
+        return self._active
 
 
 def _kernel_takes(x: Tensor) -> bool:
-    laid_out = x.dim() > 1 and x.numel() > 0 and x.is_contiguous()
-    return laid_out and x.device.type == 'cpu' and use_kernels(x)
+    # Of two dimensions there is one column, and torch is faster; more channels could overflow.
+    laid_out = x.dim() > 2 and x.numel() and x.shape[1] <= 1 << 16 and x.is_contiguous()
+    tracing = torch.compiler.is_compiling()
+    return laid_out and not tracing and x.device.type == 'cpu' and kernels_fit(x)
 
 
 def sum_spikes(x: Tensor, dim: int, step_value: float = 1.0) -> Tensor:
@@ -98,8 +99,9 @@ class Tally:
     """Sums by name of numbers on a device, which is not waited for until they are read.
 
     An addition of two numbers takes as long as one of a thousand. So numbers wait, and are added
-    to the sums of the last time at which the same names came in the same order. Only where there
-    are more than 64 different orders the sums are read in between.
+    to the sums of the last time at which the same names came in the same order; a sequence ends
+    where its first name comes again. Only where there are very many sequences, sums are read in
+    between.
     """
 
     def __init__(self) -> None:
@@ -109,14 +111,14 @@ class Tally:
 
     def add(self, name: Hashable, number: Tensor, times: int = 1) -> None:
         """Add a number (float64, no dimensions), multiplied by ``times``."""
+        keys, _ = self._waiting.get(number.device, ([], []))
+        if keys and (keys[0] == (name, times) or len(keys) >= _MOST_WAITING):
+            self._settle()
         keys, numbers = self._waiting.setdefault(number.device, ([], []))
         keys.append((name, times))
         numbers.append(number)
-        if len(keys) >= _MOST_WAITING:
-            self.settle()
 
-    def settle(self) -> None:
-        """Add what waits: call it where a sequence of names ends, such as after each batch."""
+    def _settle(self) -> None:
         for device, (keys, numbers) in self._waiting.items():
             sequence = (device, *keys)
             sums = torch.stack(numbers)
@@ -133,7 +135,7 @@ class Tally:
 
     def read(self) -> dict[Hashable, float]:
         """All sums so far. This waits for the device."""
-        self.settle()
+        self._settle()
         self._collect()
         return dict(self._read)
 

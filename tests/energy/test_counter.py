@@ -486,3 +486,15 @@ def test_neurons_of_a_network_are_all_there():
     net = MetaSpikformer('tiny')
     names = [name for name, m in net.named_modules() if isinstance(m, BaseNeuron)]
     assert list(EnergyCounter(net).counts().neurons) == names
+
+
+def test_a_counter_keeps_little_of_every_shape():
+    """Numbers per row and column, and not a map."""
+    net = nn.Sequential(SFA(D=4), nn.Conv2d(2, 2, 3, padding=1, groups=2)).eval()
+    counter = EnergyCounter(net)
+    for size in range(50, 60):
+        with torch.no_grad(), counter:
+            net(torch.rand(1, 2, size, 2 * size))
+    assert sum(x.numel() for x in counter._fan_outs.values()) == sum(
+        {*range(50, 60), *range(100, 120, 2)}
+    )

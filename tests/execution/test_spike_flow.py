@@ -1,6 +1,7 @@
 """What stays a spike train, and what a flow leaves behind."""
 
 import copy
+import threading
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch.nn import functional
 
 from mmspike.energy import EnergyCounter
 from mmspike.execution import SpikeFlow, SpikeTrain
+from mmspike.execution.spike_flow import _Closed
 from mmspike.neurons import LIF, QCFS, SFA
 from mmspike.neurons.kernels import host
 from mmspike.neurons.kernels.backend import neuron_backend
@@ -271,10 +273,19 @@ def test_a_layer_inside_a_neuron_is_seen():
         def fire(self, x, v):
             return super().fire(self.gate(x), v)
 
-    net = nn.Sequential(Gated())
+    class Recurrent(SFA):
+        def __init__(self):
+            super().__init__()
+            self.matrix = nn.Parameter(torch.rand(3, 3))
+
+        def fire(self, x, v):
+            return super().fire(x @ self.matrix, v)
+
+    net = nn.Sequential(Gated(), Recurrent())
     with torch.no_grad(), EnergyCounter(net, strict=True) as counter:
         net(torch.rand(2, 3))
-    assert counter.counts().layers['0.gate'].analog_macs == 18
+    layers = counter.counts().layers
+    assert layers['0.gate'].analog_macs == layers['1: product 1'].analog_macs == 18
 
 
 @pytest.mark.parametrize('error', [RuntimeError, KeyboardInterrupt])
@@ -284,6 +295,56 @@ def test_a_neuron_that_fails_leaves_the_door_open(error):
     with pytest.raises(error), SpikeFlow(net), SpikeFlow(net):
         net(torch.rand(2, 3))
     assert not torch._C._is_torch_function_all_disabled()
+    assert 'forward' not in vars(net[0])
+
+
+def test_an_interrupted_flow_that_nobody_closed():
+    """As mmengine's hooks leave it, since an interrupt ends the loop that calls them."""
+    net, flow = nn.Sequential(Inside()), SpikeFlow(nn.Sequential(SFA()))
+    net[0].error = KeyboardInterrupt
+    flow = SpikeFlow(net)
+    flow.__enter__()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            net(torch.rand(2, 3))
+        assert not torch._C._is_torch_function_all_disabled()
+    finally:
+        flow.__exit__(None, None, None)
+
+
+def test_flows_that_end_in_another_order_leave_the_neuron_as_it_was():
+    net = nn.Sequential(SFA())
+    net[0].forward = own = net[0].forward
+    first, second = SpikeFlow(net), SpikeFlow(net)
+    handles = [_Closed.close(net[0]) for _ in (first, second)]
+    assert handles[0] is handles[1] is vars(net[0])['forward']
+    copied = copy.deepcopy(net)
+    x = torch.rand(2, 3)
+    assert torch.equal(copied(x), net(x))
+    assert copied[0].forward.neuron is copied[0]
+    handles[0].remove()
+    assert isinstance(vars(net[0])['forward'], _Closed)
+    handles[1].remove()
+    assert vars(net[0])['forward'] is own
+
+
+def test_two_threads_in_one_followed_model():
+    """Each finds its own door open afterwards."""
+    net, meet = nn.Sequential(Inside()), threading.Barrier(2, timeout=60)
+    net[0].fire = lambda x, v: (meet.wait(), (x, v))[1]
+    after = []
+
+    def call():
+        net(torch.rand(2, 3))
+        after.append(torch._C._is_torch_function_all_disabled())
+
+    with SpikeFlow(net):
+        threads = [threading.Thread(target=call) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert after == [False, False]
 
 
 @pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)

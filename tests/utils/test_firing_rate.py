@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from mmspike.energy import EnergyCounter
 from mmspike.neurons import IF, SFA
 from mmspike.utils.firing_rate import FiringRateRecorder
 
@@ -41,3 +42,28 @@ def test_leaves_the_model_as_it_was():
 def test_model_without_neurons():
     with pytest.raises(ValueError, match='Linear has no neurons'):
         FiringRateRecorder(nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_recorder_inside_a_counter_is_no_part_of_the_network(dtype):
+    net = nn.Sequential(SFA(D=4), nn.Conv2d(3, 2, 1)).to(dtype)
+    x = torch.rand(2, 3, 4, 4).to(dtype) * 4
+    with torch.no_grad(), EnergyCounter(net) as counter, FiringRateRecorder(net) as recorder:
+        net(x)
+    counts = counter.counts()
+    assert list(counts.layers) == ['1']
+    assert recorder.rates() == counts.rates()
+
+
+def test_counts_where_the_model_is_whatever_the_default_device():
+    model = nn.Sequential(SFA(D=4))
+    with torch.device('meta'), FiringRateRecorder(model) as recorder:
+        model(torch.ones(2, 3, 4, 4, device='cpu'))
+    assert recorder.rates()[0].rate == 1
+
+
+def test_a_compiled_model_is_recorded_as_well():
+    model = nn.Sequential(SFA(D=4))
+    with FiringRateRecorder(model) as recorder:
+        torch.compile(model, fullgraph=True, backend='eager')(torch.ones(2, 3, 4, 4))
+    assert recorder.rates()[0].rate == 1

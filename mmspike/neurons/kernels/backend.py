@@ -71,6 +71,11 @@ def use_kernels(x: Tensor) -> bool:
     return True
 
 
+def kernels_fit(x: Tensor) -> bool:
+    """Whether kernels may run an input and can: :func:`use_kernels` as a question."""
+    return _chosen != 'reference' and _obstacle(x) is None
+
+
 def _obstacle(x: Tensor) -> str | None:
     """Why no kernels can run an input; None if they can."""
     if x.device.type not in KERNELS:

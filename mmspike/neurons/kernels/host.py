@@ -79,6 +79,7 @@ class CountArguments(ctypes.Structure):
             (number, ctypes.c_int64)
             for number in ('rows', 'columns', 'neurons', 'threads', 'begin', 'end')
         ],
+        ('strange', ctypes.POINTER(ctypes.c_int32)),
         ('step_value', ctypes.c_float),
     ]
 
@@ -328,7 +329,7 @@ def qcfs_backward(
 # --- counting -----------------------------------------------------------------------------------
 
 
-def count_spikes(x: Tensor, step_value: float) -> tuple[Tensor, Tensor]:
+def count_spikes(x: Tensor, step_value: float) -> tuple[Tensor, Tensor] | None:
     """Count the spikes of neurons, and those that fired.
 
     Args:
@@ -337,12 +338,13 @@ def count_spikes(x: Tensor, step_value: float) -> tuple[Tensor, Tensor]:
 
     Returns:
         Spikes summed over C ``(N, ...)``, and over everything ``(2,)``: spikes, and values that are
-        not 0; float64.
+        not 0; float64. None if there is a value that is no number of spikes, such as NaN.
     """
     samples, rows = x.shape[:2]
     threads = _threads(x.numel())
-    sums = torch.empty((samples, *x.shape[2:]), dtype=torch.float64)
-    totals = torch.empty((threads, 2), dtype=torch.float64)
+    sums = torch.empty((samples, *x.shape[2:]), dtype=torch.float64, device=x.device)
+    totals = torch.empty((threads, 2), dtype=torch.float64, device=x.device)
+    strange = ctypes.c_int32(0)
     arguments = CountArguments(
         x=x.data_ptr(),
         sums=sums.data_ptr(),
@@ -351,7 +353,8 @@ def count_spikes(x: Tensor, step_value: float) -> tuple[Tensor, Tensor]:
         columns=sums.numel() // samples,
         neurons=sums.numel(),
         threads=threads,
+        strange=ctypes.pointer(strange),
         step_value=step_value,
     )
     _call('mmspike_count', arguments, DTYPES[x.dtype])
-    return sums, totals.sum(0)
+    return None if strange.value else (sums, totals.sum(0))

@@ -365,6 +365,9 @@ void qcfs_backward(const QcfsArguments& a) {
     *a.grad_threshold = total;
 }
 
+// More spikes of one neuron than this could overflow a sum over 65536 rows.
+constexpr float MOST_SPIKES = 32767.0f;
+
 struct CountArguments {
     const void* x;           // (samples, rows, columns): multiples of what a spike is worth
     double* sums;            // (samples, columns): spikes along the rows
@@ -373,26 +376,31 @@ struct CountArguments {
     int64_t neurons;         // samples * columns, which are shared among the threads
     int64_t threads;
     int64_t begin, end;      // the range of one thread, set here
+    int32_t* strange;        // set to 1 where a value is no number of spikes
     float step_value;
 };
 
-// Both numbers in one pass. Spikes are counted as integers, so that no sum is ever rounded.
+// Both numbers in one pass. Spikes are counted as integers, so that no sum is ever rounded. NaN,
+// negative values and what does not fit are only reported.
 template <typename S>
 void count_spikes(const CountArguments& a) {
     const float per_value = 1.0f / a.step_value;
     int32_t spikes[BLOCK], active[BLOCK];
     double all_spikes = 0.0, all_active = 0.0;
     int64_t count = 0;
+    int32_t strange = 0;
     for (int64_t first = a.begin; first < a.end; first += count) {
         const int64_t sample = first / a.columns, column = first % a.columns;
         count = a.end - first < BLOCK ? a.end - first : BLOCK;
         if (count > a.columns - column) count = a.columns - column;
-        std::memset(spikes, 0, sizeof(spikes));
-        std::memset(active, 0, sizeof(active));
+        std::memset(spikes, 0, count * sizeof(int32_t));
+        std::memset(active, 0, count * sizeof(int32_t));
         const S* x = static_cast<const S*>(a.x) + sample * a.rows * a.columns + column;
         for (int64_t row = 0; row < a.rows; ++row, x += a.columns) {
             sweep<S>(count, x + a.columns, nullptr, [&](int64_t i) {
-                const int32_t fired = static_cast<int32_t>(load(x + i) * per_value + 0.5f);
+                const float value = load(x + i) * per_value + 0.5f;
+                strange |= !(value >= 0.0f) | !(value < MOST_SPIKES);
+                const int32_t fired = static_cast<int32_t>(value);
                 spikes[i] += fired;
                 active[i] += fired != 0;
             });
@@ -408,6 +416,10 @@ void count_spikes(const CountArguments& a) {
     }
     a.totals[0] = all_spikes;
     a.totals[1] = all_active;
+    if (strange) {
+#pragma omp atomic write
+        *a.strange = 1;
+    }
 }
 
 // --- from runtime options to template arguments -------------------------------------------------
