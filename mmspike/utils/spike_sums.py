@@ -71,7 +71,7 @@ def sum_spikes(x: Tensor, dim: int, step_value: float = 1.0) -> Tensor:
     wide = torch.float32 if half else x.dtype
     sums = (x.sum(dim, dtype=wide) if x.dim() else x).double()
     if step_value != 1:
-        sums.div_(step_value)
+        sums = sums / step_value  # not in place: of no dimensions it is x itself
         if not power_of_two:
             sums.round_()
     return sums

@@ -86,6 +86,13 @@ def test_what_is_no_number_of_spikes_is_not_hidden(values, dtype):
             assert sums.maps.isfinite().sum() == 199
 
 
+@pytest.mark.parametrize('dtype', DTYPES)
+def test_a_single_neuron_without_dimensions_is_left_alone(dtype):
+    x = torch.tensor(0.75, dtype=dtype)
+    sums = SpikeSums(x, 0.25)
+    assert (sums.maps, sums.total, sums.active, x) == (3, 3, 1, 0.75)
+
+
 def test_a_backend_that_cannot_take_the_input_is_no_obstacle():
     """To count is not to fire."""
     with neuron_backend('host'):
