@@ -50,7 +50,8 @@ class EnergyCounter(SpikeFlow):
     evaluation and in spike-driven execution, whose counts are the same. Where spikes mask spikes
     (``a * b``), each that is let through or not is one operation; where spikes are summed along
     some dimensions, each is one addition. Norms, pooling, softmax and sums of membranes are not
-    counted, nor is what activation checkpointing computes again in backward.
+    counted, nor is what activation checkpointing computes again in backward, nor what a neuron
+    without weights does inside: its updates are counted.
 
     Sums stay on the model's device until they are read, so that a GPU is never waited for.
 
