@@ -1,14 +1,14 @@
 # make setup   set up .venv (also done by all the others)
 # make demo    train, evaluate and explain spiking transformers on real digits; TASK=cls, det, seg, mst or events
 #              runs one of its three tasks
-# make test    run the tests
+# make test    run the tests; make test-fast leaves out the slow ones
 # make lint    check style
 # make bench   compare speeds; tables and plots go to work_dirs/bench
 PYTHON ?=
 TASK ?=
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench
+.PHONY: setup demo test test-fast lint bench
 .DEFAULT_GOAL := setup
 
 setup:
@@ -19,6 +19,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+test-fast: setup
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
