@@ -2,6 +2,8 @@ default_scope = 'mmpretrain'
 custom_imports = dict(imports=['mmspike'], allow_failed_imports=False)
 
 default_hooks = dict(
+    # Leaves cores to other programs where there is no GPU.
+    threads=dict(type='mmspike.CpuThreadsHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=100),
     param_scheduler=dict(type='ParamSchedulerHook'),

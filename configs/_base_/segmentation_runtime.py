@@ -2,6 +2,8 @@ default_scope = 'mmseg'
 custom_imports = dict(imports=['mmspike'], allow_failed_imports=False)
 
 default_hooks = dict(
+    # Leaves cores to other programs where there is no GPU.
+    threads=dict(type='mmspike.CpuThreadsHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),

@@ -1,6 +1,7 @@
 """Hooks for mmengine's Runner."""
 
 from mmspike.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
+from mmspike.hooks.cpu_threads_hook import CpuThreadsHook
 from mmspike.hooks.firing_rate_energy_hook import FiringRateEnergyHook
 from mmspike.hooks.progress_seed_hook import ProgressSeedHook
 from mmspike.hooks.rsm_schedule_hook import RSMScheduleHook
@@ -8,6 +9,7 @@ from mmspike.hooks.timestep_expansion_hook import TimestepExpansionHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'CpuThreadsHook',
     'FiringRateEnergyHook',
     'ProgressSeedHook',
     'RSMScheduleHook',
