@@ -1,4 +1,5 @@
-# make setup   set up .venv (also done by all the others)
+# make setup   set up .venv (also done by all the others); TORCH=2.14.1 does that, and all the others, with another
+#              torch in an environment of its own
 # make demo    train, evaluate and explain spiking transformers on real digits; TASK=cls, det, seg, mst or events
 #              runs one of its three tasks
 # make test    run the tests; make test-fast leaves out the slow ones
@@ -6,13 +7,14 @@
 # make bench   compare speeds; tables and plots go to work_dirs/bench
 PYTHON ?=
 TASK ?=
-BIN := .venv/bin
+TORCH ?=
+BIN := .venv$(if $(TORCH),-torch$(TORCH))/bin
 
 .PHONY: setup demo test test-fast lint bench
 .DEFAULT_GOAL := setup
 
 setup:
-	@PYTHON='$(PYTHON)' bash tools/setup.sh
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' bash tools/setup.sh
 
 demo: setup
 	@$(BIN)/python tools/demo $(if $(TASK),--task $(TASK)) $(ARGS)

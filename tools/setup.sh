@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Sets up .venv with everything mmspike needs. Run it as often as you like: finished steps are
-# skipped, an interrupted one starts again. PYTHON=... chooses the interpreter.
+# skipped, an interrupted one starts again. PYTHON=... chooses the interpreter. TORCH=... sets up
+# another torch, a version such as 2.6 or 2.14.1 or 'latest', in an environment of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-VENV=.venv
+TORCH=${TORCH:-}
+VENV=.venv${TORCH:+-torch$TORCH}
 STAMPS=$VENV/.mmspike
 LOG=$VENV/setup.log
 PIP=("$VENV/bin/python" -m pip --disable-pip-version-check --retries 3 --timeout 60)
-CONSTRAINTS=requirements/constraints.txt
+TESTED=requirements/constraints.txt
+CONSTRAINTS=$TESTED
 KERNELS=mmspike/neurons/kernels/csrc
 
 fail() {
@@ -19,6 +22,9 @@ fail() {
 # --- what the machine must have ------------------------------------------------------------------
 [ "$(uname -s)" = Linux ] || fail "mmspike supports Linux; this is $(uname -s)."
 
+if ! [[ $TORCH =~ ^(|latest|[0-9]+(\.[0-9]+)+)$ ]]; then
+    fail "TORCH=$TORCH is no version of torch; name one (make setup TORCH=2.14.1) or the newest: TORCH=latest."
+fi
 if [ -n "${PYTHON:-}" ] && ! command -v "$PYTHON" >/dev/null 2>&1; then
     fail "PYTHON=$PYTHON cannot be run."
 fi
@@ -105,14 +111,45 @@ step() { # name, files it depends on, what to say, command...
 }
 
 pin() { # the tested version of a package
-    awk -F'==' -v name="$1" '$1 == name {print $0}' $CONSTRAINTS
+    awk -F'==' -v name="$1" '$1 == name {print $0}' $TESTED
+}
+
+constrain() { # the tested set, but for what another torch decides about itself
+    [ -n "$TORCH" ] || return 0
+    CONSTRAINTS=$VENV/constraints.txt
+    grep -vE '^(torch|torchvision|torchaudio|sympy|fsspec|cuda-pathfinder|cupy-cuda12x)==' $TESTED >"$CONSTRAINTS.new"
+    # What install_torch found stays.
+    grep -hE '^(torch|torchvision)==' "$CONSTRAINTS" >>"$CONSTRAINTS.new" 2>/dev/null || true
+    mv "$CONSTRAINTS.new" "$CONSTRAINTS"
 }
 
 install() { "${PIP[@]}" install --constraint $CONSTRAINTS "$@"; }
 
+version_of() { "$VENV/bin/python" -c "from importlib.metadata import version; print(version('$1').split('+')[0])"; }
+
+at_least() { # version, oldest version
+    [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]
+}
+
 install_build_tools() { install --upgrade 'setuptools>=77,<80' wheel ninja psutil; }
 
-install_torch() { install "$(pin torch)" "$(pin torchvision)" "$(pin torchaudio)"; }
+install_torch() {
+    if [ -z "$TORCH" ]; then
+        install "$(pin torch)" "$(pin torchvision)" "$(pin torchaudio)"
+        return
+    fi
+    sed -i '/^torch\(vision\)\?==/d' "$CONSTRAINTS"
+    if [ "$TORCH" = latest ]; then
+        install torch torchvision
+    else
+        install "torch==$TORCH.*" torchvision
+    fi
+    local found
+    found=$(version_of torch)
+    printf 'torch==%s\ntorchvision==%s\n' "$found" "$(version_of torchvision)" >>$CONSTRAINTS
+    # torchaudio ends before torch does; only event readers of spikingjelly use it.
+    install "torchaudio==${found%.*}.*" || echo "no torchaudio for torch $found"
+}
 
 install_mmcv() {
     # mmcv must see the torch it is built for: no build isolation. A compiler job wants up to 2 GB.
@@ -125,6 +162,19 @@ install_mmcv() {
         export FORCE_CUDA=0 # a CUDA toolkit without a GPU is no reason to build CUDA operators
     fi
     "$VENV/bin/python" -c 'import torch'
+    if [ -n "$TORCH" ]; then
+        # A wheel of mmcv fits one torch only, and pip's cache does not know which.
+        PIP_CACHE_DIR=$("${PIP[@]}" cache dir)/mmcv-for-torch-$(version_of torch)
+        export PIP_CACHE_DIR
+    fi
+    if at_least "$(version_of torch)" 2.10; then
+        # The headers of this torch are C++20, the build of mmcv asks for C++17.
+        local wrapper
+        wrapper=$(mktemp -d)/c++
+        printf '#!/bin/bash\nexec %s "${@/#-std=c++17/-std=c++20}"\n' "${CXX:-c++}" >"$wrapper"
+        chmod +x "$wrapper"
+        export CXX=$wrapper CC=$wrapper
+    fi
     install --no-build-isolation "$(pin onedl-mmcv)"
     if ! "$VENV/bin/python" -c 'import mmcv.ops'; then
         # A wheel without operators, left in pip's cache by a build that did not see torch.
@@ -135,6 +185,17 @@ install_mmcv() {
 }
 
 install_rest() {
+    if [ -n "$TORCH" ] && ! "$VENV/bin/python" -c 'import torchaudio'; then
+        # spikingjelly asks for torchaudio, of which there is none; what else it asks for comes first.
+        install 'spikingjelly>=2.0,<3' --no-deps
+        local needs
+        mapfile -t needs < <("$VENV/bin/python" -c 'from importlib.metadata import requires
+print(*(r for r in requires("spikingjelly") if "extra ==" not in r and not r.startswith("torchaudio")), sep="\n")')
+        install "${needs[@]}"
+        grep -v '^spikingjelly' requirements/runtime.txt >"$VENV/runtime.txt"
+        install --no-build-isolation -r requirements/hosts.txt -r "$VENV/runtime.txt" -r requirements/dev.txt
+        return
+    fi
     install --no-build-isolation -r requirements/hosts.txt -r requirements/runtime.txt -r requirements/dev.txt
 }
 
@@ -147,7 +208,11 @@ install_cupy() {
 
 install_mmspike() {
     install --no-build-isolation --no-deps --editable .
-    "${PIP[@]}" check
+    if "$VENV/bin/python" -c 'import torchaudio'; then
+        "${PIP[@]}" check
+    else # which spikingjelly asks for
+        ! "${PIP[@]}" check | grep -vE '^No broken requirements|requires torchaudio'
+    fi
 }
 
 exec 9>.setup.lock
@@ -166,11 +231,12 @@ if ! complete; then
     rm $VENV/.unfinished
 fi
 mkdir -p $STAMPS
+constrain
 step tools 'pyproject.toml' 'Build tools (seconds)' install_build_tools
-step torch $CONSTRAINTS 'PyTorch: about 3 GB to download, 2 to 10 minutes' install_torch
-step mmcv $CONSTRAINTS 'mmcv, compiled from source: about 10 minutes on 2 cores the first time' install_mmcv
-step rest "$CONSTRAINTS requirements/hosts.txt requirements/runtime.txt requirements/dev.txt" \
+step torch $TESTED 'PyTorch: about 3 GB to download, 2 to 10 minutes' install_torch
+step mmcv $TESTED 'mmcv, compiled from source: about 10 minutes on 2 cores the first time' install_mmcv
+step rest "$TESTED requirements/hosts.txt requirements/runtime.txt requirements/dev.txt" \
     'mmpretrain, mmdet, mmseg, spikingjelly and tools: 1 to 3 minutes' install_rest
-step cupy "$CONSTRAINTS requirements/cuda12.txt requirements/cuda13.txt" 'CuPy: 150 MB to download' install_cupy
+step cupy "$TESTED requirements/cuda12.txt requirements/cuda13.txt" 'CuPy: 150 MB to download' install_cupy
 step mmspike "setup.py requirements/runtime.txt mmspike/version.py $(echo $KERNELS/*.h $KERNELS/host.cpp)" \
     'mmspike itself and its kernels (a minute)' install_mmspike
