@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from mmengine.registry import DefaultScope
 
 ROOT = Path(__file__).resolve().parent.parent
 
 torch.set_num_threads(1)
+# More examples where a test takes as many as the profile says: --hypothesis-profile nightly.
+settings.register_profile('nightly', max_examples=5000, print_blob=True)
+settings.register_profile('sanitize', max_examples=500, print_blob=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,7 +4,6 @@ None of them downloads anything: where the files are and how they are to lie is 
 not found, and in docs/events.md.
 """
 
-import csv
 import math
 import os
 import re
@@ -34,7 +33,8 @@ class EventRecordings(BaseDataset):
         sensor_size: Height and width in pixels; None is what the dataset was recorded with.
         on_error: ``'raise'``: a malformed file is an error when it is loaded. ``'skip'``: all
             files are read once when the dataset is built, with the pipeline's ``LoadEvents``, and
-            malformed ones are left out, which the log tells with their number.
+            those that are malformed or cannot be opened are left out, which the log tells with
+            their number.
         **kwargs: See ``mmpretrain.datasets.BaseDataset``.
 
     Raises:
@@ -95,7 +95,7 @@ class EventRecordings(BaseDataset):
             try:
                 load(dict(one))
                 readable.append(one)
-            except MalformedEventsError as error:
+            except (MalformedEventsError, OSError) as error:
                 errors.append(str(error))
         shown = '\n  '.join(errors[:5]) + ('\n  ...' if len(errors) > 5 else '')
         logger = MMLogger.get_current_instance()
@@ -107,6 +107,14 @@ class EventRecordings(BaseDataset):
         else:
             logger.info(text)
         return readable
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines of a list of files or of times."""
+    try:
+        return path.read_text('utf-8').splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is damaged: at byte {error.start} it is no text') from error
 
 
 @DATASETS.register_module()
@@ -263,7 +271,7 @@ class HARDVS(EventRecordings):
         listing = Path(self.data_root, f'{self.split}_label.txt')
         if not listing.is_file():
             raise self.not_found(listing)
-        for number, line in enumerate(listing.read_text().splitlines(), start=1):
+        for number, line in enumerate(_lines(listing), start=1):
             if not line.strip():
                 continue
             name = line.split()[0]
@@ -314,7 +322,7 @@ class DVS128Gesture(EventRecordings):
         listing = root / f'trials_to_{self.split}.txt'
         if not listing.is_file():
             raise self.not_found(listing)
-        for name in listing.read_text().split():
+        for name in ' '.join(_lines(listing)).split():
             for file in (root / name, labels := root / f'{Path(name).stem}_labels.csv'):
                 if not file.is_file():
                     raise self.not_found(file)
@@ -323,17 +331,16 @@ class DVS128Gesture(EventRecordings):
 
     def _gestures(self, path: Path) -> Iterator[tuple[int, tuple[int, int]]]:
         """Label, from 0, and the time from beginning to end in microseconds."""
-        with open(path, newline='') as file:
-            for number, row in enumerate(csv.reader(file), start=1):
-                if number == 1 or not row:
-                    continue
-                try:
-                    label, start, end = (int(cell) for cell in row)
-                except ValueError:
-                    label, start, end = 0, 0, 0
-                if not 1 <= label <= len(self.METAINFO['classes']) or not 0 <= start < end:
-                    raise ValueError(
-                        f'{path}: line {number} should be a class from 1 to 11, a beginning and a '
-                        f'later end in microseconds, but is {",".join(row)!r}'
-                    )
-                yield label - 1, (start, end)
+        for number, line in enumerate(_lines(path), start=1):
+            if number == 1 or not line.strip():
+                continue
+            try:
+                label, start, end = (int(cell) for cell in line.split(','))
+            except ValueError:
+                label, start, end = 0, 0, 0
+            if not 1 <= label <= len(self.METAINFO['classes']) or not 0 <= start < end:
+                raise ValueError(
+                    f'{path}: line {number} should be a class from 1 to 11, a beginning and a '
+                    f'later end in microseconds, but is {line!r}'
+                )
+            yield label - 1, (start, end)

@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import json
 import os
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,8 +11,9 @@ import numpy as np
 from mmengine.logging import MMLogger
 
 from mmspike.datasets.digits import digits_of_split
+from mmspike.datasets.events.arrays import read_arrays
 from mmspike.datasets.events.camera import EventCamera, simulate
-from mmspike.datasets.events.recording import Events
+from mmspike.datasets.events.recording import MAX_EVENTS, Events, MalformedEventsError
 from mmspike.utils.checkpoint import atomic_write
 
 # Counts up with every change of the simulation that changes a recording.
@@ -41,7 +41,7 @@ def event_digits(
     if path.is_file():
         try:
             return _read(path)
-        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        except (MalformedEventsError, OSError) as error:
             MMLogger.get_current_instance().warning(
                 f'{path} is damaged ({error}): the digits are recorded anew'
             )
@@ -66,10 +66,13 @@ def _write(path: Path, recordings: list[Events], labels: np.ndarray) -> None:
 
 
 def _read(path: Path) -> tuple[list[Events], np.ndarray]:
-    with np.load(path, allow_pickle=False) as content:
-        borders, labels = content['borders'], content['labels']
-        whole = Events(*(content[name] for name in Events._fields))
-    if len(borders) != len(labels) + 1 or any(len(part) != borders[-1] for part in whole):
-        raise ValueError('its arrays do not fit together')
-    parts = itertools.pairwise(borders)
-    return [whole.part(slice(a, b)) for a, b in parts], labels
+    names = ('borders', 'labels', *Events._fields)
+    found = read_arrays(path, names, MAX_EVENTS)
+    if set(found) != set(names):
+        raise MalformedEventsError(f'{path} holds {sorted(found)} of {sorted(names)}')
+    borders, labels = found['borders'], found['labels']
+    whole = Events(*(found[name] for name in Events._fields))
+    fit = len(borders) == len(labels) + 1 and all(len(part) == borders[-1] for part in whole)
+    if not fit or borders[0] != 0 or (borders[1:] < borders[:-1]).any():
+        raise MalformedEventsError(f'the arrays of {path} do not fit together')
+    return [whole.part(slice(a, b)) for a, b in itertools.pairwise(borders)], labels

@@ -1,5 +1,7 @@
 """Events integrated into frames."""
 
+from bisect import bisect_left
+
 import numpy as np
 
 from mmspike.datasets.events.recording import Events
@@ -31,7 +33,9 @@ def frame_borders(
         return borders
     first, last = int(events.t[0]), int(events.t[-1])
     each = (last - first) // timesteps if duration is None else duration
-    borders = np.searchsorted(events.t, first + each * np.arange(timesteps + 1))
+    # Python's integers, unlike NumPy's, do not overflow.
+    times = (first + each * i for i in range(timesteps + 1))
+    borders = np.array([bisect_left(events.t, time) for time in times])
     if duration is None:
         borders[-1] = len(events.t)
     return borders

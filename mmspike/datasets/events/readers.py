@@ -8,17 +8,20 @@ format itself is found here, what can be seen from the events in
 
 import os
 import struct
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from mmspike.datasets.events.aedat4 import decode_aedat4
+from mmspike.datasets.events.arrays import read_arrays
 from mmspike.datasets.events.recording import (
+    MAX_EVENTS,
     Events,
     MalformedEventsError,
     Offset,
     check_events,
+    check_number_of_events,
 )
 
 _Window = tuple[int, int] | None
@@ -30,6 +33,7 @@ def read_events(
     sensor_size: tuple[int, int],
     window: _Window = None,
     sort: bool = False,
+    max_events: int = MAX_EVENTS,
 ) -> Events:
     """Read and check a recording.
 
@@ -40,11 +44,14 @@ def read_events(
         sensor_size: Height and width of the sensor in pixels.
         window: Only events from the first time to before the second, in microseconds.
         sort: Put events in the order of time instead of refusing another order.
+        max_events: The most events that a file may hold, or seem to hold by its size and headers;
+            known before memory is taken for them. Compressed events are unpacked to at most 16
+            bytes each; four arrays of int64 are made of them.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The suffix is of no known format.
-        MalformedEventsError: The file is damaged, or see
+        MalformedEventsError: The file is damaged or holds too many events, or see
             :func:`~mmspike.datasets.events.recording.check_events`.
         ImportError: The file is ``.aedat4`` and the package that reads it is not installed.
     """
@@ -55,7 +62,7 @@ def read_events(
         )
     if not path.is_file():
         raise FileNotFoundError(f'there is no event file {path}')
-    events, offset = READERS[path.suffix](path, window)
+    events, offset = READERS[path.suffix](path, window, max_events)
     if window is not None:
         # Not by search: that needs the order which is still to be checked.
         kept = np.flatnonzero((events.t >= window[0]) & (events.t < window[1]))
@@ -72,6 +79,12 @@ def _of_kept(offset: Offset | None, kept: np.ndarray) -> Offset | None:
     return None if offset is None else lambda i: offset(int(kept[i]))
 
 
+def _content(path: Path, size: int, max_events: int) -> bytes:
+    """All bytes of a file, unless there is room for too many events of that size."""
+    check_number_of_events(path, path.stat().st_size // size, max_events)
+    return path.read_bytes()
+
+
 def _records(path: Path, content: bytes, start: int, dtype: np.dtype) -> np.ndarray:
     """The rest of a file as records of one size."""
     left = (len(content) - start) % dtype.itemsize
@@ -83,9 +96,9 @@ def _records(path: Path, content: bytes, start: int, dtype: np.dtype) -> np.ndar
     return np.frombuffer(content, dtype, offset=start)
 
 
-def _read_aedat(path: Path, window: _Window) -> _Read:
+def _read_aedat(path: Path, window: _Window, max_events: int) -> _Read:
     """AEDAT version 2 (jAER) or 3 (cAER): the first line says which."""
-    content = path.read_bytes()
+    content = _content(path, 8, max_events)
     first = content[: content.find(b'\n') + 1].strip()
     if first.startswith(b'#!AER-DAT2'):
         return _read_aedat2(path, content)
@@ -185,13 +198,13 @@ def _read_aedat3(path: Path, content: bytes, window: _Window) -> _Read:
     return events, offset
 
 
-def _read_atis(path: Path, _window: _Window) -> _Read:
+def _read_atis(path: Path, _window: _Window, max_events: int) -> _Read:
     """Five bytes per event: x, y, and big-endian the polarity and 23 bits of time.
 
     Row 240, which no sensor of these data sets has, says that 2**13 us are to be added to all
     later times.
     """
-    content = path.read_bytes()
+    content = _content(path, 5, max_events)
     raw = _records(path, content, 0, np.dtype(('u1', 5))).astype(np.int64)
     t = (raw[:, 2] & 0x7F) << 16 | raw[:, 3] << 8 | raw[:, 4]
     overflow = raw[:, 1] == 240
@@ -205,9 +218,9 @@ def _read_atis(path: Path, _window: _Window) -> _Read:
     return events, lambda i: 5 * int(pixels[i])
 
 
-def _read_prophesee(path: Path, _window: _Window) -> _Read:
+def _read_prophesee(path: Path, _window: _Window, max_events: int) -> _Read:
     """Lines of text that begin with %, type and size of the events, then eight bytes for each."""
-    content = path.read_bytes()
+    content = _content(path, 8, max_events)
     start = 0
     while content[start : start + 1] == b'%':
         end = content.find(b'\n', start)
@@ -233,20 +246,12 @@ def _read_prophesee(path: Path, _window: _Window) -> _Read:
     return events, lambda i: start + 8 * i
 
 
-def _read_numpy(path: Path, _window: _Window) -> _Read:
+def _read_numpy(path: Path, _window: _Window, max_events: int) -> _Read:
     """Arrays ``t``, ``x``, ``y``, ``p``: an archive of them or one structured array.
 
     Polarities are 0 and 1, or -1 and 1.
     """
-    try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            found = {name: content[name] for name in content.dtype.names or ()}
-        else:
-            with content:
-                found = {name: content[name] for name in content.files if name in Events._fields}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, KeyError) as error:
-        raise MalformedEventsError(f'{path} is damaged: {error}') from error
+    found = read_arrays(path, Events._fields, max_events)
     missing = [name for name in Events._fields if name not in found]
     if missing:
         raise MalformedEventsError(
@@ -273,30 +278,23 @@ def _as_integers(path: Path, name: str, values: np.ndarray) -> np.ndarray:
             )
     elif values.dtype.kind not in 'iub':
         raise MalformedEventsError(f'{path}: {name} holds {values.dtype}, not numbers')
+    if values.dtype.kind in 'fu':
+        # 2**63 is a float, too; the largest int64 is not.
+        beyond = (values >= 2.0**63) | (values < -(2.0**63))
+        if beyond.any():
+            i = int(beyond.argmax())
+            raise MalformedEventsError(
+                f'{path}: event {i} has {name}={values[i]!r}, which needs more than 64 bits'
+            )
     return values.astype(np.int64)
 
 
-def _read_aedat4(path: Path, _window: _Window) -> _Read:
-    """Version 4 (DV), which is compressed; the package ``aedat`` decodes it."""
-    try:
-        import aedat
-    except ImportError:
-        raise ImportError(f'reading {path} needs the package aedat: pip install aedat') from None
-    try:
-        packets = [packet['events'] for packet in aedat.Decoder(path) if 'events' in packet]
-    # The decoder has no errors of its own.
-    except Exception as error:
-        raise MalformedEventsError(
-            f'{path} ({path.stat().st_size} bytes) cannot be decoded, it may be truncated: {error}'
-        ) from error
-    if not packets:
-        nothing = np.empty(0, np.int64)
-        return Events(nothing, nothing, nothing, nothing), None
-    found = np.concatenate(packets)
-    return Events(*(found[name].astype(np.int64) for name in ('t', 'x', 'y', 'on'))), None
+def _read_aedat4(path: Path, _window: _Window, max_events: int) -> _Read:
+    """Version 4 (DV), which is compressed."""
+    return decode_aedat4(path, max_events), None
 
 
-READERS: dict[str, Callable[[Path, _Window], _Read]] = {
+READERS: dict[str, Callable[[Path, _Window, int], _Read]] = {
     '.aedat': _read_aedat,
     '.aedat4': _read_aedat4,
     '.bin': _read_atis,

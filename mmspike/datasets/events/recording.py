@@ -31,6 +31,30 @@ class MalformedEventsError(ValueError):
     """A recording that cannot be right; the message names the file and the place in it."""
 
 
+# The most events of a file, unless LoadEvents or read_events is told another number: 1.6 GB as four
+# arrays of int64.
+MAX_EVENTS = 50_000_000
+
+
+def check_number_of_events(where: str | os.PathLike, number: int, max_events: int) -> None:
+    """Raise if there are, or by the size of a file may be, too many events to read them.
+
+    Args:
+        where: File, or more words on it, for the message.
+        number: The most events that there can be.
+        max_events: The most that are allowed.
+
+    Raises:
+        MalformedEventsError: There are more.
+    """
+    if number > max_events:
+        raise MalformedEventsError(
+            f'{where} has room for {number} events, more than max_events={max_events}, which keeps '
+            'a damaged file from filling the memory; if the file is right, raise the limit by '
+            'LoadEvents(max_events=...)'
+        )
+
+
 # Byte at which the event of an index begins.
 Offset = Callable[[int], int]
 

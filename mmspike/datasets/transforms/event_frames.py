@@ -16,6 +16,7 @@ from mmpretrain.datasets.transforms import PackInputs
 
 from mmspike.datasets.events import integrate_frames, read_events
 from mmspike.datasets.events.frames import POLARITIES
+from mmspike.datasets.events.recording import MAX_EVENTS
 from mmspike.registry import TRANSFORMS
 from mmspike.temporal import check_timesteps
 from mmspike.utils.checks import check_integer, check_number
@@ -30,14 +31,18 @@ class LoadEvents(BaseTransform):
 
     Args:
         sort: Put events in the order of time instead of refusing another order.
+        max_events: The most events that a file may hold; larger ones are refused as malformed,
+            because a damaged or hostile one could fill the memory.
 
     Raises:
         MalformedEventsError: See :func:`~mmspike.datasets.events.read_events`.
-        ValueError: The sample lacks a required key.
+        TypeError, ValueError: ``max_events`` is not an integer above 0, or the sample lacks a
+            required key.
     """
 
-    def __init__(self, sort: bool = False) -> None:
+    def __init__(self, sort: bool = False, max_events: int = MAX_EVENTS) -> None:
         self.sort = sort
+        self.max_events = check_integer('max_events', max_events, at_least=1)
 
     def transform(self, results: dict) -> dict:
         """Add the events."""
@@ -49,7 +54,11 @@ class LoadEvents(BaseTransform):
                 '(height, width) of the camera in pixels, as the event datasets give them'
             )
         results['events'] = read_events(
-            results['img_path'], results['sensor_size'], results.get('window'), self.sort
+            results['img_path'],
+            results['sensor_size'],
+            results.get('window'),
+            self.sort,
+            self.max_events,
         )
         return results
 

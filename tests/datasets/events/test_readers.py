@@ -1,5 +1,8 @@
 import importlib.util
+import struct
 import sys
+import tracemalloc
+import zipfile
 
 import event_files as ef
 import numpy as np
@@ -252,10 +255,127 @@ def test_arrays_that_are_no_events(tmp_path, arrays, message):
         read_events(path, DVS128)
 
 
+def _npy(shape, values=b'', descr='<i8', length=None):
+    """An array with a header of one's own."""
+    header = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}}}".encode()
+    size = struct.pack('<H', len(header) if length is None else length)
+    return b'\x93NUMPY\x01\x00' + size + header + values
+
+
+FIELDS = [(name, '<i8') for name in 'txyp']
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (_npy((-5,), bytes(320), FIELDS), r'one dimension, but has shape \(-5,\)'),
+        (_npy((2, 5), bytes(320), FIELDS), r'one dimension, but has shape \(2, 5\)'),
+        (_npy((10**12,), bytes(320), FIELDS), 'promises 1000000000000 values of 32 bytes'),
+        (_npy((11,), bytes(320), FIELDS), 'promises 11 values of 32 bytes'),
+        (_npy((9,), bytes(320), FIELDS), 'more bytes than the 288 of 9 values'),
+        (_npy((10,), bytes(320), FIELDS, length=60_000), 'header is said to be 60000 bytes long'),
+        (_npy((10,), bytes(320), '<i8'), 'holds int64, not a structured array'),
+        (_npy((10**7,), descr=[('t', '|V0')]), 'damaged'),
+        (_npy('(10,', bytes(320), FIELDS), 'damaged'),
+        (_npy('(' * 5000, bytes(320), FIELDS), 'damaged'),
+        (b'\x93NUMPY\x09\x00' + bytes(20), 'damaged'),
+    ],
+)
+def test_headers_of_arrays_that_lie(tmp_path, content, message):
+    path = tmp_path / 'recording.npy'
+    path.write_bytes(content)
+    with pytest.raises(MalformedEventsError, match=f'recording.npy.*{message}'):
+        read_events(path, DVS128)
+
+
+def _archive(path, arrays, method=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, 'w', method) as archive:
+        for name in 'txyp':
+            archive.writestr(f'{name}.npy', arrays.get(name, _npy((3,), bytes(24))))
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (_npy((10**12,), bytes(24)), 'promises 1000000000000 values of 8 bytes'),
+        (_npy((-3,), bytes(24)), r'has shape \(-3,\)'),
+        (_npy((4,), bytes(24)), 'fewer bytes than the 32 of 4 values'),
+        (_npy((2,), bytes(24)), 'more bytes than the 16 of 2 values'),
+        (_npy((10**6,), bytes(8 * 10**6)), 'room for 1000000 events, more than max_events=100000'),
+        (_npy((3,), bytes(3000), '<U250'), 'holds <U250, not numbers'),
+        (b'no array', 'damaged'),
+        (b'', 'damaged'),
+    ],
+)
+def test_archives_that_lie(tmp_path, content, message):
+    path = tmp_path / 'recording.npz'
+    _archive(path, dict(x=content))
+    tracemalloc.start()
+    with pytest.raises(MalformedEventsError, match=f'recording.npz: x .*{message}|damaged'):
+        read_events(path, DVS128, max_events=100_000)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+def test_compressions_that_numpy_does_not_write(tmp_path):
+    """They unpack a whole block at once, however much that is."""
+    path = tmp_path / 'recording.npz'
+    _archive(path, {}, zipfile.ZIP_BZIP2)
+    with pytest.raises(MalformedEventsError, match=r'recording\.npz: t .*compressed by method 12'):
+        read_events(path, DVS128)
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+def test_a_flipped_bit_of_an_archive_is_seen_or_harmless(tmp_path, compressed):
+    events = ef.some_events(DVS128, 3)
+    path = tmp_path / 'recording.npz'
+    (np.savez_compressed if compressed else np.savez)(path, **events._asdict())
+    content = path.read_bytes()
+    refused = 0
+    places = range(0, len(content), 7)
+    for place in places:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        try:
+            found = read_events(path, DVS128)
+        except MalformedEventsError:
+            refused += 1
+        else:
+            assert same(found, events)
+    assert refused > len(places) / 2
+
+
+@ALL
+def test_too_many_events(tmp_path, name):
+    path, sensor, events = written(tmp_path, name)
+    message = r'room for 2\d\d events, more than max_events=199, .*LoadEvents\(max_events='
+    with pytest.raises(MalformedEventsError, match=message):
+        read_events(path, sensor, max_events=199)
+    assert same(read_events(path, sensor, max_events=260), events)
+
+
+@pytest.mark.parametrize('suffix', ['.aedat', '.bin', '.dat', '.npy', '.npz'])
+def test_files_that_are_larger_than_the_memory(tmp_path, suffix):
+    path = tmp_path / f'recording{suffix}'
+    with path.open('wb') as file:
+        file.truncate(1 << 40)
+    with pytest.raises(MalformedEventsError, match='recording'):
+        read_events(path, DVS128)
+
+
+@pytest.mark.parametrize(
+    'value', [np.uint64(2**63), np.float64(2**63), np.float64(1e300), np.float32(-1e30)]
+)
+def test_times_of_more_than_64_bits(tmp_path, value):
+    path = tmp_path / 'recording.npz'
+    np.savez(path, t=np.array([0, value], type(value)), x=[1, 1], y=[1, 1], p=[1, 0])
+    with pytest.raises(MalformedEventsError, match=r'event 1 has t=.* more than 64 bits'):
+        read_events(path, DVS128)
+
+
 def test_arrays_are_never_unpickled(tmp_path):
     path = tmp_path / 'recording.npy'
     np.save(path, np.array([print], dtype=object), allow_pickle=True)
-    with pytest.raises(MalformedEventsError, match='damaged'):
+    with pytest.raises(MalformedEventsError, match=r'recording\.npy holds object, not a str'):
         read_events(path, DVS128)
 
 
@@ -345,6 +465,84 @@ def test_truncated_aedat4(tmp_path, left):
     path.write_bytes(AEDAT4.read_bytes()[:left])
     with pytest.raises(MalformedEventsError, match=r'recording.aedat4 \(\d+ bytes\) cannot be'):
         read_events(path, (260, 346))
+
+
+def _changed_aedat4(tmp_path, place, new):
+    path = tmp_path / 'recording.aedat4'
+    content = bytearray(AEDAT4.read_bytes())
+    content[place : place + len(new)] = new
+    path.write_bytes(content)
+    return path
+
+
+# Where things are in that file: length of the header, place of its table, length of the
+# description, a packet, an LZ4 frame, its block.
+LENGTH, TABLE, DESCRIPTION, PACKET, FRAME, BLOCK = 14, 18, 62, 822, 830, 837
+
+
+@HAS_AEDAT
+@pytest.mark.parametrize(
+    ('place', 'new', 'message'),
+    [
+        (0, b'#!AER-DAT5', 'does not begin with #!AER-DAT4.0'),
+        (LENGTH, b'\xff\xff\xff\xff', 'header at byte 18 should have 4294967295 bytes'),
+        (TABLE, b'\xff\xff\xff\x7f', 'header at byte 18: it refers to byte 2147483647'),
+        (DESCRIPTION, b'\xff\xff\xff\x7f', 'description of 2147483647 bytes is cut off'),
+        (DESCRIPTION + 4, b'<d<>', 'header at byte 18: '),
+        (DESCRIPTION + 4, b'\xff', 'header at byte 18: '),
+        (PACKET + 4, b'\xff\xff\xff\xff', 'byte 822 begins a packet of 4294967295 bytes'),
+        (FRAME, b'\0', 'packet at byte 822: it is no LZ4 frame'),
+        (BLOCK, b'\xff\xff', 'packet at byte 822: an LZ4 block of 65535 bytes is cut off'),
+    ],
+)
+def test_damaged_aedat4(tmp_path, place, new, message):
+    """The decoder would end the process, read outside its buffers or take gigabytes."""
+    path = _changed_aedat4(tmp_path, place, new)
+    with pytest.raises(MalformedEventsError, match=rf'aedat4 \(1433 bytes\) cannot.*{message}'):
+        read_events(path, (260, 346))
+
+
+@HAS_AEDAT
+def test_an_aedat4_file_that_ends_between_packets(tmp_path):
+    """Its header says that packets should follow."""
+    path = tmp_path / 'recording.aedat4'
+    path.write_bytes(AEDAT4.read_bytes()[:PACKET])
+    with pytest.raises(MalformedEventsError, match='packets should end at byte 1327'):
+        read_events(path, (260, 346))
+
+
+@HAS_AEDAT
+@pytest.mark.parametrize('description', [b'<a>' * 50_000, b'<!DOCTYPE a [<!ENTITY b "b">]><a/>'])
+def test_descriptions_that_no_camera_writes(tmp_path, description):
+    content = AEDAT4.read_bytes()
+    head = content[18:DESCRIPTION] + struct.pack('<I', len(description)) + description
+    path = tmp_path / 'recording.aedat4'
+    path.write_bytes(content[:14] + struct.pack('<I', len(head)) + head + content[PACKET:])
+    with pytest.raises(MalformedEventsError, match=r'description (is nested|declares)'):
+        read_events(path, (260, 346))
+
+
+@HAS_AEDAT
+def test_an_aedat4_packet_that_unpacks_to_very_much(tmp_path):
+    """Blocks of Zstandard that repeat one byte: 128 KiB for 4 bytes."""
+    size = 1 << 17
+    block = struct.pack('<I', size << 3 | 1 << 1)  # three bytes of header, the byte is 0
+    bomb = b'\x28\xb5\x2f\xfd\x00\x58' + block * 4000 + b'\1\0\0'
+    content = bytearray(AEDAT4.read_bytes()[:PACKET])
+    content[46:50] = struct.pack('<i', 3)
+    content[54:62] = struct.pack('<q', -1)
+    path = tmp_path / 'recording.aedat4'
+    path.write_bytes(content + struct.pack('<II', 0, len(bomb)) + bomb)
+    message = 'packet at byte 822 has room for 32768000 events, more than max_events=1000000,'
+    with pytest.raises(MalformedEventsError, match=message):
+        read_events(path, (260, 346), max_events=1_000_000)
+
+
+@HAS_AEDAT
+def test_too_many_events_of_aedat4():
+    with pytest.raises(MalformedEventsError, match='room for 40 events, more than max_events=39,'):
+        read_events(AEDAT4, (260, 346), max_events=39)
+    assert len(read_events(AEDAT4, (260, 346), max_events=40).t) == 40
 
 
 def test_aedat4_without_its_package(monkeypatch):
