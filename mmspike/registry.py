@@ -10,6 +10,7 @@ instance). They are imported only when a name is not among the parts that need n
 detection user never pays for mmpretrain, or has to install it.
 """
 
+import difflib
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,12 +18,7 @@ from importlib.util import find_spec
 from mmengine import Registry as MMEngineRegistry
 from mmengine import registry as root
 
-# host library -> the command that installs it
-HOSTS = {
-    'mmpretrain': 'pip install onedl-mmpretrain',
-    'mmdet': 'pip install onedl-mmdetection',
-    'mmseg': 'pip install onedl-mmsegmentation',
-}
+from mmspike.utils.versions import install_command
 
 
 class Registry(MMEngineRegistry):
@@ -44,6 +40,7 @@ class Registry(MMEngineRegistry):
         Raises:
             ImportError: The name is unknown and parts could not be searched because their host
                 library is not installed.
+            KeyError: The name is unknown, and close to one that exists.
         """
         found = super().get(key)
         if found is not None:
@@ -60,13 +57,51 @@ class Registry(MMEngineRegistry):
             found = super().get(key)
             if found is not None:
                 return found
+        close = self._close_to(key)
+        meant = f" Did you mean '{close}'?" if close else ''
         if missing:
-            hints = '; '.join(f'{host} ({HOSTS[host]})' for host in missing)
+            hints = '; '.join(f'{host} ({install_command(host, missing=True)})' for host in missing)
             raise ImportError(
-                f"mmspike has no {self.name} named '{key}' among the parts it can import here. "
-                f'Parts that need a library which is not installed were not searched: {hints}.'
+                f"mmspike has no {self.name} named '{key}' among the parts it can import here."
+                f'{meant} Parts that need a library which is not installed were not searched: '
+                f'{hints}.'
             )
+        if close:
+            raise KeyError(f"mmspike has no {self.name} named '{key}'.{meant}")
         return None
+
+    def build(self, cfg: dict, *args, **kwargs):
+        """As :meth:`mmengine.Registry.build`, after :meth:`check_type`."""
+        self.check_type(cfg)
+        return super().build(cfg, *args, **kwargs)
+
+    def check_type(self, cfg: dict) -> None:
+        """Help with a ``type`` that lacks the prefix ``mmspike.``, as in ``dict(type='LIF')``.
+
+        Raises:
+            KeyError: No registry of the current scope has the type, and a part of ours has a close
+                name. Every other wrong type is left to mmengine.
+        """
+        name = cfg.get('type') if isinstance(cfg, dict) else None
+        if not isinstance(name, str) or '.' in name:
+            return
+        with self.switch_scope_and_registry(cfg.get('_scope_')) as registry:
+            close = self._close_to(name) if registry.get(name) is None else None
+            if close:
+                raise KeyError(
+                    f"'{name}' is not in the {registry.scope}::{registry.name} registry. Did you "
+                    f"mean '{close}'? Parts of mmspike carry its prefix."
+                )
+
+    def _close_to(self, key: str) -> str | None:
+        """The name of a part of ours that ``key`` probably misspells, with the scope of ``key``."""
+        scope, _, name = key.rpartition('.')
+        if scope not in ('', self.scope):
+            return None
+        # Capitals are what is misspelled most: Lif, Plif, Mst.
+        names = {known.lower(): known for known in self.module_dict}
+        close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.75)
+        return f'mmspike.{names[close[0]]}' if close else None
 
 
 MODELS = Registry(

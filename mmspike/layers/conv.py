@@ -28,6 +28,7 @@ def spike_conv(
     ``neuron_cfg=None`` leaves the neuron out, ``norm_cfg=None`` the norm. Other arguments are those
     of :class:`mmcv.cnn.ConvModule`.
     """
+    MODELS.check_type(neuron_cfg)  # ConvModule asks mmcv's registry, which knows no name of ours
     with warnings.catch_warnings():
         # Published weights have such biases, and counting parameters needs them.
         warnings.filterwarnings('ignore', 'Unnecessary conv bias')

@@ -3,6 +3,7 @@
 import re
 import warnings
 from importlib import import_module
+from importlib.metadata import packages_distributions
 
 # library -> (oldest version that works, newest version tested, command that installs it)
 SUPPORTED = {
@@ -20,6 +21,37 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, re.match(r'\d+(?:\.\d+)*', version)[0].split('.')))
 
 
+def install_command(library: str, *, missing: bool = False) -> str:
+    """The command that brings the tested version of ``library`` into this environment.
+
+    The original OpenMMLab distributions (``mmcv``, ``mmdet``, ...) and their continuation
+    (``onedl-mmcv``, ``onedl-mmdetection``, ...) own the same files. Where both are installed, the
+    files are those of the one that was installed last, and pip calls the other one "already
+    satisfied". So the others are uninstalled first, and the files are written anew.
+
+    Args:
+        library: A key of :data:`SUPPORTED`.
+        missing: The library cannot be imported. If pip believes that it is installed, its files
+            were removed together with those of the other distribution.
+    """
+    command = SUPPORTED[library][2]
+    installed = sorted(set(packages_distributions().get(library, [])))
+    tested = re.findall(r'([\w-]+)==', command)
+    others = [name for name in installed if name.lower().replace('_', '-') not in tested]
+    if not installed or not (others or missing):
+        return command
+    repair = command.replace('pip install', 'pip install --force-reinstall --no-deps', 1)
+    return f'pip uninstall -y {" ".join(others)} && {repair}' if others else repair
+
+
+def _shared(library: str) -> str:
+    """A sentence about several distributions that own the files of ``library``, or nothing."""
+    installed = sorted(set(packages_distributions().get(library, [])))
+    if len(installed) < 2:
+        return ''
+    return f' ({" and ".join(installed)} are both installed and own the same files)'
+
+
 def check_version(library: str) -> None:
     """Check the installed version of ``library``, a key of :data:`SUPPORTED`.
 
@@ -27,15 +59,21 @@ def check_version(library: str) -> None:
         ImportError: The library is missing or older than the oldest version that works; the
             message holds the command that installs the tested one.
     """
-    oldest, newest, command = SUPPORTED[library]
+    oldest, newest, _ = SUPPORTED[library]
     try:
         found = import_module(library).__version__
     except ModuleNotFoundError as error:
         if error.name != library:
             raise
-        raise ImportError(f'mmspike needs {library}, which is not installed: {command}') from None
+        raise ImportError(
+            f'mmspike needs {library}, which is not installed: '
+            f'{install_command(library, missing=True)}'
+        ) from None
     if _numbers(found) < _numbers(oldest):
-        raise ImportError(f'mmspike needs {library} >= {oldest}, found {found}: {command}')
+        raise ImportError(
+            f'mmspike needs {library} >= {oldest}, found {found}{_shared(library)}: '
+            f'{install_command(library)}'
+        )
     if _numbers(found) > _numbers(newest):
         warnings.warn(
             f'{library} {found} is newer than {newest}, the newest version mmspike was tested '
