@@ -13,5 +13,22 @@ check_version('mmengine')
 from mmspike import registry  # noqa: E402
 from mmspike.temporal import get_timesteps, set_timesteps  # noqa: E402
 from mmspike.version import __version__  # noqa: E402
+from mmspike.zoo import (  # noqa: E402
+    config_path,
+    get_config,
+    get_model,
+    list_models,
+    register_in_mmpretrain,
+)
 
-__all__ = ['__version__', 'get_timesteps', 'registry', 'set_timesteps']
+__all__ = [
+    '__version__',
+    'config_path',
+    'get_config',
+    'get_model',
+    'get_timesteps',
+    'list_models',
+    'register_in_mmpretrain',
+    'registry',
+    'set_timesteps',
+]

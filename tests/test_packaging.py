@@ -15,6 +15,8 @@ EXPECTED = (
     'mmspike/.mim/configs/_base_/classification_runtime.py',
     'mmspike/.mim/tools/train.py',
     'mmspike/.mim/tools/dist_train.sh',
+    'mmspike/.mim/tools/python.sh',
+    'mmspike/.mim/tools/dist_options.sh',
     'mmspike/neurons/functional.py',
     'mmspike/heads/cls/tet_loss.py',
 )
@@ -84,6 +86,37 @@ def test_wheel_works_without_the_sources(wheel, tmp_path):
     assert str(tmp_path) in done.stdout
     assert 'ILIF' in done.stdout
     assert str(host.AVAILABLE) in done.stdout
+
+
+def test_wheel_finds_its_configs_from_an_empty_folder(wheel, tmp_path):
+    """Another library's tables are left alone; the hosts find the models nevertheless."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / 'site')
+    (tmp_path / 'empty').mkdir()
+    code = """
+import mmspike
+from mmengine.config import Config
+name = 'metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits'
+path = mmspike.config_path(f'mmspike::classification/metaspikformer/{name}.py')
+print(path)
+assert name in mmspike.list_models(task='classification')
+assert type(mmspike.get_model(name).backbone).__name__ == 'MetaSpikformer'
+with open('child.py', 'w') as child:
+    child.write(f"_base_ = __import__('mmspike').config_path({name!r}).as_posix()")
+assert Config.fromfile('child.py').train_cfg.max_epochs == 15
+
+import mmpretrain
+mmspike.register_in_mmpretrain()
+assert name in mmpretrain.list_models('metaspikformer')
+assert type(mmpretrain.get_model(name).backbone).__name__ == 'MetaSpikformer'
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=tmp_path / 'empty', capture_output=True, text=True,
+        env=dict(os.environ, PYTHONPATH=str(tmp_path / 'site')),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    # Not those of the clone.
+    assert done.stdout.startswith(str(tmp_path / 'site/mmspike/.mim/configs'))
 
 
 def test_editable_installation_links_configs_and_tools():

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 SCOPED = """
@@ -60,7 +62,8 @@ def test_missing_host_is_named_with_its_install_command(run_python):
     error = run_python('-c', code, check=False).stderr.strip().splitlines()[-1]
     assert error.startswith('ImportError')
     assert "'SpikeLinearClsHead'" in error
-    assert 'pip install onedl-mmpretrain' in error
+    # pip knows the distribution, whose files are not there.
+    assert re.search(r'pip install --force-reinstall --no-deps .*onedl-mmpretrain==', error)
 
 
 def test_backbone_works_without_any_host_but_mmcv(run_python):
@@ -84,7 +87,54 @@ def test_public_names():
     import mmspike
     from mmspike import backbones, conversion, hooks, layers, neurons
 
-    assert sorted(mmspike.__all__) == ['__version__', 'get_timesteps', 'registry', 'set_timesteps']
+    assert sorted(mmspike.__all__) == [
+        '__version__', 'config_path', 'get_config', 'get_model', 'get_timesteps', 'list_models',
+        'register_in_mmpretrain', 'registry', 'set_timesteps',
+    ]  # fmt: skip
     for package in (mmspike, backbones, conversion, hooks, layers, neurons):
         for name in package.__all__:
             assert hasattr(package, name), name
+
+
+@pytest.mark.parametrize(
+    ('registry', 'wrong', 'right'),
+    [
+        ('MODELS', 'Lif', 'LIF'),
+        ('MODELS', 'plif', 'PLIF'),
+        ('MODELS', 'MetaSpikeFormer', 'MetaSpikformer'),
+        ('MODELS', 'SpikeFPNHed', 'SpikeFPNHead'),
+        ('HOOKS', 'RSMScheduleHok', 'RSMScheduleHook'),
+        ('DATASETS', 'HandwritenDigits', 'HandwrittenDigits'),
+    ],
+)
+def test_misspelled_name_is_answered_with_the_right_one(registry, wrong, right):
+    import mmengine.registry
+
+    with pytest.raises(KeyError, match=rf"'{wrong}'.* Did you mean 'mmspike\.{right}'\?"):
+        getattr(mmengine.registry, registry).build(dict(type=f'mmspike.{wrong}'))
+
+
+@pytest.mark.parametrize('backbone', ['MetaSpikformer', 'SDT', 'MST'])
+@pytest.mark.parametrize('neuron', ['LIF', 'Lif', 'mmspike.Lif'])
+def test_neurons_without_prefix_or_misspelled(backbone, neuron):
+    from mmengine.registry import DefaultScope
+    from mmpretrain.registry import MODELS
+
+    cfg = dict(type=f'mmspike.{backbone}', arch='tiny', neuron_cfg=dict(type=neuron))
+    if backbone == 'SDT':
+        cfg['arch'] = '2-256'
+    with (
+        DefaultScope.overwrite_default_scope('mmpretrain'),
+        pytest.raises(KeyError, match=r"Did you mean 'mmspike\.LIF'"),
+    ):
+        MODELS.build(cfg)
+
+
+def test_misspelled_name_while_a_host_is_missing(run_python):
+    code = BLOCK.format(blocked=['mmpretrain']) + (
+        "from mmengine.registry import MODELS\nMODELS.build(dict(type='mmspike.Lif'))"
+    )
+    error = run_python('-c', code, check=False).stderr.strip().splitlines()[-1]
+    assert error.startswith('ImportError')
+    assert "Did you mean 'mmspike.LIF'?" in error
+    assert 'pip install' in error

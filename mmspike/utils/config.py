@@ -10,6 +10,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from mmspike.zoo import config_path
+
 # The top-level keys that mmengine reads.
 RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
     'auto_scale_lr',
@@ -24,14 +26,16 @@ def load_config(
     """Read a config and settle its work directory.
 
     Args:
-        path: Config file.
+        path: Config file, or the name of one of mmspike's own (``mmspike::...``).
         options: Values to override, by dotted key (``--cfg-options``).
         work_dir: Output folder; None takes the config's, or ``work_dirs/<config name>``.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A top-level key is misspelled.
+        ValueError: A top-level key is misspelled, or no config of mmspike has the name.
     """
+    if str(path).startswith('mmspike::'):
+        path = config_path(str(path))
     if not Path(path).is_file():
         raise FileNotFoundError(f'there is no config file {path}')
     cfg = Config.fromfile(path)
