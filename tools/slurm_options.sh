@@ -15,3 +15,5 @@ else
 fi
 read -r -a extra <<<"${SRUN_ARGS:-}"
 options+=("${extra[@]}")
+# Jobs on one node must not meet at one port; all tasks of a job get this one.
+export MASTER_PORT=${PORT:-${MASTER_PORT:-$((20000 + RANDOM % 10000))}}

@@ -8,6 +8,7 @@ if [ $# -lt 4 ]; then
 fi
 partition=$1 job=$2 config=$3 checkpoint=$4
 shift 4
+source "$(dirname "$0")/python.sh"
 source "$(dirname "$0")/slurm_options.sh"
 exec srun "${options[@]}" \
-    "${PYTHON:-python}" -u "$(dirname "$0")/test.py" "$config" "$checkpoint" --launcher slurm "$@"
+    "$python" -u "$(dirname "$0")/test.py" "$config" "$checkpoint" --launcher slurm "$@"

@@ -9,6 +9,7 @@ if [ $# -lt 3 ]; then
 fi
 partition=$1 job=$2 config=$3
 shift 3
+source "$(dirname "$0")/python.sh"
 source "$(dirname "$0")/slurm_options.sh"
 exec srun "${options[@]}" \
-    "${PYTHON:-python}" -u "$(dirname "$0")/train.py" "$config" --launcher slurm "$@"
+    "$python" -u "$(dirname "$0")/train.py" "$config" --launcher slurm "$@"
