@@ -5,7 +5,41 @@ at step ``t``. Convolutions, norms and every stock layer of mmcv, mmdet and mmse
 an ordinary batch; only neurons, temporal read-outs and the like need to know ``T``.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+
+import torch
 from torch import Tensor, nn
+
+# By how many steps the work of a call is divided, where a caller said so. Each thread has its own.
+_steps_of_work: ContextVar[float | None] = ContextVar('steps_of_work', default=None)
+
+
+def steps_of_work() -> float | None:
+    """What the innermost :func:`work_of_steps` says; None outside of all."""
+    return _steps_of_work.get()
+
+
+def work_of_steps(steps: float) -> AbstractContextManager[None]:
+    """Inside the block, every call does the work of ``steps`` time steps.
+
+    Energy accounting divides by it to get the work of a network without time. Layers that compute
+    once what is the same at every step run inside ``work_of_steps(1)``. Of a simulation in chunks,
+    the first chunk counts, and the others do not: they run inside ``work_of_steps(math.inf)``.
+    Blocks nest, the innermost holds, and what held before holds again after each, also after an
+    exception. Other threads do not see it. Compiled code is not counted: there it does nothing.
+    """
+    return nullcontext() if torch.compiler.is_compiling() else _work_of_steps(steps)
+
+
+@contextmanager
+def _work_of_steps(steps: float) -> Iterator[None]:
+    before = _steps_of_work.set(steps)
+    try:
+        yield
+    finally:
+        _steps_of_work.reset(before)
 
 
 def check_timesteps(timesteps: int) -> int:
@@ -83,21 +117,14 @@ class TemporalModule:
     """Mixin of every module that needs to know T (see :func:`set_timesteps`)."""
 
     _timesteps = 1
-    _total_timesteps: float | None = None
 
     @property
     def total_timesteps(self) -> float:
         """By how many steps the work of a call is divided to get that of a network without time.
 
-        It is ``timesteps``, but in a simulation in chunks, whose first chunk counts and whose
-        others do not (infinity). Energy accounting reads it, of any module; a layer that computes
-        once what is the same at every step has a ``total_timesteps`` of 1 meanwhile.
+        It is ``timesteps``, unless a caller says otherwise (see :func:`work_of_steps`).
         """
-        return self._total_timesteps or self.timesteps
-
-    @total_timesteps.setter
-    def total_timesteps(self, value: float | None) -> None:
-        self._total_timesteps = value
+        return steps_of_work() or self.timesteps
 
     @property
     def timesteps(self) -> int:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threads import in_thread
 from torch import nn
 
 import mmspike
@@ -16,7 +17,9 @@ from mmspike.temporal import (
     fold_time,
     get_timesteps,
     set_timesteps,
+    steps_of_work,
     unfold_time,
+    work_of_steps,
 )
 
 NOT_INTEGERS = [1.0, '1', None, True, False, torch.tensor(1), [1]]
@@ -178,3 +181,36 @@ def test_set_timesteps_wants_at_least_one(value):
 def test_the_package_offers_both_functions():
     assert mmspike.set_timesteps is set_timesteps
     assert mmspike.get_timesteps is get_timesteps
+
+
+def test_work_of_steps_holds_in_its_block_and_the_innermost_counts():
+    neuron = IF(timesteps=4)
+    assert (steps_of_work(), neuron.total_timesteps) == (None, 4)
+    with work_of_steps(3):
+        with work_of_steps(1):
+            assert (steps_of_work(), neuron.total_timesteps) == (1, 1)
+        assert neuron.total_timesteps == 3
+    assert (steps_of_work(), neuron.total_timesteps) == (None, 4)
+
+
+def test_work_of_steps_ends_with_an_exception():
+    with pytest.raises(KeyboardInterrupt), work_of_steps(3):
+        raise KeyboardInterrupt
+    assert steps_of_work() is None
+
+
+def test_work_of_steps_is_not_seen_by_other_threads():
+    with work_of_steps(3):
+        assert in_thread(steps_of_work) is None
+
+
+def test_work_of_steps_compiles_to_nothing():
+    neuron = IF(timesteps=2)
+
+    def run(x):
+        with work_of_steps(1):
+            return neuron(x)
+
+    x = torch.rand(2, 3)
+    compiled = torch.compile(run, fullgraph=True, backend='eager')
+    assert torch.equal(compiled(x), neuron(x))

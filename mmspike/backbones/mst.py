@@ -32,7 +32,7 @@ from mmspike.backbones.base import StagedBackbone, named_arch, rising_rates
 from mmspike.backbones.meta_spikformer import Stage
 from mmspike.layers import DropPath, SpikeWindowAttention, spike_conv
 from mmspike.registry import MODELS
-from mmspike.temporal import TemporalModule, encode_input
+from mmspike.temporal import TemporalModule, encode_input, work_of_steps
 
 ARCHS: dict[str, dict] = {
     'tiny': dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), window_size=7),
@@ -84,10 +84,9 @@ class PatchEmbedding(TemporalModule, BaseModule):
         """``(B, C, H, W)`` or ``(B, T, C, H, W)`` to ``(T*B, C', H/4, W/4)``, rounded up."""
         repeated = x.dim() == 4
         x = encode_input(x, 1 if repeated else self.timesteps)
-        for layer in (self.align, self.projection):
-            # Energy accounting asks a layer how many steps it computes.
-            layer.total_timesteps = 1 if repeated else self.total_timesteps
-        x = self.projection(_pad_to(self.align(x), PATCH_SIZE))
+        # Images are computed once for all steps.
+        with work_of_steps(1 if repeated else self.total_timesteps):
+            x = self.projection(_pad_to(self.align(x), PATCH_SIZE))
         if repeated:
             x = encode_input(x, self.timesteps)
         # Norms, neurons and windows are fastest where the channels of a token lie together.

@@ -1,11 +1,13 @@
 """Computing once what is the same at every time step."""
 
+import threading
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmspike.neurons import BaseNeuron
+from mmspike.temporal import work_of_steps
 
 
 class ConstantLayers:
@@ -13,6 +15,7 @@ class ConstantLayers:
 
     They are given an input that is repeated over time, or one that is not repeated yet. Only an
     instance's own ``forward`` can spare a call its work; it is taken back when the block ends.
+    Calls from other threads compute as always.
 
     Args:
         model: Its layers with weights and without parts.
@@ -25,6 +28,7 @@ class ConstantLayers:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        self.thread = threading.get_ident()
         self.holds = False
         self.length = self.batch = 0
         self._layers = [
@@ -68,9 +72,8 @@ class ConstantLayers:
             repeated = len(x) != self.batch and _is_repeated(x, self.length)
             if not repeated and len(x) != self.batch:
                 return forward(x)
-            layer.total_timesteps = 1  # energy accounting asks how many steps a layer computes
-            out = forward(x[: len(x) // self.length] if repeated else x)
-            del layer.total_timesteps
+            with work_of_steps(1):
+                out = forward(x[: len(x) // self.length] if repeated else x)
             self._kept[place] = out, repeated
         return repeat(out, self.length) if repeated else out
 
@@ -82,7 +85,8 @@ class _Once:
         self.constant, self.layer, self.forward = constant, layer, forward
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if len(args) != 1 or kwargs or not isinstance(args[0], Tensor):
+        others = self.constant.thread != threading.get_ident()
+        if others or len(args) != 1 or kwargs or not isinstance(args[0], Tensor):
             return self.forward(*args, **kwargs)
         return self.constant.run(self.layer, self.forward, args[0])
 

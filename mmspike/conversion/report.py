@@ -14,6 +14,7 @@ from mmspike.conversion.quantise import APPROXIMATE
 from mmspike.energy import EnergyCounter
 from mmspike.execution.spike_flow import SpikeFlow
 from mmspike.neurons import SpikingQCFS
+from mmspike.utils.wording import some_of
 
 # Functions that are neither linear nor neurons, by the names that PyTorch calls them.
 _NON_LINEAR = frozenset(
@@ -65,21 +66,20 @@ class ConversionReport:
         kinds = Counter(self.replaced.values())
         rows = (
             ('neurons', self.neurons, ', '.join(f'{n} for {kind}' for kind, n in kinds.items())),
-            ('only about the activation it was', self.approximate, _some(self.approximate)),
-            ('norms folded into layers', self.folded, _some(self.folded)),
-            ('layers and products on spikes', self.spiking, _some(self.spiking)),
-            ('layers and products on numbers', self.analog, _some(self.analog)),
+            ('only about the activation it was', self.approximate, some_of(self.approximate, 4)),
+            ('norms folded into layers', self.folded, some_of(self.folded, 4)),
+            ('layers and products on spikes', self.spiking, some_of(self.spiking, 4)),
+            ('layers and products on numbers', self.analog, some_of(self.analog, 4)),
             ('modules that call other functions', self.functions, _calls(self.functions)),
-            ('modules with weights that never ran', self.never_called, _some(self.never_called)),
+            (
+                'modules with weights that never ran',
+                self.never_called,
+                some_of(self.never_called, 4),
+            ),
         )
         for title, parts, which in rows:
             table.add_row(title, str(len(parts)), which)
         return table
-
-
-def _some(names: list[str], shown: int = 4) -> str:
-    rest = f' and {len(names) - shown} more' if len(names) > shown else ''
-    return ', '.join(names[:shown]) + rest
 
 
 def _calls(functions: dict[str, list[str]]) -> str:
@@ -87,7 +87,7 @@ def _calls(functions: dict[str, list[str]]) -> str:
     for module, names in functions.items():
         for name in names:
             where.setdefault(name, []).append(module)
-    return '; '.join(f'{name}: {_some(modules, 2)}' for name, modules in where.items())
+    return '; '.join(f'{name}: {some_of(modules, 2)}' for name, modules in where.items())
 
 
 class _NonLinear(SpikeFlow):

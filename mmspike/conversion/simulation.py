@@ -7,6 +7,8 @@ never learns of time. So a model of any host keeps its own ``predict``.
 """
 
 import math
+import threading
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -16,13 +18,22 @@ from torch.utils._pytree import tree_leaves, tree_map
 from mmspike.conversion.constant import ConstantLayers, repeat
 from mmspike.conversion.early_exit import stable_since
 from mmspike.execution import get_execution
+from mmspike.execution.compiled import is_traced, refuse
 from mmspike.execution.spike_flow import unmarked
 from mmspike.layers import DropPath, TemporalMean
 from mmspike.neurons import BaseNeuron, SpikingQCFS
-from mmspike.temporal import TemporalModule, check_timesteps, encode_input, set_timesteps
+from mmspike.temporal import (
+    TemporalModule,
+    check_timesteps,
+    encode_input,
+    set_timesteps,
+    work_of_steps,
+)
 
 # Where the mean is taken if nothing else is said, the first that a model has.
 READOUTS = ('head.fc', 'decode_head.conv_seg', 'bbox_head', 'neck', 'backbone')
+# Held while a thread takes a simulation for itself.
+_taking = threading.Lock()
 
 
 class _NextChunkError(Exception):
@@ -33,6 +44,9 @@ class Simulation(TemporalModule, nn.Module):
     """Lets a model run T steps at every call; a part of the model that :func:`simulate` adds.
 
     While a model is in training it takes all steps at once, so that backward sees them.
+
+    The neurons keep the membranes of the call that is running, so that a model takes one call at a
+    time. A call from a second thread meanwhile is refused; a copy for each thread works.
 
     Args:
         timesteps: Number of steps T.
@@ -79,6 +93,7 @@ class Simulation(TemporalModule, nn.Module):
         self.readouts = readouts
         self.scores: Tensor | None = None
         self.exit_steps: Tensor | None = None
+        self._thread: int | None = None  # that the model is running in
         self._forget()
 
     def extra_repr(self) -> str:
@@ -93,6 +108,7 @@ class Simulation(TemporalModule, nn.Module):
 
     def _forget(self) -> None:
         self._running: list[nn.Module] = []  # the model, in a list so as not to be a part of this
+        self._chunk: ExitStack | None = None  # what ends with this chunk
         self._constant: ConstantLayers | None = None
         self._done = 0  # steps before this chunk
         self._length = 0  # steps of this chunk
@@ -107,41 +123,60 @@ class Simulation(TemporalModule, nn.Module):
     # --- The model as a whole ---------------------------------------------------------------------
 
     def run(self, model: nn.Module, args: tuple, kwargs: dict) -> Any:
-        """All chunks of one call of the model."""
-        self._forget()
-        self.scores = self.exit_steps = None
-        self._running.append(model)
+        """All chunks of one call of the model.
+
+        Raises:
+            RuntimeError: The model is running already, or a module was called in another way than a
+                simulation needs.
+        """
         neurons = [module for module in model.modules() if isinstance(module, SpikingQCFS)]
-        for neuron in neurons:
-            neuron.stateful = not model.training
+        self._take()
         try:
+            self._running.append(model)
+            self.scores = self.exit_steps = None
+            for neuron in neurons:
+                neuron.stateful = not model.training
             with ConstantLayers(model) as self._constant:
                 while True:
-                    self._begin_chunk(model)
-                    try:
-                        inputs = args if self.encode else self.encoded(model, args)
-                        out = type(model).forward(model, *inputs, **kwargs)
-                    except _NextChunkError:
-                        continue
-                    if self.readout and not self._readouts_done:
-                        raise RuntimeError(
-                            f'the read-out ({self.readout}) was not called: choose a module that '
-                            'the model calls in this mode'
-                        )
-                    # A model has no hooks here: it is being called already.
-                    if not self.readout:
-                        out = self.read_out(model, (), out)
-                    if self.answer == '':
-                        out = self._keep(out)
+                    with ExitStack() as self._chunk:
+                        self._begin_chunk(model)
+                        try:
+                            out = self._run_chunk(model, args, kwargs)
+                        except _NextChunkError:
+                            continue
                     if self._ends():
                         return self._report(out)
         finally:
             for neuron in neurons:
                 neuron.stateful = False
                 neuron.reset()
-            self._set_timesteps(model, self.timesteps, None)
-            _forget_total(model)
+            self._set_timesteps(model, self.timesteps)
             self._forget()
+            self._thread = None  # last: from here on another thread may begin
+
+    def _take(self) -> None:
+        """Let no other call run until this one has ended."""
+        with _taking:
+            if self._thread is not None:
+                raise RuntimeError(
+                    'this simulated model is running already, and its neurons hold the membranes '
+                    'of that call: wait until it has ended (a lock), or give each thread a model '
+                    'of its own (copy.deepcopy)'
+                )
+            self._thread = threading.get_ident()
+
+    def _run_chunk(self, model: nn.Module, args: tuple, kwargs: dict) -> Any:
+        inputs = args if self.encode else self.encoded(model, args)
+        out = type(model).forward(model, *inputs, **kwargs)
+        if self.readout and not self._readouts_done:
+            raise RuntimeError(
+                f'the read-out ({self.readout}) was not called: choose a module that the model '
+                'calls in this mode'
+            )
+        # A model has no hooks here: it is being called already.
+        if not self.readout:
+            out = self.read_out(model, (), out)
+        return self._keep(out) if self.answer == '' else out
 
     def _begin_chunk(self, model: nn.Module) -> None:
         self._done += self._length
@@ -149,18 +184,16 @@ class Simulation(TemporalModule, nn.Module):
         self._length = min(whole, self.timesteps - self._done)
         # A network without time does the work of one step: energy accounting takes it from the
         # first chunk, by dividing, and nothing from the others.
-        total = self._length if not self._done else math.inf
-        self._set_timesteps(model, self._length, total)
-        model.total_timesteps = total
+        self._chunk.enter_context(work_of_steps(math.inf if self._done else self._length))
+        self._set_timesteps(model, self._length)
         self._encoded = False
         self._calls.clear()
         self._readouts_done = self._outputs_done = 0
 
-    def _set_timesteps(self, model: nn.Module, timesteps: int, total: float | None) -> None:
+    def _set_timesteps(self, model: nn.Module, timesteps: int) -> None:
         for module in model.modules():
             if isinstance(module, TemporalModule) and module is not self:
                 module.timesteps = timesteps
-                module.total_timesteps = total
 
     def _ends(self) -> bool:
         """Whether this chunk is the last one."""
@@ -218,6 +251,14 @@ class Simulation(TemporalModule, nn.Module):
                 f'{name} is part of a simulated model and has no time of its own: call the model, '
                 'in one of its modes'
             )
+        self._check_thread()
+
+    def _check_thread(self) -> None:
+        if self._thread != threading.get_ident():
+            raise RuntimeError(
+                'a part of a simulated model was called while the model is running in another '
+                'thread: give each thread a model of its own (copy.deepcopy)'
+            )
 
     def before_encode(self, module: nn.Module, args: tuple) -> tuple:
         """The input of the module that time begins with."""
@@ -228,6 +269,7 @@ class Simulation(TemporalModule, nn.Module):
         """Put the neuron where the last chunk left it at this place of the model."""
         if not self._running:
             return
+        self._check_thread()
         self._constant.holds = False
         if self._readouts_done:
             names = {module: name for name, module in self._running[0].named_modules()}
@@ -257,7 +299,7 @@ class Simulation(TemporalModule, nn.Module):
         means = tree_map(lambda x: self._mean(x) if isinstance(x, Tensor) else x, unmarked(out))
         self._readouts_done += 1
         if self.answer is None and self._readouts_done == self.readouts:
-            self._running[0].total_timesteps = 1  # what follows knows no time
+            self._chunk.enter_context(work_of_steps(1))  # what follows knows no time
             if self.readout:
                 self._next_chunk()
         return means
@@ -330,13 +372,15 @@ class _Run:
     def __init__(self, simulation: Simulation, model: nn.Module) -> None:
         self.simulation, self.model = simulation, model
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """All chunks."""
+        if is_traced():
+            refuse(
+                'a simulated model runs a chunk of steps after the other, until its answers are '
+                'stable, and can be neither compiled, nor exported, nor traced: compile or export '
+                'the quantised network, before convert_to_spiking'
+            )
         return self.simulation.run(self.model, args, kwargs)
-
-
-def _forget_total(model: nn.Module) -> None:
-    if not isinstance(model, TemporalModule):
-        model.__dict__.pop('total_timesteps', None)
 
 
 def simulate(
@@ -410,7 +454,8 @@ def simulate(
         modules[answer].register_forward_hook(simulation.keep_scores)
     model.simulation = simulation
     set_timesteps(model, timesteps)
-    model.forward = _Run(simulation, model)
+    # A bound method: what exports a model asks for the code of its forward.
+    model.forward = _Run(simulation, model).run
     return simulation
 
 

@@ -1,7 +1,9 @@
 """Counting the operations of a model while it runs on real data."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from mmspike.energy.counts import EnergyCounts, LayerCount, NeuronCount
 from mmspike.energy.fan_out import Axis, Connections, axis_fan_out, connections
+from mmspike.energy.origin import neuron_kinds
 from mmspike.execution.spike_flow import (
     MASKS,
     PRODUCTS,
@@ -20,6 +23,7 @@ from mmspike.execution.spike_flow import (
     without_flow,
 )
 from mmspike.neurons import BaseNeuron
+from mmspike.temporal import steps_of_work
 from mmspike.utils.spike_sums import SpikeSums, Tally, sum_spikes
 
 # Functions that multiply as well. What they cost on spikes, nobody has written down here.
@@ -55,6 +59,9 @@ class EnergyCounter(SpikeFlow):
 
     Sums stay on the model's device until they are read, so that a GPU is never waited for.
 
+    Only calls by the thread that opens the block are counted. Other threads may use the model
+    meanwhile, and may count their own calls with a counter of their own.
+
     Args:
         model: Any model; without neurons of mmspike all layers are analog.
         strict: Raise at the end of the block where something could not be counted.
@@ -66,6 +73,9 @@ class EnergyCounter(SpikeFlow):
     Raises:
         UncountedError: With ``strict``, when the block ends: a function was called that multiplies
             and is not understood (:data:`UNCOUNTED`), or a module with weights never ran.
+        CompiledError: When the block begins: the model, or a part of it, is compiled. Inside the
+            block: a call of the model is compiled, exported or traced.
+        RuntimeError: When the block begins: the counter is open already.
 
     Example:
         >>> import torch
@@ -93,16 +103,18 @@ class EnergyCounter(SpikeFlow):
         self._sums = Tally()
         self._uncounted: dict[str, int] = {}
         self._real: dict[str, int] = {}
+        self._shapes: Counter[torch.Size] = Counter()
         self._fan_outs: dict[tuple[Axis, torch.device], Tensor] = {}
         self._weighted = _modules_with_weights(self._names)
         self._ran: set[nn.Module] = set()
         self._counted: set[nn.Module] = set()
 
     def __enter__(self) -> 'EnergyCounter':
-        hook = self._model.register_forward_pre_hook(self._count_samples, with_kwargs=True)
-        self._handles.append(hook)
         super().__enter__()
-        self._handles.append(self._model.register_forward_hook(self._unmark))
+        self._handles += (
+            self._model.register_forward_pre_hook(self._count_samples, with_kwargs=True),
+            self._model.register_forward_hook(self._unmark),
+        )
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -152,6 +164,8 @@ class EnergyCounter(SpikeFlow):
             },
             uncounted={**self._uncounted, **self._silent()},
             real_functions=dict(self._real),
+            input_shapes={'x'.join(map(str, size)): n for size, n in self._shapes.items()},
+            neuron_kinds=neuron_kinds(self._names),
             never_called=[
                 name for module, name in self._weighted.items() if module not in self._ran
             ],
@@ -162,7 +176,8 @@ class EnergyCounter(SpikeFlow):
         self.samples = 0
         self._neurons = {name: NeuronCount() for name in self._neurons}
         for sums in (
-            self._sums, self._layers, self._uncounted, self._real, self._ran, self._counted,
+            self._sums, self._layers, self._uncounted, self._real, self._shapes, self._ran,
+            self._counted,
         ):  # fmt: skip
             sums.clear()
 
@@ -184,31 +199,44 @@ class EnergyCounter(SpikeFlow):
         return (self.layer or MODEL) if self._modules else OUTSIDE
 
     def _enter_module(self, module: nn.Module, inputs: tuple) -> tuple | None:
-        self._ordinals.append(0)
-        self._ran.add(module)
-        return super()._enter_module(module, inputs)
+        inputs = super()._enter_module(module, inputs)
+        if self._thread == get_ident():
+            self._ordinals.append(0)
+            self._ran.add(module)
+        return inputs
 
     def _leave_module(self, module: nn.Module, inputs: tuple, out: object) -> None:
-        if self._modules and self._modules[-1] is module:
+        if self._thread == get_ident() and self._modules and self._modules[-1] is module:
             self._ordinals.pop()
         super()._leave_module(module, inputs, out)
 
-    def _count_samples(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        for value in (*args, *kwargs.values()):
+    def _count_samples(self, module: nn.Module, args: tuple, kwargs: dict | None = None) -> None:
+        # A thread that calls the model while another closes the counter may find the hook without
+        # the note that it takes kwargs.
+        if self._thread != get_ident():
+            return
+        for value in (*args, *(kwargs or {}).values()):
             if isinstance(value, Mapping):
                 value = next((x for x in tree_leaves(dict(value)) if isinstance(x, Tensor)), None)
             if isinstance(value, list | tuple) or (isinstance(value, Tensor) and value.dim()):
                 self.samples += len(value)
+                self._count_shape(value)
                 return
+
+    def _count_shape(self, batch: Tensor | list | tuple) -> None:
+        if isinstance(batch, Tensor):
+            self._shapes[batch.shape[1:]] += len(batch)
+        else:
+            self._shapes.update(sample.shape for sample in batch if isinstance(sample, Tensor))
 
     @staticmethod
     def _unmark(module: nn.Module, inputs: tuple, out: Any) -> Any:
         """Whoever called the model knows nothing of spike trains."""
         return unmarked(out) if any(isinstance(x, SpikeTrain) for x in tree_leaves(out)) else None
 
-    def _mark(self, neuron: BaseNeuron, inputs: tuple, out: Tensor) -> SpikeTrain:
+    def _mark(self, neuron: BaseNeuron, inputs: tuple, out: Tensor) -> SpikeTrain | None:
         train = super()._mark(neuron, inputs, out)
-        if not _in_backward():
+        if train is not None and not _in_backward():
             with without_flow(), torch.no_grad():
                 self._count_neuron(self._names[neuron], train)
         return train
@@ -373,8 +401,11 @@ class EnergyCounter(SpikeFlow):
             self._sums.add(('layer', name, 'spikes'), spikes)
             self._sums.add(('layer', name, 'sops'), *sops)
 
-    def _steps(self) -> int:
+    def _steps(self) -> float:
         """Time steps of a layer without spikes: those of the spiking part that it belongs to."""
+        said = steps_of_work()
+        if said is not None:
+            return said
         for module in reversed(self._modules):
             steps = getattr(module, 'total_timesteps', None)
             if steps is not None:

@@ -99,6 +99,8 @@ class EnergyCounts:
         never_called: Modules with weights that did not run.
         real_functions: Numbers that went through functions of real numbers, such as softmax, by
             layer and function. What they cost is not counted.
+        input_shapes: Samples by the shape of one, such as ``'3x224x224'``.
+        neuron_kinds: Neuron layers by type and the settings that all of the type have.
     """
 
     samples: int = 0
@@ -107,6 +109,8 @@ class EnergyCounts:
     uncounted: dict[str, int] = field(default_factory=dict)
     never_called: list[str] = field(default_factory=list)
     real_functions: dict[str, int] = field(default_factory=dict)
+    input_shapes: dict[str, int] = field(default_factory=dict)
+    neuron_kinds: dict[str, int] = field(default_factory=dict)
 
     def rates(self) -> list[FiringRate]:
         """Firing rates of the neuron layers."""
@@ -136,9 +140,11 @@ class EnergyCounts:
                 (total.neurons, part.neurons),
                 (total.uncounted, part.uncounted),
                 (total.real_functions, part.real_functions),
+                (total.input_shapes, part.input_shapes),
             ):
                 for name, count in theirs.items():
                     mine[name] = mine[name] + count if name in mine else count
+        total.neuron_kinds = dict(parts[0].neuron_kinds) if parts else {}
         total.never_called = [
             name
             for name in (parts[0].never_called if parts else [])

@@ -201,8 +201,9 @@ class EnergyReport:
             counts = counts.counts()
         if not counts.samples:
             raise ValueError(
-                'no samples were counted: run model(...) inside the block of the counter, or set '
-                'counter.samples where other functions of the model were called'
+                'no samples were counted: run model(...) inside the block of the counter, in the '
+                'thread that opened it, or set counter.samples where other functions of the model '
+                'were called'
             )
         self.counts = counts
         self.costs = get_costs(costs)

@@ -2,6 +2,7 @@
 
 from mmspike.execution.check import LayerInput, SpikeDrivenError, check_spike_driven
 from mmspike.execution.compare import LayerDifference, compare_executions
+from mmspike.execution.compiled import CompiledError
 from mmspike.execution.spike_driven import (
     EXECUTIONS,
     SpikeDriven,
@@ -12,6 +13,7 @@ from mmspike.execution.spike_flow import SpikeFlow, SpikeTrain
 
 __all__ = [
     'EXECUTIONS',
+    'CompiledError',
     'LayerDifference',
     'LayerInput',
     'SpikeDriven',

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmspike.utils.hooks import of_this_thread
+
 # Operators that multiply, and where their activations stand; of a product either may be binary. An
 # attention with softmax, in one operator, has nothing binary to multiply.
 _OPERATORS = {
@@ -80,7 +82,7 @@ class _Watcher(TorchDispatchMode):
 
 @contextmanager
 def _running_layer(model: nn.Module) -> Iterator[Callable[[], str]]:
-    """Follow which module of a model is running, and tell its name."""
+    """Follow which module of a model is running in this thread, and tell its name."""
     names = {module: name for name, module in model.named_modules()}
     running: list[nn.Module] = []
     handles = []
@@ -93,8 +95,8 @@ def _running_layer(model: nn.Module) -> Iterator[Callable[[], str]]:
             running.pop()
 
     for module in names:
-        handles.append(module.register_forward_pre_hook(enter))
-        handles.append(module.register_forward_hook(leave, always_call=True))
+        handles.append(module.register_forward_pre_hook(of_this_thread(enter)))
+        handles.append(module.register_forward_hook(of_this_thread(leave), always_call=True))
     try:
         yield lambda: names[running[-1]] if running else ''
     finally:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmspike.execution.spike_driven import get_execution, set_execution
 from mmspike.neurons import BaseNeuron
+from mmspike.utils.hooks import of_this_thread
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class LayerDifference:
 
 @contextmanager
 def _outputs_of(model: nn.Module, into: dict[str, list[Tensor]]):
-    """Collect the outputs of convolutions, linear layers and neurons."""
+    """Collect the outputs of convolutions, linear layers and neurons, as this thread calls them."""
     kinds = (nn.modules.conv._ConvNd, nn.Linear, BaseNeuron)
 
     def keep(name: str):
@@ -43,7 +44,7 @@ def _outputs_of(model: nn.Module, into: dict[str, list[Tensor]]):
         return hook
 
     handles = [
-        module.register_forward_hook(keep(name))
+        module.register_forward_hook(of_this_thread(keep(name)))
         for name, module in model.named_modules()
         if isinstance(module, kinds)
     ]

@@ -9,15 +9,24 @@ would lose all other pairs.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import Tensor, nn
 
+from mmspike.execution.compiled import CompiledError, compiled_parts, is_traced, refuse
 from mmspike.execution.spike_flow import SpikeFlow, SpikeTrain, unmarked
+from mmspike.utils.wording import some_of
 
 EXECUTIONS = ('integer', 'spike')
+_COMPILED = (
+    '{}, and spike-driven execution has Python run every layer several times, so that it can be '
+    'neither compiled, nor exported, nor traced. Compile or export a model in integer execution '
+    "(set_execution(model, 'integer')), which has the same weights and results; run on spikes one "
+    'that was never compiled'
+)
 
 
 class SpikeDriven(SpikeFlow):
@@ -105,8 +114,8 @@ def set_execution(model: nn.Module, execution: str) -> None:
 
     Training is always on integers. The choice belongs to ``model`` and holds for calls of it, by
     ``val_step`` and ``test_step`` as well, not for calls of its parts. It is kept by copies and
-    pickles of the model. Spike-driven calls keep no graph for gradients, and take one thread at a
-    time.
+    pickles of the model. Spike-driven calls keep no graph for gradients. Several threads may call
+    the model at the same time. A model on spikes can be neither compiled nor exported.
 
     Args:
         model: A model with neurons of mmspike. Of wrappers (distributed training, test-time
@@ -115,13 +124,18 @@ def set_execution(model: nn.Module, execution: str) -> None:
 
     Raises:
         ValueError: The name is unknown.
+        CompiledError: The model is to run on spikes, and it or a part of it is compiled.
     """
     if execution not in EXECUTIONS:
         raise ValueError(f'execution must be one of {EXECUTIONS}, got {execution!r}')
     model = unwrapped(model)
     switched = _switch_of(model)
     if execution == 'spike' and switched is None:
-        model.forward = _SpikeDrivenForward(model)
+        compiled = compiled_parts(model)
+        if compiled:
+            raise CompiledError(_COMPILED.format(f'{some_of(compiled)} is compiled'))
+        # A bound method: what exports a model asks for the code of its forward.
+        model.forward = _SpikeDrivenForward(model).run
     if execution == 'integer' and switched is not None:
         del model.forward
         if switched.replaced is not None:
@@ -151,9 +165,16 @@ class _SpikeDrivenForward:
         self.model = model
         self.replaced = vars(model).get('forward')
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model, on spikes unless it is in training.
+
+        Raises:
+            CompiledError: The call is compiled, exported or traced.
+        """
         model = self.model
-        forward = self.replaced or type(model).forward.__get__(model)
+        if is_traced() and not model.training:
+            refuse(_COMPILED.format('the model runs on spikes'))
+        forward = self.replaced or partial(type(model).forward, model)
         # A part of a model that is followed already must not be followed twice.
         if model.training or SpikeDriven.is_open_for(model):
             return forward(*args, **kwargs)
@@ -162,5 +183,5 @@ class _SpikeDrivenForward:
 
 
 def _switch_of(model: nn.Module) -> _SpikeDrivenForward | None:
-    forward = vars(model).get('forward')
-    return forward if isinstance(forward, _SpikeDrivenForward) else None
+    switched = getattr(vars(model).get('forward'), '__self__', None)
+    return switched if isinstance(switched, _SpikeDrivenForward) else None

@@ -9,6 +9,7 @@ tensors.
 
 import threading
 from collections.abc import Callable, Iterator
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from mmspike.execution.compiled import compiled_parts, is_traced, refuse
 from mmspike.neurons import BaseNeuron
+from mmspike.utils.wording import some_of
 
 # Functions that move or select values and make no new ones (but zeros), by name. Spikes are not
 # negative, so that a ReLU is one of them.
@@ -139,6 +142,8 @@ class _OpenFlows(threading.local):
 # Flows that this thread has opened, the innermost last. It alone follows calls, and tells the
 # others of them.
 _open = _OpenFlows()
+# Held while a thread takes a flow for itself.
+_opening = threading.Lock()
 
 
 def _forget(x: Any) -> None:
@@ -164,8 +169,10 @@ class _Closed:
     """Takes the place of a neuron's ``forward``, whose inside concerns no flow.
 
     It is half of all calls, and some kernels run faster unseen. An object can be copied and pickled
-    along with the neuron.
+    along with the neuron. Flows of several threads share it.
     """
+
+    changing = threading.Lock()
 
     def __init__(self, neuron: BaseNeuron) -> None:
         self.neuron = neuron
@@ -180,19 +187,21 @@ class _Closed:
     @staticmethod
     def close(neuron: BaseNeuron) -> '_Closed':
         """Close a neuron for one more flow."""
-        closed = vars(neuron).get('forward')
-        if not isinstance(closed, _Closed):
-            closed = neuron.forward = _Closed(neuron)
-        closed.flows += 1
-        return closed
+        with _Closed.changing:
+            closed = vars(neuron).get('forward')
+            if not isinstance(closed, _Closed):
+                closed = neuron.forward = _Closed(neuron)
+            closed.flows += 1
+            return closed
 
     def remove(self) -> None:
         """Open it, if this was the last flow."""
-        self.flows -= 1
-        if not self.flows:
-            del self.neuron.forward
-            if self.replaced is not None:
-                self.neuron.forward = self.replaced
+        with _Closed.changing:
+            self.flows -= 1
+            if not self.flows:
+                del self.neuron.forward
+                if self.replaced is not None:
+                    self.neuron.forward = self.replaced
 
 
 def _holds_weights(neuron: BaseNeuron) -> bool:
@@ -212,17 +221,28 @@ class SpikeFlow(TorchFunctionMode):
     What a neuron does inside is seen by no flow and by no other mode of torch's functions, unless
     it has modules, or parameters or buffers of two dimensions and more.
 
+    A flow belongs to the thread that opens it: calls of the model by other threads are not followed
+    and give what they give without it. Each thread may open flows of its own on the same model.
+
     Args:
         model: A model with neurons of mmspike.
+
+    Raises:
+        CompiledError: When the block begins: the model, or a part of it, is compiled. Inside the
+            block: a call of the model is compiled, exported or traced.
+        RuntimeError: When the block begins: the flow is open already. When it ends: another thread
+            opened it.
     """
 
     watches_only = False
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
+        self._root = model
         self._names = {module: name for name, module in model.named_modules()}
         self._modules: list[nn.Module] = []
         self._handles: list = []
+        self._thread: int | None = None  # that opened it
 
     @property
     def layer(self) -> str:
@@ -230,6 +250,16 @@ class SpikeFlow(TorchFunctionMode):
         return self._names[self._modules[-1]] if self._modules else ''
 
     def __enter__(self) -> 'SpikeFlow':
+        compiled = compiled_parts(self._root)
+        if compiled:
+            self._refuse(f'{some_of(compiled)} is compiled')
+        with _opening:
+            if self._thread is not None:
+                raise RuntimeError(
+                    f'this {type(self).__name__} is open already: every block, and every thread, '
+                    'takes one of its own'
+                )
+            self._thread = get_ident()
         for module in self._names:
             self._handles.append(module.register_forward_pre_hook(self._enter_module))
             if isinstance(module, BaseNeuron):
@@ -246,25 +276,44 @@ class SpikeFlow(TorchFunctionMode):
         return any(isinstance(flow, cls) and module in flow._names for flow in _open.stack)
 
     def __exit__(self, *exc_info: object) -> None:
+        if self._thread != get_ident():
+            raise RuntimeError(
+                f'this {type(self).__name__} was opened by another thread, which has to close it'
+            )
         _open.stack.remove(self)
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
         self._modules.clear()
+        self._thread = None
         super().__exit__(*exc_info)
 
+    def _refuse(self, reason: str) -> None:
+        refuse(
+            f'{reason}, and {type(self).__name__} has Python follow every function that the model '
+            'calls: use the model that was given to torch.compile, uncompiled, inside the block; '
+            'compile, export or trace a model outside of it'
+        )
+
+    # Hooks see the calls of all threads. One look at the number of the thread costs nearly nothing.
+
     def _enter_module(self, module: nn.Module, inputs: tuple) -> tuple | None:
+        if not self._modules and is_traced():
+            self._refuse('the call is being compiled, exported or traced')
+        if self._thread != get_ident():
+            return None
         self._modules.append(module)
         # A neuron takes currents; spikes that are currents are numbers like others.
         return unmarked(inputs) if isinstance(module, BaseNeuron) else None
 
     def _leave_module(self, module: nn.Module, inputs: tuple, out: object) -> None:
         # A module that was running when the flow began was never entered.
-        if self._modules and self._modules[-1] is module:
+        if self._thread == get_ident() and self._modules and self._modules[-1] is module:
             self._modules.pop()
 
-    @staticmethod
-    def _mark(neuron: BaseNeuron, inputs: tuple, out: Tensor) -> SpikeTrain:
+    def _mark(self, neuron: BaseNeuron, inputs: tuple, out: Tensor) -> SpikeTrain | None:
+        if self._thread != get_ident():
+            return None
         steps = neuron.total_timesteps
         return SpikeTrain.of(out, float(neuron.step_value), neuron.max_spikes, steps)
 

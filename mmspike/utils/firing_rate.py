@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.neurons import BaseNeuron
+from mmspike.utils.hooks import of_this_thread
 from mmspike.utils.spike_sums import SpikeSums, Tally
 
 
@@ -39,7 +40,8 @@ class FiringRate:
 class FiringRateRecorder:
     """Count spikes of every neuron layer of a model, over all batches run inside the block.
 
-    Sums stay on the model's device until they are read, so that a GPU is never waited for.
+    Sums stay on the model's device until they are read, so that a GPU is never waited for. Calls by
+    other threads than the one that opens the block are not counted.
 
     Args:
         model: A model with neurons of mmspike.
@@ -69,7 +71,8 @@ class FiringRateRecorder:
 
     def __enter__(self) -> 'FiringRateRecorder':
         for name, neuron in self._neurons.items():
-            self._handles.append(neuron.register_forward_hook(self._counter(name)))
+            hook = of_this_thread(self._counter(name))
+            self._handles.append(neuron.register_forward_hook(hook))
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -1,7 +1,9 @@
 import copy
+import threading
 
 import pytest
 import torch
+from threads import at_the_same_time, in_thread
 from torch import nn
 
 from mmspike import get_timesteps, set_timesteps
@@ -443,3 +445,133 @@ def test_neurons_behind_the_readout():
     message = r'blocks.2.relu is a neuron behind the read-out \(blocks.0\)'
     with torch.no_grad(), pytest.raises(RuntimeError, match=message):
         net(images())
+
+
+def energy_of(net, x):
+    """MACs of an ANN for each layer, counted while gradients are on: nothing is kept then."""
+    with EnergyCounter(net) as counter:
+        net(x)
+    return {name: layer.macs_once for name, layer in counter.counts().layers.items()}
+
+
+@pytest.mark.parametrize('broken', ['stem.0', 'blocks.0.conv1', 'head.2'])
+def test_an_exception_in_mid_simulation_leaves_later_counts_right(broken):
+    net, x = convert_to_spiking(quantised()), images()
+    simulate(net, 12, chunk=4)
+    expected = energy_of(net, x)
+    before = {module: set(vars(module)) for module in net.modules()}
+    layer = net.get_submodule(broken)
+
+    def fail(x):
+        raise KeyboardInterrupt
+
+    # Not a hook: the layer is to fail inside of what the simulation puts around it.
+    layer.forward = fail
+    with pytest.raises(KeyboardInterrupt), torch.no_grad():
+        net(x)
+    del layer.forward
+    assert {module: set(vars(module)) for module in net.modules()} == before
+    assert energy_of(net, x) == expected
+
+
+def test_nothing_is_written_on_the_layers_of_others():
+    net, x = convert_to_spiking(quantised()), images()
+    simulate(net, 8, chunk=4)
+    layer, seen = net.stem[0], []
+
+    def forward(x):
+        seen.append(set(vars(layer)))
+        return nn.Conv2d.forward(layer, x)
+
+    layer.forward = forward
+    with torch.no_grad():
+        net(x)
+    assert seen == [set(vars(nn.Conv2d(1, 1, 1))) | {'forward'}]
+
+
+def test_mst_writes_nothing_on_the_layers_of_others():
+    net = bare_mst(2)
+    before = {module: set(vars(module)) for module in net.modules()}
+    with torch.no_grad():
+        net(torch.rand(1, 3, 16, 16))
+    assert {module: set(vars(module)) for module in net.modules()} == before
+
+
+class Meeting:
+    """A hook that keeps a model in mid-call until another thread has tried to call it."""
+
+    def __init__(self):
+        self.inside, self.tried = threading.Event(), threading.Event()
+
+    def __call__(self, module, inputs):
+        self.inside.set()
+        assert self.tried.wait(timeout=60)
+
+
+@pytest.mark.parametrize('part', ['', 'head', 'blocks.0.relu'])
+def test_a_second_thread_is_refused_and_disturbs_nothing(part):
+    net, x = convert_to_spiking(quantised()), images()
+    simulate(net, 12, chunk=4, readout='head')
+    with torch.no_grad():
+        expected = net(x)
+    meeting = Meeting()
+    handle = net.blocks[1].register_forward_pre_hook(meeting)
+
+    def first():
+        with torch.no_grad():
+            return net(x)
+
+    def second():
+        assert meeting.inside.wait(timeout=60)
+        try:
+            with pytest.raises(RuntimeError, match=r'running .*copy\.deepcopy'):
+                net.get_submodule(part)(x if not part else torch.rand(3, 8, 4, 4))
+        finally:
+            meeting.tried.set()
+
+    out, _ = at_the_same_time(first, second)
+    handle.remove()
+    assert torch.equal(out, expected)
+    assert torch.equal(in_thread(first), expected)
+
+
+def test_copies_run_in_threads_of_their_own():
+    net, batches = convert_to_spiking(quantised()), torch.randn(3, 2, 3, 10, 10)
+    simulate(net, 12, chunk=4, answer='')
+    with torch.no_grad():
+        expected = [net(x) for x in batches]
+
+    def call(model, x):
+        def repeatedly():
+            with torch.no_grad():
+                return [model(x) for _ in range(5)]
+
+        return repeatedly
+
+    calls = [call(copy.deepcopy(net), x) for x in batches]
+    for outs, right in zip(at_the_same_time(*calls), expected, strict=True):
+        assert all(torch.equal(out, right) for out in outs)
+
+
+def test_a_call_inside_a_call_is_refused():
+    net, x = convert_to_spiking(quantised()), images()
+    simulate(net, 4)
+    handle = net.blocks[1].register_forward_pre_hook(lambda module, inputs: net(x))
+    with torch.no_grad(), pytest.raises(RuntimeError, match='running already'):
+        net(x)
+    handle.remove()
+    with torch.no_grad():
+        assert torch.equal(net(x), net(x))
+
+
+@pytest.mark.parametrize('how', ['compile', 'export', 'trace'])
+def test_a_simulated_model_cannot_be_compiled(how):
+    net, x = convert_to_spiking(quantised()), images()
+    simulate(net, 4)
+    ways = dict(
+        compile=lambda: torch.compile(net, backend='eager')(x),
+        export=lambda: torch.export.export(net, (x,)),
+        trace=lambda: torch.jit.trace(net, (x,)),
+    )
+    with pytest.raises(RuntimeError, match='compile or export the quantised network'):
+        ways[how]()
