@@ -93,3 +93,29 @@ def test_one_at_a_time(setup, tmp_path):
     with open(tmp_path / 'project with a space' / '.setup.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert 'another make setup is at work' in message(setup())
+
+
+@pytest.mark.parametrize('torch', ['newest', '2', '2.14; rm', '2.14.1+cpu'])
+def test_no_version_of_torch(setup, torch):
+    text = message(setup(TORCH=torch))
+    assert text.startswith(f'TORCH={torch} is no version of torch')
+    assert 'make setup TORCH=2.14.1' in text
+
+
+def test_another_torch_has_an_environment_of_its_own(setup, tmp_path):
+    offline = dict(
+        PIP_INDEX_URL='http://127.0.0.1:9/simple',
+        PIP_CONFIG_FILE='/dev/null',
+        PIP_NO_CACHE_DIR='1',
+        PIP_FIND_LINKS='',
+    )
+    done = setup(TORCH='2.14.1', **offline)
+    assert 'Creating .venv-torch2.14.1 with' in done.stdout
+    message(done)
+    environment = tmp_path / 'project with a space' / '.venv-torch2.14.1'
+    constraints = (environment / 'constraints.txt').read_text().splitlines()
+    assert 'numpy==2.2.6' in constraints
+    # This torch chooses its own.
+    names = {line.partition('==')[0] for line in constraints}
+    assert not names & {'torch', 'torchvision', 'torchaudio', 'sympy'}
+    assert not (tmp_path / 'project with a space' / '.venv').exists()
