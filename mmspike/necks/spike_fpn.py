@@ -33,11 +33,15 @@ class SpikeFPN(TemporalModule, BaseModule):
         add_extra_convs: ``False`` takes every second pixel of the last output; ``'on_input'``,
             ``'on_lateral'`` or ``'on_output'`` convolve that source with stride 2 (``True`` is
             ``'on_input'``), and then level after level.
+        relu_before_extra_convs: Apply a ReLU to each extra level before it makes the next one.
+            Neurons that ignore negative membranes, such as SFA, make no difference of it.
+        no_norm_on_lateral: Leave the norms out of the lateral convolutions.
         timesteps: Number of time steps T.
         neuron_cfg: Config of the neurons.
         norm_cfg: Config of the norms after the convolutions; None for none.
-        upsample_cfg: How the coarser level grows to the size of the finer, see
-            :func:`torch.nn.functional.interpolate`.
+        upsample_cfg: How the coarser level grows to the size of the finer: arguments of
+            :func:`torch.nn.functional.interpolate`. With ``scale_factor`` the level grows by that
+            factor, which has to lead to the size of the finer level.
         readout: Return the mean over time ``(B, C, H, W)``, for stock heads.
         init_cfg: Initialisation config.
 
@@ -54,6 +58,8 @@ class SpikeFPN(TemporalModule, BaseModule):
         start_level: int = 0,
         end_level: int = -1,
         add_extra_convs: bool | str = False,
+        relu_before_extra_convs: bool = False,
+        no_norm_on_lateral: bool = False,
         timesteps: int = 1,
         neuron_cfg: dict = dict(type='mmspike.SFA', D=4, norm=1),
         norm_cfg: dict | None = None,
@@ -87,12 +93,14 @@ class SpikeFPN(TemporalModule, BaseModule):
         self.num_outs = num_outs
         self.used = used
         self.add_extra_convs = add_extra_convs
+        self.relu_before_extra_convs = relu_before_extra_convs
         self.upsample_cfg = dict(upsample_cfg)
 
         # Biases also in front of a norm: published weights have them.
         cfgs = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg, bias=True)
+        lateral_cfgs = dict(cfgs, norm_cfg=None) if no_norm_on_lateral else cfgs
         self.lateral_convs = nn.ModuleList(
-            spike_conv(in_channels[i], out_channels, **cfgs) for i in used
+            spike_conv(in_channels[i], out_channels, **lateral_cfgs) for i in used
         )
         self.fpn_convs = nn.ModuleList(
             spike_conv(out_channels, out_channels, 3, **cfgs) for _ in used
@@ -109,7 +117,8 @@ class SpikeFPN(TemporalModule, BaseModule):
         """Maps ``(T*B, C_i, H_i, W_i)``, fine to coarse, to ``num_outs`` of ``out_channels``.
 
         Raises:
-            ValueError: There are more or fewer inputs than ``in_channels`` says.
+            ValueError: There are more or fewer inputs than ``in_channels`` says, or the sizes of
+                two levels do not differ by the ``scale_factor`` of ``upsample_cfg``.
         """
         if len(inputs) != len(self.in_channels):
             raise ValueError(
@@ -118,10 +127,7 @@ class SpikeFPN(TemporalModule, BaseModule):
             )
         laterals = [conv(inputs[i]) for i, conv in zip(self.used, self.lateral_convs, strict=True)]
         for i in range(len(laterals) - 1, 0, -1):
-            size = laterals[i - 1].shape[-2:]
-            laterals[i - 1] = laterals[i - 1] + functional.interpolate(
-                laterals[i], size=size, **self.upsample_cfg
-            )
+            laterals[i - 1] = laterals[i - 1] + self._upsample(laterals[i], laterals[i - 1])
         outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals, strict=False)]
         source = {
             'on_input': inputs[self.used[-1]], 'on_lateral': laterals[-1], 'on_output': outs[-1]
@@ -131,5 +137,19 @@ class SpikeFPN(TemporalModule, BaseModule):
                 outs.append(functional.max_pool2d(outs[-1], 1, stride=2))
             else:
                 outs.append(self.fpn_convs[i](source))
-                source = outs[-1]
+                source = outs[-1].relu() if self.relu_before_extra_convs else outs[-1]
         return tuple(self.readout(out) for out in outs)
+
+    def _upsample(self, x: Tensor, finer: Tensor) -> Tensor:
+        """Enlarge a level to the size of the finer one."""
+        if 'scale_factor' not in self.upsample_cfg:
+            return functional.interpolate(x, size=finer.shape[-2:], **self.upsample_cfg)
+        grown = functional.interpolate(x, **self.upsample_cfg)
+        if grown.shape[-2:] != finer.shape[-2:]:
+            raise ValueError(
+                f'scale_factor={self.upsample_cfg["scale_factor"]} makes '
+                f'{tuple(grown.shape[-2:])} of a level of size {tuple(x.shape[-2:])}, the finer '
+                f'level has {tuple(finer.shape[-2:])}; leave scale_factor out of upsample_cfg to '
+                'grow levels to any size'
+            )
+        return grown
