@@ -28,8 +28,7 @@ from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from mmspike.backbones.base import StagedBackbone, named_arch, rising_rates
-from mmspike.backbones.meta_spikformer import Stage
+from mmspike.backbones.base import Stage, StagedBackbone, named_arch, rising_rates
 from mmspike.layers import DropPath, SpikeWindowAttention, spike_conv
 from mmspike.registry import MODELS
 from mmspike.temporal import TemporalModule, encode_input, work_of_steps
@@ -112,6 +111,16 @@ class PatchMerging(ConvModule):
             act_cfg=neuron_cfg,
             order=('norm', 'conv', 'act'),
         )
+
+    def named_children(self) -> Iterator[tuple[str, nn.Module]]:
+        """The children in the order in which they run.
+
+        ``ConvModule`` registers the convolution first. ``mmcv.cnn.fuse_conv_bn`` reads from this
+        order which convolution a norm follows; here the norm follows none. The order of the
+        parameters, by which optimisers are resumed, stays.
+        """
+        children = dict(super().named_children())
+        yield from sorted(children.items(), key=lambda item: item[0] != self.norm_name)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(T*B, C, H, W)`` to ``(T*B, 2*C, H/2, W/2)``, rounded up."""
