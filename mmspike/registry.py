@@ -141,6 +141,11 @@ TRANSFORMS = Registry(
     hosted={'mmpretrain': ['mmspike.datasets.transforms.event_frames']},
 )
 HOOKS = Registry('hook', parent=root.HOOKS, locations=['mmspike.hooks'])
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
+    hosted={'mmpretrain': ['mmspike.optim']},
+)
 METRICS = Registry('metric', parent=root.METRICS, locations=['mmspike.evaluation'])
 
 

@@ -3,15 +3,38 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
-from mmengine.model import BaseModule, ModuleList
+from mmengine.model import BaseModule, ModuleList, Sequential
 from mmengine.model.weight_init import PretrainedInit, initialize
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmspike.layers import TemporalMean
+from mmspike.layers import TemporalMean, recompute
 from mmspike.temporal import TemporalModule, encode_input, set_timesteps
 from mmspike.utils.checks import check_finite
 from mmspike.utils.pretrained import check_pretrained_neurons
+
+
+class Stage(BaseModule):
+    """A down-sampling layer and the blocks behind it.
+
+    Args:
+        downsample: First module.
+        blocks: The blocks.
+        with_cp: Recompute the blocks' activations in backward to save memory.
+    """
+
+    def __init__(self, downsample: nn.Module, blocks: list[nn.Module], with_cp: bool) -> None:
+        super().__init__()
+        self.downsample = downsample
+        self.blocks = Sequential(*blocks)
+        self.with_cp = with_cp
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(T*B, C, H, W)`` to ``(T*B, C', H', W')``."""
+        x = self.downsample(x)
+        for block in self.blocks:
+            x = recompute(block, x) if self.with_cp and x.requires_grad else block(x)
+        return x
 
 
 class StagedBackbone(TemporalModule, BaseModule):
@@ -144,6 +167,46 @@ class StagedBackbone(TemporalModule, BaseModule):
                 module.reset_parameters()
         for cfg in chosen:
             initialize(self, dict(cfg))
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Place of a parameter between input and output, for layer-wise learning rates.
+
+        The first layer has depth 0. Every block is one layer deeper than the block before it, and
+        a down-sampling layer is as deep as the block that follows. What comes after the stages,
+        parts outside the backbone included, has the largest depth. It is the interface that
+        mmpretrain's ``LearningRateDecayOptimWrapperConstructor`` asks for.
+
+        Args:
+            param_name: Name of the parameter in the whole model.
+            prefix: What the names of the backbone's parameters begin with there, such as
+                ``'backbone.'``.
+
+        Returns:
+            The depth and the number of depths.
+        """
+        depths = self._stage_depths()
+        count = max(depths.values()) + 2
+        if param_name.startswith(prefix):
+            own_name = param_name.removeprefix(prefix)
+            for name, depth in depths.items():
+                if own_name.startswith(name):
+                    return depth, count
+        return count - 1, count
+
+    def _stage_depths(self) -> dict[str, int]:
+        """The depth of what each name of a layer within the stages begins."""
+        depths, depth = {}, 0
+        for i, stage in enumerate(self.stages):
+            if not isinstance(stage, Stage):
+                depths[f'stages.{i}.'] = depth
+                depth += 1
+                continue
+            depths[f'stages.{i}.downsample.'] = depth
+            depth = max(depth, 1)  # the first down-sampling layer stands alone
+            for j in range(len(stage.blocks)):
+                depths[f'stages.{i}.blocks.{j}.'] = depth
+                depth += 1
+        return depths
 
     def _freeze_stages(self) -> None:
         for stage in self.stages[: self.frozen_stages + 1]:

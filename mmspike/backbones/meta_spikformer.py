@@ -17,17 +17,16 @@ from itertools import accumulate
 from operator import mul
 
 from mmcv.cnn.bricks.scale import LayerScale
-from mmengine.model import BaseModule, Sequential
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmspike.backbones.base import StagedBackbone, named_arch, rising_rates
+from mmspike.backbones.base import Stage, StagedBackbone, named_arch, rising_rates
 from mmspike.layers import (
     DropPath,
     SpikeAttention,
     SpikeConvBlock,
     SpikeMLP,
     SpikeSepConv,
-    recompute,
     spike_conv,
 )
 from mmspike.registry import MODELS
@@ -87,29 +86,6 @@ class SpikeTransformerBlock(BaseModule):
         x = x + self.drop_path(self.scale1(self.sep_conv(x)))
         x = x + self.drop_path(self.scale2(self.attn(x)))
         return x + self.drop_path(self.scale3(self.mlp(x)))
-
-
-class Stage(BaseModule):
-    """A down-sampling convolution and the blocks behind it.
-
-    Args:
-        downsample: First module.
-        blocks: The blocks.
-        with_cp: Recompute the blocks' activations in backward to save memory.
-    """
-
-    def __init__(self, downsample: nn.Module, blocks: list[nn.Module], with_cp: bool) -> None:
-        super().__init__()
-        self.downsample = downsample
-        self.blocks = Sequential(*blocks)
-        self.with_cp = with_cp
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(T*B, C, H, W)`` to ``(T*B, C', H', W')``."""
-        x = self.downsample(x)
-        for block in self.blocks:
-            x = recompute(block, x) if self.with_cp and x.requires_grad else block(x)
-        return x
 
 
 @MODELS.register_module()

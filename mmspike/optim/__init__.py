@@ -1,0 +1,9 @@
+"""Optimiser construction for mmengine's Runner."""
+
+from mmspike.utils.versions import check_version
+
+check_version('mmpretrain')
+
+from mmspike.optim.layer_decay import LayerDecayOptimWrapperConstructor  # noqa: E402
+
+__all__ = ['LayerDecayOptimWrapperConstructor']
