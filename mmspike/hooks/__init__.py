@@ -3,6 +3,7 @@
 from mmspike.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from mmspike.hooks.cpu_threads_hook import CpuThreadsHook
 from mmspike.hooks.firing_rate_energy_hook import FiringRateEnergyHook
+from mmspike.hooks.precise_ema_hook import PreciseEMAHook
 from mmspike.hooks.progress_seed_hook import ProgressSeedHook
 from mmspike.hooks.rsm_schedule_hook import RSMScheduleHook
 from mmspike.hooks.timestep_expansion_hook import TimestepExpansionHook
@@ -11,6 +12,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'CpuThreadsHook',
     'FiringRateEnergyHook',
+    'PreciseEMAHook',
     'ProgressSeedHook',
     'RSMScheduleHook',
     'TimestepExpansionHook',
