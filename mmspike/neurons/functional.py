@@ -19,7 +19,6 @@ from torch import Tensor
 from mmspike.neurons import reference
 from mmspike.neurons.kernels import ops
 from mmspike.neurons.kernels.backend import use_kernels
-from mmspike.neurons.kernels.layout import time_outermost
 from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, NO_LEAK, SCALE
 from mmspike.neurons.reference import GRAD_WINDOWS, INITIAL_CHARGE, ROUNDINGS, at_rest
 from mmspike.neurons.surrogate import Surrogate
@@ -55,7 +54,7 @@ def _binary(
 ) -> tuple[Tensor, Tensor | None]:
     out, v_end = ops.run(
         ops.binary,
-        time_outermost(x), None if v is None else v.float(), learned, leak, tau, decay_input,
+        x, None if v is None else v.float(), learned, leak, tau, decay_input,
         threshold, v_reset, detach_reset, surrogate.name, surrogate.alpha, keep_state,
     )  # fmt: skip
     return out, v_end if keep_state else None
@@ -113,9 +112,7 @@ def parametric_leaky_integrate_and_fire(
 def integer_fire(x: Tensor, *, D: int, norm: float, rounding: str, grad_window: str) -> Tensor:
     """Integer neuron without memory, see :func:`mmspike.neurons.reference.integer_fire`."""
     if x.dim() and use_kernels(x):
-        return ops.run(ops.sfa, time_outermost(x), D, norm, rounding, grad_window, _wants_grad(x))[
-            0
-        ]
+        return ops.run(ops.sfa, x, D, norm, rounding, grad_window, _wants_grad(x))[0]
     return reference.integer_fire(x, D=D, norm=norm, rounding=rounding, grad_window=grad_window)
 
 
@@ -140,7 +137,7 @@ def integer_leaky_integrate_and_fire(
         wants_grad = _wants_grad(x, v)
         out, v_end, _ = ops.run(
             ops.ilif,
-            time_outermost(x), None if v is None else v.float(), *options.values(), keep_state,
+            x, None if v is None else v.float(), *options.values(), keep_state,
             wants_grad,
         )  # fmt: skip
         return out, v_end if keep_state else None
@@ -151,7 +148,7 @@ def integer_leaky_integrate_and_fire(
 def quantised_clip_floor_shift(x: Tensor, *, threshold: Tensor, levels: int) -> Tensor:
     """QCFS, see :func:`mmspike.neurons.reference.quantised_clip_floor_shift`."""
     if x.dim() and use_kernels(x):
-        return ops.run(ops.qcfs, time_outermost(x), threshold.float(), levels)
+        return ops.run(ops.qcfs, x, threshold.float(), levels)
     return reference.quantised_clip_floor_shift(x, threshold=threshold, levels=levels)
 
 

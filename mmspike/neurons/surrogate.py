@@ -88,20 +88,21 @@ class _Spike(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(u: Tensor, surrogate: Surrogate) -> Tensor:
+    def forward(u: Tensor, name: str, alpha: float) -> Tensor:
         return (u >= 0).to(u)
 
     @staticmethod
     def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
-        u, ctx.surrogate = inputs
+        u, ctx.name, ctx.alpha = inputs
         ctx.save_for_backward(u)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
         (u,) = ctx.saved_tensors
-        return grad * ctx.surrogate.derivative(u), None
+        derivative, _ = DERIVATIVES[ctx.name]
+        return grad * derivative(u, ctx.alpha), None, None
 
 
 def spike(u: Tensor, surrogate: Surrogate) -> Tensor:
     """1 where ``u >= 0``, else 0, with the gradient of ``surrogate``. Shape and dtype of ``u``."""
-    return _Spike.apply(u, surrogate)
+    return _Spike.apply(u, surrogate.name, surrogate.alpha)

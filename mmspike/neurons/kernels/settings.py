@@ -11,8 +11,13 @@ KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # How the membrane of a binary neuron leaks: IF, LIF, PLIF; and SpikingQCFS, an IF in units of its
 # learned threshold. Numbered as in neuron_steps.h.
 NO_LEAK, DIVIDE, MULTIPLY, SCALE = 0, 1, 2, 3
+LEAKS = (NO_LEAK, DIVIDE, MULTIPLY, SCALE)
+# Those whose constant is a learned number.
+LEARNED_LEAKS = (MULTIPLY, SCALE)
 # Numbered as in neuron_steps.h.
 SURROGATES = {'sigmoid': 0, 'atan': 1, 'rectangular': 2, 'triangular': 3}
+# Kernels round by adding a large float32, which is exact up to here.
+LARGEST_INTEGER = 1 << 22
 
 
 class BinarySettings(NamedTuple):

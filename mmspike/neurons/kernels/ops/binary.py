@@ -3,14 +3,16 @@
 import torch
 from torch import Tensor
 
-from mmspike.neurons.kernels.layout import laid_out_like
+from mmspike.neurons.kernels.layout import laid_out, room_for, rows_of
+from mmspike.neurons.kernels.ops.checks import check_binary, check_tensor
 from mmspike.neurons.kernels.ops.common import (
+    hand_over,
     new_state,
+    new_total,
     no_context,
     operator,
     refuse_double_backward,
     refuse_vmap,
-    row_strides,
     runner,
     total,
 )
@@ -36,16 +38,24 @@ def binary(
     settings = BinarySettings(
         leak, tau, decay_input, threshold, v_reset, detach_reset, surrogate, alpha
     )
-    out, v_end = torch.empty_like(x), new_state(x, keep_state)
+    check_binary('binary', x, v, learned, settings)
+    out = torch.empty_like(x)
+    v_end = new_state(out, keep_state)
     if x.numel():
-        v = None if v is None else laid_out_like(v, row_strides(x))
-        runner(x).binary_forward(x, v, learned, out, v_end if keep_state else None, settings)
+        strides = rows_of(out)
+        made = room_for(out, strides)
+        v_made = room_for(v_end, strides[1:]) if keep_state else None
+        v = None if v is None else laid_out(v, strides[1:])
+        runner(x).binary_forward(laid_out(x, strides), v, learned, made, v_made, settings)
+        hand_over(made, out)
+        hand_over(v_made, v_end)
     return out, v_end
 
 
 @binary.register_fake
 def _(x, v, learned, *settings_and_keep_state):
-    return torch.empty_like(x), new_state(x, settings_and_keep_state[-1])
+    out = torch.empty_like(x)
+    return out, new_state(out, settings_and_keep_state[-1])
 
 
 @operator('binary_backward')
@@ -64,31 +74,39 @@ def binary_backward(
     surrogate: str,
     alpha: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x (T, ...), of v (...; empty without v) and of the learned number (0-d)."""
+    """Gradients of x (T, ...), of v (...; empty without v) and of the learned number."""
     settings = BinarySettings(
         leak, tau, decay_input, threshold, v_reset, detach_reset, surrogate, alpha
     )
-    grad_x, grad_v = torch.empty_like(x), new_state(x, v is not None)
-    parts = None
+    op = 'binary_backward'
+    check_binary(op, x, v, learned, settings)
+    check_tensor(op, 'grad_out', grad_out, x.shape, x.dtype, x.device)
+    check_tensor(op, 'grad_v_end', grad_v_end, x.shape[1:], torch.float32, x.device)
+    grad_x = torch.empty_like(x)
+    grad_v, parts = new_state(grad_x, v is not None), None
     if x.numel():
-        strides = row_strides(x)
+        strides = rows_of(grad_x)
+        made = room_for(grad_x, strides)
+        v_made = None if v is None else room_for(grad_v, strides[1:])
         parts = runner(x).binary_backward(
-            x,
-            None if v is None else laid_out_like(v, strides),
+            laid_out(x, strides),
+            None if v is None else laid_out(v, strides[1:]),
             learned,
-            laid_out_like(torch.zeros_like(x) if grad_out is None else grad_out, x),
-            None if grad_v_end is None else laid_out_like(grad_v_end, strides),
-            grad_x,
-            None if v is None else grad_v,
+            laid_out(torch.zeros_like(made) if grad_out is None else grad_out, strides),
+            None if grad_v_end is None else laid_out(grad_v_end, strides[1:]),
+            made,
+            v_made,
             settings,
         )
-    return grad_x, grad_v, total(parts, x.device)
+        hand_over(made, grad_x)
+        hand_over(v_made, grad_v)
+    return grad_x, grad_v, total(parts, learned, x)
 
 
 @binary_backward.register_fake
-def _(x, v, *others):
-    grad_learned = torch.empty((), dtype=torch.float32, device=x.device)
-    return torch.empty_like(x), new_state(x, v is not None), grad_learned
+def _(x, v, learned, *others):
+    grad_x = torch.empty_like(x)
+    return grad_x, new_state(grad_x, v is not None), new_total(learned, x)
 
 
 binary_backward.register_autograd(refuse_double_backward, setup_context=no_context)

@@ -1,6 +1,6 @@
 """What the operators share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch.library import CustomOpDef, custom_op
 from torch.nn import Parameter
 
 from mmspike.neurons.kernels import device, host
+from mmspike.neurons.kernels.layout import state_of
 
 DEVICES = ('cpu', 'cuda')
 
@@ -52,32 +53,54 @@ def runner(x: Tensor) -> ModuleType:
     return device if x.is_cuda else host
 
 
-def row_strides(x: Tensor) -> tuple[int, ...]:
-    """Strides of one step of x (T, ...)."""
-    return x.stride()[1:]
+def new_state(out: Tensor, wanted: bool) -> Tensor:
+    """A membrane for one step of a sequence (T, ...); empty where none is wanted."""
+    if wanted:
+        return state_of(out)
+    return torch.empty(0, dtype=torch.float32, device=out.device)
 
 
-def new_state(x: Tensor, wanted: bool) -> Tensor:
-    """A membrane for one step of x (T, ...), laid out like it; empty where none is wanted."""
-    if not wanted:
-        return torch.empty(0, dtype=torch.float32, device=x.device)
-    return torch.empty_strided(x.shape[1:], row_strides(x), dtype=torch.float32, device=x.device)
+def mask_bytes(shape: Sequence[int], steps: int) -> int:
+    """Bytes for a bit per element of this shape, in rows of whole bytes, one per step."""
+    elements = 1
+    for size in shape:
+        elements = elements * size
+    return steps * ((elements // steps + 7) // 8)
 
 
 def new_mask(x: Tensor, steps: int, wanted: bool) -> Tensor:
     """Room for a bit per element, in rows of whole bytes, one per step."""
-    row = (x.numel() // steps + 7) // 8
-    return torch.empty(steps * row if wanted else 0, dtype=torch.uint8, device=x.device)
+    size = mask_bytes(x.shape, steps) if wanted else 0
+    return torch.empty(size, dtype=torch.uint8, device=x.device)
 
 
-def total(parts: Tensor | None, device: torch.device) -> Tensor:
-    """The sum of a gradient's parts, 0-d float32; 0 without parts."""
+def new_grad(grad_out: Tensor, strides: Sequence[int]) -> Tensor:
+    """Room for the gradient of an input, with these strides, of the kind of the output's."""
+    return torch.empty_strided(
+        grad_out.shape, strides, dtype=grad_out.dtype, device=grad_out.device
+    )
+
+
+def hand_over(made: Tensor | None, wanted: Tensor) -> None:
+    """Copy what a kernel made, if anything, to where it is wanted, unless it was made there."""
+    if made is not None and made is not wanted:
+        wanted.copy_(made)
+
+
+def new_total(learned: Tensor | None, x: Tensor) -> Tensor:
+    """Zero, float32, for the gradient of a learned number; 0-d where there is none."""
+    shape = () if learned is None else learned.shape
+    return torch.zeros(shape, dtype=torch.float32, device=x.device)
+
+
+def total(parts: Tensor | None, learned: Tensor | None, x: Tensor) -> Tensor:
+    """Sum of a gradient's parts, float32 in the shape of the learned number; 0 without parts."""
     if parts is None:
-        return torch.zeros((), dtype=torch.float32, device=device)
-    return parts.sum(dtype=torch.float64).float()
+        return new_total(learned, x)
+    return parts.sum(dtype=torch.float64).float().reshape(learned.shape)
 
 
-def check_mask(name: str, keep_mask: bool) -> None:
+def needs_mask(name: str, keep_mask: bool) -> None:
     """An operator whose backward needs the mask was called with a gradient, but without it."""
     if not keep_mask:
         raise RuntimeError(f'mmspike::{name} needs keep_mask=True where a gradient is asked for')

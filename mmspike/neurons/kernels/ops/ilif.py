@@ -1,18 +1,29 @@
 """The integer leaky integrate-and-fire neuron."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from mmspike.neurons.kernels.layout import laid_out_like
-from mmspike.neurons.kernels.ops.common import (
+from mmspike.neurons.kernels.layout import laid_out, room_for, rows_of
+from mmspike.neurons.kernels.ops.checks import (
+    check_integer,
     check_mask,
+    check_sequence,
+    check_strides,
+    check_tensor,
+)
+from mmspike.neurons.kernels.ops.common import (
+    hand_over,
+    mask_bytes,
+    needs_mask,
+    new_grad,
     new_mask,
     new_state,
     no_context,
     operator,
     refuse_double_backward,
     refuse_vmap,
-    row_strides,
     runner,
 )
 from mmspike.neurons.kernels.settings import IntegerSettings
@@ -31,24 +42,38 @@ def ilif(
     keep_state: bool,
     keep_mask: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Output (T, ...), the membrane after the last step and the mask; the two may be empty."""
-    out, v_end = torch.empty_like(x), new_state(x, keep_state)
-    mask = new_mask(x, x.shape[0], keep_mask)
+    """Output (T, ...), the membrane after the last step and the mask; the two may be empty.
+
+    The mask has a bit per element that says where the gradient passes, in rows of whole bytes, one
+    per step, and in each row in the order in which the kernel runs through a step's neurons.
+    """
+    settings = IntegerSettings(D, norm, rounding, grad_window, decay, detach_reset)
+    check_sequence('ilif', x)
+    check_tensor('ilif', 'v', v, x.shape[1:], torch.float32, x.device)
+    check_integer('ilif', settings)
+    out = torch.empty_like(x)
+    v_end, mask = new_state(out, keep_state), new_mask(x, x.shape[0], keep_mask)
     if x.numel():
+        strides = rows_of(out)
+        made = room_for(out, strides)
+        v_made = room_for(v_end, strides[1:]) if keep_state else None
         runner(x).ilif_forward(
-            x,
-            None if v is None else laid_out_like(v, row_strides(x)),
-            out,
-            v_end if keep_state else None,
+            laid_out(x, strides),
+            None if v is None else laid_out(v, strides[1:]),
+            made,
+            v_made,
             mask if keep_mask else None,
-            IntegerSettings(D, norm, rounding, grad_window, decay, detach_reset),
+            settings,
         )
+        hand_over(made, out)
+        hand_over(v_made, v_end)
     return out, v_end, mask
 
 
 @ilif.register_fake
 def _(x, v, D, norm, decay, detach_reset, rounding, grad_window, keep_state, keep_mask):
-    return torch.empty_like(x), new_state(x, keep_state), new_mask(x, x.shape[0], keep_mask)
+    out = torch.empty_like(x)
+    return out, new_state(out, keep_state), new_mask(x, x.shape[0], keep_mask)
 
 
 @operator('ilif_backward')
@@ -60,26 +85,39 @@ def ilif_backward(
     decay: float,
     detach_reset: bool,
     has_state: bool,
+    strides: Sequence[int],
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of x (T, ...) and of v (...; empty without), laid out as ``grad_out`` and x."""
-    grad_x, grad_v = torch.empty_like(grad_out), new_state(grad_out, has_state)
+    """Gradients of x (T, ...) with ``strides``, those of the output, and of v (...; or empty)."""
+    check_sequence('ilif_backward', grad_out)
+    steps, row = grad_out.shape[0], grad_out.shape[1:]
+    check_tensor('ilif_backward', 'grad_v_end', grad_v_end, row, torch.float32, grad_out.device)
+    check_mask('ilif_backward', mask, mask_bytes(grad_out.shape, steps), grad_out.device)
+    check_strides('ilif_backward', grad_out.shape, strides)
+    grad_x = new_grad(grad_out, strides)
+    grad_v = new_state(grad_x, has_state)
     if grad_out.numel():
+        strides = rows_of(grad_x)
+        made = room_for(grad_x, strides)
+        v_made = room_for(grad_v, strides[1:]) if has_state else None
         runner(grad_out).ilif_backward(
-            grad_out,
+            laid_out(grad_out, strides),
             mask,
-            None if grad_v_end is None else laid_out_like(grad_v_end, row_strides(grad_out)),
-            grad_x,
-            grad_v if has_state else None,
+            None if grad_v_end is None else laid_out(grad_v_end, strides[1:]),
+            made,
+            v_made,
             norm,
             decay,
             detach_reset,
         )
+        hand_over(made, grad_x)
+        hand_over(v_made, grad_v)
     return grad_x, grad_v
 
 
 @ilif_backward.register_fake
-def _(grad_out, grad_v_end, mask, norm, decay, detach_reset, has_state):
-    return torch.empty_like(grad_out), new_state(grad_out, has_state)
+def _(grad_out, grad_v_end, mask, norm, decay, detach_reset, has_state, strides):
+    grad_x = new_grad(grad_out, strides)
+    return grad_x, new_state(grad_x, has_state)
 
 
 ilif_backward.register_autograd(refuse_double_backward, setup_context=no_context)
@@ -87,22 +125,21 @@ ilif_backward.register_autograd(refuse_double_backward, setup_context=no_context
 
 def _keep(ctx, inputs: tuple, output: tuple) -> None:
     x, v, _, norm, decay, detach_reset, _, _, keep_state, keep_mask = inputs
-    check_mask('ilif', keep_mask)
+    needs_mask('ilif', keep_mask)
     ctx.save_for_backward(output[2])
     ctx.mark_non_differentiable(output[2])
     ctx.set_materialize_grads(False)
     ctx.settings = (norm, decay, detach_reset, v is not None)
     ctx.keep_state = keep_state
-    ctx.shape, ctx.strides, ctx.dtype = x.shape, x.stride(), x.dtype
+    ctx.shape, ctx.strides, ctx.dtype = x.shape, output[0].stride(), x.dtype
 
 
 def _grads(ctx, grad_out: Tensor | None, grad_v_end: Tensor | None, _: None) -> tuple:
     (mask,) = ctx.saved_tensors
     if grad_out is None:
         grad_out = mask.new_zeros(ctx.shape, dtype=ctx.dtype)
-    grad_out = laid_out_like(grad_out, ctx.strides)
     grad_v_end = grad_v_end if ctx.keep_state else None
-    grad_x, grad_v = ilif_backward(grad_out, grad_v_end, mask, *ctx.settings)
+    grad_x, grad_v = ilif_backward(grad_out, grad_v_end, mask, *ctx.settings, ctx.strides)
     return grad_x, grad_v if ctx.settings[-1] else None, *[None] * 8
 
 

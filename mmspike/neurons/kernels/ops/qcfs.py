@@ -3,8 +3,15 @@
 import torch
 from torch import Tensor
 
-from mmspike.neurons.kernels.layout import laid_out_like
+from mmspike.neurons.kernels.layout import laid_out
+from mmspike.neurons.kernels.ops.checks import (
+    check_input,
+    check_largest,
+    check_learned,
+    check_tensor,
+)
 from mmspike.neurons.kernels.ops.common import (
+    new_total,
     no_context,
     operator,
     refuse_double_backward,
@@ -14,12 +21,19 @@ from mmspike.neurons.kernels.ops.common import (
 )
 
 
+def _check(op: str, x: Tensor, threshold: Tensor, levels: int) -> None:
+    check_input(op, x)
+    check_learned(op, 'threshold', threshold, x.device)
+    check_largest(op, 'levels', levels)
+
+
 @operator('qcfs')
 def qcfs(x: Tensor, threshold: Tensor, levels: int) -> Tensor:
-    """Multiples of ``threshold / levels`` (...); ``threshold`` is float32, 0-d."""
+    """Multiples of ``threshold / levels`` (...); ``threshold`` is float32, one number."""
+    _check('qcfs', x, threshold, levels)
     out = torch.empty_like(x)
     if x.numel():
-        runner(x).qcfs_forward(x, threshold, out, levels)
+        runner(x).qcfs_forward(laid_out(x, out.stride()), threshold, out, levels)
     return out
 
 
@@ -32,17 +46,19 @@ def _(x, threshold, levels):
 def qcfs_backward(
     x: Tensor, threshold: Tensor, grad_out: Tensor, levels: int
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of x (...) and of the threshold (0-d)."""
+    """Gradients of x (...) and of the threshold (in its shape)."""
+    _check('qcfs_backward', x, threshold, levels)
+    check_tensor('qcfs_backward', 'grad_out', grad_out, x.shape, x.dtype, x.device)
     grad_x, parts = torch.empty_like(x), None
     if x.numel():
-        grad_out = laid_out_like(grad_out, x)
+        x, grad_out = (laid_out(t, grad_x.stride()) for t in (x, grad_out))
         parts = runner(x).qcfs_backward(x, threshold, grad_out, grad_x, levels)
-    return grad_x, total(parts, x.device)
+    return grad_x, total(parts, threshold, x)
 
 
 @qcfs_backward.register_fake
 def _(x, threshold, grad_out, levels):
-    return torch.empty_like(x), torch.empty((), dtype=torch.float32, device=x.device)
+    return torch.empty_like(x), new_total(threshold, x)
 
 
 qcfs_backward.register_autograd(refuse_double_backward, setup_context=no_context)

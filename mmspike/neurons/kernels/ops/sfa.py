@@ -1,11 +1,21 @@
 """The stateless integer neuron."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from mmspike.neurons.kernels.layout import laid_out_like
-from mmspike.neurons.kernels.ops.common import (
+from mmspike.neurons.kernels.layout import laid_out
+from mmspike.neurons.kernels.ops.checks import (
+    check_input,
+    check_integer,
     check_mask,
+    check_strides,
+)
+from mmspike.neurons.kernels.ops.common import (
+    mask_bytes,
+    needs_mask,
+    new_grad,
     new_mask,
     no_context,
     operator,
@@ -20,10 +30,16 @@ from mmspike.neurons.kernels.settings import IntegerSettings
 def sfa(
     x: Tensor, D: int, norm: float, rounding: str, grad_window: str, keep_mask: bool
 ) -> tuple[Tensor, Tensor]:
-    """Output (...) and, if wanted, a bit per element that says where the gradient passes."""
+    """Output (...) and, if wanted, a bit per element that says where the gradient passes.
+
+    The bits stand in the order in which the output lies in memory.
+    """
+    settings = IntegerSettings(D, norm, rounding, grad_window)
+    check_input('sfa', x)
+    check_integer('sfa', settings)
     out, mask = torch.empty_like(x), new_mask(x, 1, keep_mask)
     if x.numel():
-        settings = IntegerSettings(D, norm, rounding, grad_window)
+        x = laid_out(x, out.stride())
         runner(x).sfa_forward(x, out, mask if keep_mask else None, settings)
     return out, mask
 
@@ -34,35 +50,38 @@ def _(x, D, norm, rounding, grad_window, keep_mask):
 
 
 @operator('sfa_backward')
-def sfa_backward(grad_out: Tensor, mask: Tensor, norm: float) -> Tensor:
-    """Gradient of x, in the layout of ``grad_out``, which must be that of x."""
-    grad_x = torch.empty_like(grad_out)
+def sfa_backward(grad_out: Tensor, mask: Tensor, norm: float, strides: Sequence[int]) -> Tensor:
+    """Gradient of x (...) with ``strides``, those of the output whose gradient is ``grad_out``."""
+    check_input('sfa_backward', grad_out)
+    check_mask('sfa_backward', mask, mask_bytes(grad_out.shape, 1), grad_out.device)
+    check_strides('sfa_backward', grad_out.shape, strides)
+    grad_x = new_grad(grad_out, strides)
     if grad_out.numel():
-        runner(grad_out).sfa_backward(grad_out, mask, grad_x, norm)
+        runner(grad_out).sfa_backward(laid_out(grad_out, grad_x.stride()), mask, grad_x, norm)
     return grad_x
 
 
 @sfa_backward.register_fake
-def _(grad_out, mask, norm):
-    return torch.empty_like(grad_out)
+def _(grad_out, mask, norm, strides):
+    return new_grad(grad_out, strides)
 
 
 sfa_backward.register_autograd(refuse_double_backward, setup_context=no_context)
 
 
 def _keep(ctx, inputs: tuple, output: tuple) -> None:
-    x, _, norm, *_, keep_mask = inputs
-    check_mask('sfa', keep_mask)
+    _, _, norm, *_, keep_mask = inputs
+    needs_mask('sfa', keep_mask)
     ctx.save_for_backward(output[1])
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)
     ctx.norm = norm
-    ctx.strides = x.stride()
+    ctx.strides = output[0].stride()
 
 
 def _grads(ctx, grad_out: Tensor, _: None) -> tuple:
     (mask,) = ctx.saved_tensors
-    return sfa_backward(laid_out_like(grad_out, ctx.strides), mask, ctx.norm), *[None] * 5
+    return sfa_backward(grad_out, mask, ctx.norm, ctx.strides), *[None] * 5
 
 
 sfa.register_autograd(_grads, setup_context=_keep)
