@@ -6,6 +6,7 @@ from mmspike.hooks.firing_rate_energy_hook import FiringRateEnergyHook
 from mmspike.hooks.precise_ema_hook import PreciseEMAHook
 from mmspike.hooks.progress_seed_hook import ProgressSeedHook
 from mmspike.hooks.rsm_schedule_hook import RSMScheduleHook
+from mmspike.hooks.silent_layers_hook import SilentLayersHook
 from mmspike.hooks.timestep_expansion_hook import TimestepExpansionHook
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     'PreciseEMAHook',
     'ProgressSeedHook',
     'RSMScheduleHook',
+    'SilentLayersHook',
     'TimestepExpansionHook',
 ]

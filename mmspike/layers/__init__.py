@@ -13,6 +13,7 @@ from mmspike.layers.conv import (  # noqa: E402
 )
 from mmspike.layers.drop_path import DropPath  # noqa: E402
 from mmspike.layers.mlp import SpikeMLP  # noqa: E402
+from mmspike.layers.neuron_init import NeuronInit, neuron_gain  # noqa: E402
 from mmspike.layers.readout import TemporalMean  # noqa: E402
 from mmspike.layers.recompute import recompute  # noqa: E402
 from mmspike.layers.sdsa import SpikeDrivenSelfAttention  # noqa: E402
@@ -20,6 +21,7 @@ from mmspike.layers.window_attention import SpikeWindowAttention  # noqa: E402
 
 __all__ = [
     'DropPath',
+    'NeuronInit',
     'SpikeAttention',
     'SpikeConvBlock',
     'SpikeDrivenSelfAttention',
@@ -28,6 +30,7 @@ __all__ = [
     'SpikeWindowAttention',
     'TemporalMean',
     'attention_product',
+    'neuron_gain',
     'put_neurons_first',
     'recompute',
     'spike_conv',

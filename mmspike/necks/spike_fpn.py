@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmspike.layers import TemporalMean, spike_conv
+from mmspike.layers import NeuronInit, TemporalMean, spike_conv
 from mmspike.registry import MODELS
 from mmspike.temporal import TemporalModule, set_timesteps
 
@@ -17,7 +17,7 @@ EXTRA_SOURCES = ('on_input', 'on_lateral', 'on_output')
 
 
 @MODELS.register_module()
-class SpikeFPN(TemporalModule, BaseModule):
+class SpikeFPN(NeuronInit, TemporalModule, BaseModule):
     """Feature pyramid network with a neuron before each lateral and output convolution.
 
     Membranes are added along the top-down path; convolutions see spikes. Arguments and levels are
@@ -43,7 +43,8 @@ class SpikeFPN(TemporalModule, BaseModule):
             :func:`torch.nn.functional.interpolate`. With ``scale_factor`` the level grows by that
             factor, which has to lead to the size of the finer level.
         readout: Return the mean over time ``(B, C, H, W)``, for stock heads.
-        init_cfg: Initialisation config.
+        init_cfg: Initialisation config; convolutions behind binary neurons and without a norm take
+            :class:`~mmspike.layers.NeuronInit`.
 
     Raises:
         ValueError: Levels or ``add_extra_convs`` are not acceptable.

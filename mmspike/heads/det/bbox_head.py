@@ -1,17 +1,19 @@
 """Box heads on spikes."""
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
 from torch import Tensor, nn
 
-from mmspike.layers import TemporalMean, put_neurons_first
+from mmspike.layers import NeuronInit, TemporalMean, put_neurons_first
 from mmspike.registry import MODELS
 from mmspike.temporal import TemporalModule, set_timesteps
 
 
 @MODELS.register_module()
-class SpikeConvFCBBoxHead(TemporalModule, ConvFCBBoxHead):
+class SpikeConvFCBBoxHead(NeuronInit, TemporalModule, ConvFCBBoxHead):
     """mmdet's ``ConvFCBBoxHead`` with a neuron before each convolution and hidden linear layer.
 
     Features ``(T*n, C, h, w)`` of n regions give scores ``(n, K+1)`` and box deltas ``(n, 4*K)``,
@@ -42,6 +44,11 @@ class SpikeConvFCBBoxHead(TemporalModule, ConvFCBBoxHead):
         self.relu = nn.Identity()  # the parent applies it after each linear layer
         self.readout = TemporalMean()
         set_timesteps(self, timesteps)
+
+    def spiking_layers(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """Convolutions and hidden linear layers, each with its neuron."""
+        yield from super().spiking_layers()
+        yield from chain(self.shared_fcs, self.cls_fcs, self.reg_fcs)
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         return tuple(None if out is None else self.readout(out) for out in super().forward(x))

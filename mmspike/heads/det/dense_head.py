@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from mmspike.layers import NeuronInit
 from mmspike.temporal import TemporalModule, set_timesteps
 
 
-class SpikingDenseHead(TemporalModule):
+class SpikingDenseHead(NeuronInit, TemporalModule):
     """Mixin in front of a dense head of mmdet, which builds its layers in ``_init_layers``.
 
     Args:

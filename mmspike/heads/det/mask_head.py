@@ -1,17 +1,18 @@
 """Mask head on spikes."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from torch import Tensor, nn
 
-from mmspike.layers import TemporalMean, put_neurons_first
+from mmspike.layers import NeuronInit, TemporalMean, put_neurons_first
 from mmspike.registry import MODELS
 from mmspike.temporal import TemporalModule, set_timesteps
 
 
 @MODELS.register_module()
-class SpikeFCNMaskHead(TemporalModule, FCNMaskHead):
+class SpikeFCNMaskHead(NeuronInit, TemporalModule, FCNMaskHead):
     """mmdet's ``FCNMaskHead`` with a neuron before each convolution.
 
     Features ``(T*n, C, h, w)`` of n regions give mask logits ``(n, K, 2*h, 2*w)``, the mean over
@@ -41,6 +42,12 @@ class SpikeFCNMaskHead(TemporalModule, FCNMaskHead):
         self.logits_neuron = MODELS.build(neuron_cfg)
         self.readout = TemporalMean()
         set_timesteps(self, timesteps)
+
+    def spiking_layers(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """The convolutions and the deconvolution, each with its neuron."""
+        yield from super().spiking_layers()
+        if self.upsample_method == 'deconv':
+            yield self.upsample_neuron, self.upsample
 
     def forward(self, x: Tensor) -> Tensor:
         for conv in self.convs:

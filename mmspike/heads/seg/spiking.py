@@ -7,12 +7,12 @@ import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor
 
-from mmspike.layers import TemporalMean, put_neurons_first
+from mmspike.layers import NeuronInit, TemporalMean, put_neurons_first
 from mmspike.registry import MODELS
 from mmspike.temporal import TemporalModule, set_timesteps
 
 
-class SpikingDecodeHead(TemporalModule, BaseDecodeHead):
+class SpikingDecodeHead(NeuronInit, TemporalModule, BaseDecodeHead):
     """Mixin in front of a decode head of mmseg: a neuron before each convolution.
 
     Maps ``(T*B, C, H, W)`` give logits ``(B, K, H, W)``, the mean over time.
