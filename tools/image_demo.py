@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,12 @@ matplotlib.use('Agg')
 import cv2
 import numpy as np
 import torch
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from mmengine.config import Config, DictAction
-from mmengine.structures import BaseDataElement, InstanceData, PixelData
+from mmengine.structures import BaseDataElement, InstanceData
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -44,17 +48,33 @@ from mmspike.utils.inference import (
 )
 from mmspike.visualization.firing_map_plots import firing_map_figure
 from mmspike.visualization.firing_maps import FiringMap, FiringMapRecorder, spiking_stages
+from mmspike.visualization.scene_plots import (
+    Colour,
+    Objects,
+    class_colours,
+    class_handles,
+    draw_label_map,
+    draw_objects,
+)
 from mmspike.visualization.terminal import bar
 
 SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
-# The hosts write into the image: a small one is enlarged, so that their text can be read.
+# mmpretrain writes into the image: a small one is enlarged, so that its text can be read.
 SHORTER_SIDE = 384
+# Longer side of what is drawn here, in inches, and dots per inch.
+DRAWN, DOTS = 5.0, 150
+MOST_IN_LEGEND = 18
 
 console = Console(highlight=False)
 
 
 class Classifier:
-    """mmpretrain's inferencer: the five likeliest classes."""
+    """mmpretrain's inferencer: the five likeliest classes.
+
+    What draws has a ``legend`` of the classes in the picture that was drawn last.
+    """
+
+    legend: Sequence[Artist] = ()
 
     def __init__(self, inferencer: Any) -> None:
         self.inferencer = inferencer
@@ -62,7 +82,8 @@ class Classifier:
     def predict(self, path: str) -> BaseDataElement:
         return self.inferencer(path, return_datasamples=True)[0]
 
-    def draw(self, image: np.ndarray, sample: BaseDataElement, factor: int) -> np.ndarray:
+    def draw(self, image: np.ndarray, sample: BaseDataElement) -> np.ndarray:
+        image = np.ascontiguousarray(_enlarged(image))
         with tempfile.TemporaryDirectory() as folder:  # without one the inferencer draws nothing
             return self.inferencer.visualize([image], [sample], show_dir=folder)[0]
 
@@ -80,6 +101,7 @@ class Detector:
     def __init__(self, inferencer: Any, score_thr: float) -> None:
         self.inferencer = inferencer
         self.score_thr = score_thr
+        self.legend: Sequence[Artist] = ()
 
     def predict(self, path: str) -> BaseDataElement:
         return self.inferencer(path, return_datasamples=True)['predictions'][0]
@@ -87,15 +109,18 @@ class Detector:
     def _kept(self, sample: BaseDataElement) -> InstanceData:
         return sample.pred_instances[sample.pred_instances.scores > self.score_thr]
 
-    def draw(self, image: np.ndarray, sample: BaseDataElement, factor: int) -> np.ndarray:
+    def draw(self, image: np.ndarray, sample: BaseDataElement) -> np.ndarray:
         kept = self._kept(sample)
-        enlarged = InstanceData(bboxes=kept.bboxes * factor, labels=kept.labels, scores=kept.scores)
-        if 'masks' in kept:
-            enlarged.masks = _enlarged(kept.masks, factor)
-        drawn = type(sample)(pred_instances=enlarged, metainfo=sample.metainfo)
-        return self.inferencer.visualize(
-            [image], [drawn], return_vis=True, pred_score_thr=self.score_thr
-        )[0]
+        names, colours = _classes_of(self.inferencer, kept.labels)
+        labels = kept.labels.numpy()
+        objects = Objects(
+            boxes=kept.bboxes.numpy(),
+            labels=labels,
+            masks=kept.masks.numpy() if 'masks' in kept else None,
+            scores=kept.scores.numpy(),
+        )
+        self.legend = _legend(labels, names, colours)
+        return _drawn(image, lambda axes: draw_objects(axes, image, objects, colours, names, 9))
 
     def table(self, sample: BaseDataElement) -> Table | str:
         kept = self._kept(sample)
@@ -115,15 +140,19 @@ class Segmentor:
 
     def __init__(self, inferencer: Any) -> None:
         self.inferencer = inferencer
+        self.legend: Sequence[Artist] = ()
 
     def predict(self, path: str) -> BaseDataElement:
         return self.inferencer(path, return_datasamples=True)
 
-    def draw(self, image: np.ndarray, sample: BaseDataElement, factor: int) -> np.ndarray:
-        drawn = type(sample)(
-            pred_sem_seg=PixelData(data=_enlarged(sample.pred_sem_seg.data, factor))
+    def draw(self, image: np.ndarray, sample: BaseDataElement) -> np.ndarray:
+        labels = sample.pred_sem_seg.data[0].numpy()
+        names, colours = _classes_of(self.inferencer, labels)
+        ground = [i for i, name in enumerate(names) if name == 'background']
+        self.legend = _legend(np.setdiff1d(labels, ground), names, colours)
+        return _drawn(
+            image, lambda axes: draw_label_map(axes, image, labels, colours, names, ground, 9)
         )
-        return self.inferencer.visualize([image], [drawn], return_vis=True, opacity=0.5)[0]
 
     def table(self, sample: BaseDataElement) -> Table:
         table = _table('prediction', 'class', 'share of the pixels')
@@ -147,9 +176,42 @@ def _name(classes: Sequence[str] | None, label: int) -> Text:
     return Text(classes[label] if classes and label < len(classes) else f'class {label}')
 
 
-def _enlarged(maps: torch.Tensor, factor: int) -> torch.Tensor:
-    """``(N, H, W)`` to ``(N, factor * H, factor * W)``."""
-    return maps.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+def _enlarged(image: np.ndarray) -> np.ndarray:
+    """``(H, W, 3)``, with the shorter side of at least :data:`SHORTER_SIDE`."""
+    factor = -(-SHORTER_SIDE // min(image.shape[:2]))
+    size = image.shape[1] * factor, image.shape[0] * factor
+    return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+
+
+def _classes_of(inferencer: Any, labels: Any) -> tuple[list[str], list[Colour]]:
+    """Names and colours of the classes; of numbers only, where the model does not say them."""
+    meta = inferencer.model.dataset_meta
+    number = max(len(meta.get('classes') or ()), int(max(np.asarray(labels).flat, default=0)) + 1)
+    names = [str(_name(meta.get('classes'), i)) for i in range(number)]
+    palette = meta.get('palette')
+    if palette is not None and len(palette) != number:
+        palette = None
+    return names, class_colours(number, palette)
+
+
+def _legend(
+    labels: np.ndarray, names: Sequence[str], colours: Sequence[Colour]
+) -> Sequence[Artist]:
+    """Entries of the classes that are in the picture; of many, the first."""
+    shown = np.unique(labels).tolist()[:MOST_IN_LEGEND]
+    return class_handles([colours[i] for i in shown], [names[i] for i in shown])
+
+
+def _drawn(image: np.ndarray, draw: Callable[[Axes], None]) -> np.ndarray:
+    """What is drawn in axes of the proportions of ``image``, as a picture ``(H, W, 3)``, uint8."""
+    height, width = image.shape[:2]
+    scale = DRAWN / max(height, width)
+    figure = Figure(figsize=(width * scale, height * scale), dpi=DOTS)
+    axes = figure.add_axes((0, 0, 1, 1), xticks=[], yticks=[], frameon=False)
+    draw(axes)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def parse_args() -> argparse.Namespace:
@@ -240,14 +302,11 @@ def show(predictor, path: Path, target: Path, out: Console) -> None:
         out.print('the model looked at the image in pieces: no firing maps', style='yellow')
         maps = []
 
-    factor = -(-SHORTER_SIDE // min(pixels.shape[:2]))
-    size = pixels.shape[1] * factor, pixels.shape[0] * factor
-    enlarged = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC)[..., ::-1]
     with quiet_hosts():
-        result = predictor.draw(np.ascontiguousarray(enlarged), sample, factor)
-    figure = firing_map_figure(result, seen.image, maps, title=path.name)
+        result = predictor.draw(np.ascontiguousarray(pixels[..., ::-1]), sample)
+    figure = firing_map_figure(result, seen.image, maps, path.name, predictor.legend)
     with atomic_write(target) as file:
-        figure.savefig(file, format='png', dpi=150)
+        figure.savefig(file, format='png', dpi=DOTS)
 
     out.print(Text(str(path), style='bold'), soft_wrap=True)
     out.print(predictor.table(sample))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -12,14 +13,21 @@ from mmspike.visualization.firing_maps import FiringMap
 
 # Inches. A stage's panel is so long at its longer side, unless the other would be too short for
 # the title or for the bar of colours.
-PANEL, MIN_WIDTH, MIN_HEIGHT = 2.6, 1.5, 1.1
-TITLE, BAR = 0.45, 0.9
+PANEL, MIN_WIDTH, MIN_HEIGHT = 2.0, 1.6, 1.1
+TITLE, BAR, LEGEND = 0.55, 0.9, 0.35
+# In points: in a page that shows the whole figure, it is still read.
+FONT = 11
+PER_LINE = 6  # entries of the legend
 # A picture that is still longer does not fill its panel.
 MAX_RATIO = 3
 
 
 def firing_map_figure(
-    result: np.ndarray, image: np.ndarray, maps: Sequence[FiringMap], title: str = ''
+    result: np.ndarray,
+    image: np.ndarray,
+    maps: Sequence[FiringMap],
+    title: str = '',
+    legend: Sequence[Artist] = (),
 ) -> Figure:
     """The result at the left; at the right two rows of maps over the image, with one scale.
 
@@ -30,6 +38,8 @@ def firing_map_figure(
         image: What the model saw, without padding, ``(H, W, 3)``, uint8, RGB.
         maps: Firing maps of which the first sample is shown; none draws the result alone.
         title: Of the result.
+        legend: Entries of a legend below the result, as of
+            :func:`mmspike.visualization.scene_plots.class_handles`.
 
     Raises:
         ValueError: The image is larger than what the backbone was given.
@@ -38,15 +48,23 @@ def firing_map_figure(
     columns = (len(maps) + 1) // 2
     left = _ratio(result) * (2 * height + TITLE)  # as high as two rows
     figure = Figure(
-        figsize=(left + columns * width + (BAR if maps else 0), 2 * (height + TITLE)),
+        figsize=(
+            left + columns * width + (BAR if maps else 0),
+            2 * (height + TITLE) + LEGEND * -(-len(legend) // PER_LINE),
+        ),
         layout='constrained',
     )
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
     grid = figure.add_gridspec(2, 1 + columns, width_ratios=[left] + [width] * columns)
     axes = figure.add_subplot(grid[:, 0])
     axes.imshow(result)
-    axes.set_title(title, fontsize=11)
+    axes.set_title(title, fontsize=FONT + 1)
     axes.axis('off')
+    if legend:
+        axes.legend(
+            handles=legend, loc='upper center', bbox_to_anchor=(0.5, 0), frameon=False,
+            ncols=min(PER_LINE, len(legend)), fontsize=FONT, handletextpad=0.1, columnspacing=1,
+        )  # fmt: skip
     if maps:
         panels = [figure.add_subplot(grid[i // columns, 1 + i % columns])
                   for i in range(2 * columns)]  # fmt: skip
@@ -97,13 +115,12 @@ def _draw_maps(figure: Figure, panels: list, image: np.ndarray, maps: Sequence[F
     if len(maps) % 2:
         seen, *stages = panels
         seen.imshow(image)
-        seen.set_title('what the model sees', fontsize=9)
+        seen.set_title('what the model sees', fontsize=FONT)
     for axes, one, overlay in zip(stages, maps, overlays, strict=True):
         drawn = draw_map(axes, image, overlay, largest)
-        axes.set_title(f'{one.stage}, stride {one.stride}\nmean {one.mean:.3f}', fontsize=9)
+        axes.set_title(f'{one.stage}, stride {one.stride}\nmean {one.mean:.3f}', fontsize=FONT)
     for axes in panels:
         axes.axis('off')
-    bar = figure.colorbar(
-        drawn, ax=panels, label='spikes per neuron and step', fraction=0.05, aspect=30, pad=0.02
-    )
+    bar = figure.colorbar(drawn, ax=panels, fraction=0.05, aspect=30, pad=0.02)
+    bar.set_label('spikes per neuron and step', size=FONT)
     bar.solids.set_alpha(1)

@@ -391,7 +391,7 @@ def test_the_tool(run_python, folder, tmp_path):
     assert ['images', '6', '4'] in shown
     assert ['objects', *map(str, objects)] in shown
     picture = cv2.imread(str(preview))
-    assert picture.shape == (900, 1200, 3)
+    assert picture.shape == (1104, 1056, 3)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 1000
 
 

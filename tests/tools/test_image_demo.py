@@ -16,6 +16,7 @@ from small_checkpoints import (
 )
 
 from mmspike.utils.checkpoint import read_training_checkpoint
+from mmspike.visualization import firing_map_plots
 
 RESNET = """
 default_scope = 'mmpretrain'
@@ -80,6 +81,27 @@ def test_kinds(kind, run, tmp_path):
         assert sum(shares) == pytest.approx(100, abs=1)
     else:
         assert len(shares) == 5
+
+
+@pytest.mark.parametrize('kind', [DETECTION, SEGMENTATION], ids=['detection', 'segmentation'])
+def test_scenes_have_scores_and_a_legend(kind, run, monkeypatch):
+    """Objects are named with their scores; the legend has the classes that are in the picture."""
+    drawn = []
+    figure_of = firing_map_plots.firing_map_figure
+
+    def keep(*arguments):
+        drawn.append(figure_of(*arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr(firing_map_plots, 'firing_map_figure', keep)
+    config, checkpoint = trained(kind)
+    status, out = run(scene(kind), config, checkpoint, '--out', 'drawn', '--score-thr', 0)
+    assert status == 0
+    (figure,) = drawn
+    legend = {text.get_text() for text in figure.axes[0].get_legend().get_texts()}
+    rows = [line.split() for line in out.splitlines() if line.startswith('│ ')]
+    printed = {row[1] for row in rows if row[3].endswith('%')} - {'background'}
+    assert legend == printed
 
 
 def test_no_box_above_the_score(run, tmp_path):

@@ -16,8 +16,6 @@ matplotlib.use('Agg')
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from pycocotools import mask as rle
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -25,8 +23,14 @@ from rich.table import Table
 
 from mmspike.datasets.digit_scenes import CLASSES, SUBSETS, write_digit_scenes
 from mmspike.utils.checkpoint import atomic_write
+from mmspike.visualization.scene_plots import (
+    Objects,
+    class_colours,
+    class_handles,
+    draw_objects,
+)
 
-ROWS, COLUMNS = 3, 4
+ROWS, COLUMNS = 4, 4
 
 console = Console(highlight=False)
 
@@ -84,38 +88,40 @@ def summary(out: Path) -> Table:
 
 
 def draw_preview(out: Path, file: Path) -> None:
-    """The first validation scenes with their annotations."""
+    """The first validation scenes, and below each, in grey, what is annotated."""
     content = read_annotations(out, 'validation')
-    figure, axes = plt.subplots(ROWS, COLUMNS, figsize=(2.5 * COLUMNS, 2.5 * ROWS))
+    figure, axes = plt.subplots(
+        ROWS, COLUMNS, figsize=(2.2 * COLUMNS, 2.2 * ROWS + 0.4), layout='constrained'
+    )
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    colours = class_colours(len(CLASSES))
     for one in axes.flat:
         one.axis('off')
-    for one, image in zip(axes.flat, content['images'], strict=False):
-        pixels = cv2.imread(str(out / 'images' / 'validation' / image['file_name']))
-        one.imshow(pixels[..., ::-1])
-        for annotation in content['annotations']:
-            if annotation['image_id'] == image['id']:
-                draw_annotation(one, annotation)
-    figure.subplots_adjust(0.01, 0.01, 0.99, 0.99, wspace=0.03, hspace=0.03)
+    # Rows in pairs: scenes, and below them what is annotated.
+    pairs = zip(axes[::2].flat, axes[1::2].flat, strict=True)
+    for (scene, annotated), image in zip(pairs, content['images'], strict=False):
+        pixels = cv2.imread(str(out / 'images' / 'validation' / image['file_name']))[..., ::-1]
+        annotations = [a for a in content['annotations'] if a['image_id'] == image['id']]
+        scene.imshow(pixels)
+        draw_objects(annotated, pixels, objects_of(annotations), colours, CLASSES)
+    figure.legend(
+        handles=class_handles(colours, CLASSES), loc='outside lower center', ncols=len(CLASSES),
+        frameon=False, fontsize=11, handletextpad=0.1, columnspacing=1.2,
+    )  # fmt: skip
     with atomic_write(file) as target:
         figure.savefig(target, format='png', dpi=120)
     plt.close(figure)
 
 
-def draw_annotation(axes: Axes, annotation: dict) -> None:
-    """Box, class name and translucent mask."""
-    label = annotation['category_id'] - 1
-    colour = matplotlib.colormaps['tab10'](label)
-    mask = rle.decode(annotation['segmentation'])
-    axes.imshow(mask[..., None] * np.array([*colour[:3], 0.35]))
-    x, y, width, height = annotation['bbox']
-    # imshow puts the middle of a pixel at whole numbers, a box its edge.
-    axes.add_patch(
-        Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor=colour, linewidth=1.5)
+def objects_of(annotations: list[dict]) -> Objects:
+    """COCO's annotations of one image as arrays."""
+    corners = [(x, y, x + width, y + height) for x, y, width, height in
+               (one['bbox'] for one in annotations)]  # fmt: skip
+    return Objects(
+        boxes=np.array(corners),
+        labels=np.array([one['category_id'] - 1 for one in annotations]),
+        masks=np.array([rle.decode(one['segmentation']) for one in annotations], dtype=bool),
     )
-    axes.text(
-        x - 0.5, y - 0.5, CLASSES[label], color='white', fontsize=8, fontweight='bold',
-        verticalalignment='top', bbox=dict(facecolor=colour, edgecolor='none', pad=1),
-    )  # fmt: skip
 
 
 def main() -> None:

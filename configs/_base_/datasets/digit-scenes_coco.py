@@ -1,7 +1,14 @@
 # Scenes of real handwritten digits in COCO's layout; made by
 # tools/dataset_converters/digit_scenes.py.
 data_root = 'data/digit_scenes/'
-metainfo = dict(classes=('0', '1', '2', '3', '4', '5', '6', '7', '8', '9'))
+metainfo = dict(
+    classes=('0', '1', '2', '3', '4', '5', '6', '7', '8', '9'),
+    palette=[
+        (0, 153, 255), (255, 102, 0), (153, 255, 0), (204, 0, 0),
+        (204, 204, 255), (153, 102, 102), (153, 0, 255), (255, 153, 102),
+        (102, 102, 153), (255, 204, 204),
+    ],
+)  # fmt: skip
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
