@@ -36,10 +36,11 @@ PEERS = ('spikingjelly', 'research code')
 COLOURS = {
     'mmspike': '#2f6fb2',
     'spikingjelly': '#d98c21',
-    'research code': '#d98c21',
-    'torch.compile': '#5a9e6f',
-    'plain torch': '#b0b4ba',
+    'research code': '#117733',
+    'torch.compile': '#882255',
+    'plain torch': '#8a8f98',
 }
+MARKERS = dict(zip(COLOURS, 'os^Dv', strict=True))
 
 
 def passes(neuron: str, direction: str) -> float:
@@ -167,29 +168,35 @@ def plot_timesteps(results: list[Result], path: Path) -> None:
     chosen = _largest(results)
     neurons = list(dict.fromkeys(r.neuron for r in chosen))
     figure, axes = plt.subplots(
-        2, len(neurons), figsize=(2.6 * len(neurons), 5), layout='constrained', squeeze=False,
-        sharex=True, sharey=True,
+        len(neurons), 2, figsize=(9, 1.9 * len(neurons) + 0.6), layout='constrained',
+        squeeze=False, sharex=True, sharey=True,
     )  # fmt: skip
-    for row, direction in zip(axes, DIRECTIONS, strict=True):
-        for ax, neuron in zip(row, neurons, strict=True):
+    handles = {}
+    for row, neuron in zip(axes, neurons, strict=True):
+        for ax, direction in zip(row, DIRECTIONS, strict=True):
             here = [r for r in chosen if (r.neuron, r.direction) == (neuron, direction)]
             for candidate in dict.fromkeys(r.candidate for r in here):
                 line = [r for r in here if r.candidate == candidate]
-                ax.plot(
+                (handles[candidate],) = ax.plot(
                     [r.timesteps for r in line],
                     [r.times_limit for r in line],
-                    marker='o', markersize=3, label=candidate, color=COLOURS[candidate],
+                    marker=MARKERS[candidate], markersize=5, label=candidate,
+                    color=COLOURS[candidate],
                 )  # fmt: skip
             ax.axhline(1, color='#c0392b', linewidth=1)
-            ax.set(xscale='log', yscale='log', title=f'{neuron}, {direction}')
-            ax.title.set_fontsize(8)
+            ax.set(xscale='log', yscale='log')
+            ax.set_title(f'{neuron}, {direction}', fontsize=10)
             ticks = sorted({r.timesteps for r in here})
             ax.set_xticks(ticks, ticks)
             ax.minorticks_off()
             ax.set_yticks([1, 2, 5, 10, 20], [1, 2, 5, 10, 20])
-            if direction == DIRECTIONS[1]:
+            if neuron == neurons[-1]:
                 ax.set_xlabel('T')
-            ax.legend(fontsize=6)
+    # Below all panels, where no curve is.
+    figure.legend(
+        handles=list(handles.values()), loc='outside lower center', ncols=len(handles),
+        frameon=False,
+    )  # fmt: skip
     figure.suptitle(
         f'Time over the memory limit (red), {chosen[0].neurons:,} neurons, '
         f'{chosen[0].threads} threads', fontsize=10,

@@ -1,6 +1,7 @@
 """The picture of a sweep over masking ratios."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib
@@ -8,26 +9,25 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mmspike.masking.sweep import Sweep
-from mmspike.visualization.plots import BLUE, GREY, ORANGE, RED
-
-_STYLES = ((BLUE, 'o'), (ORANGE, 's'), (RED, '^'), (GREY, 'D'))
+from mmspike.visualization.plots import LINES
 
 
 def sweep_png(sweep: Sweep, groups: Sequence[str], ratios: Sequence[float], title: str) -> bytes:
     """Score and energy over the ratio, a line per group, as a PNG file."""
     figure = Figure(figsize=(9, 3.8), layout='constrained')
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(textwrap.fill(title, 90), fontsize=10)
     left, right = figure.subplots(1, 2)
     for i, group in enumerate(groups):
         curve = sweep.curve(group, ratios)
-        colour, marker = _STYLES[i % len(_STYLES)]
+        colour, marker, line = LINES[i % len(LINES)]
         for axes, values in (
             (left, [point.score for point in curve]),
             (right, [point.energy_mj for point in curve]),
         ):
             axes.plot(
                 [point.ratio for point in curve], values, color=colour, marker=marker,
-                markersize=4, label=group,
+                # Hollow: one curve on another is seen.
+                linestyle=line, markersize=6, markerfacecolor='none', label=group,
             )  # fmt: skip
     left.set_ylabel(sweep.settings['metric'])
     right.set_ylabel('mJ per image')

@@ -86,8 +86,8 @@ def event_strip(
     height, width = rows[0].shape[2:]
     side = _SIDE * height / width
     titled = 1 if lines == 1 else len(rows) * lines
-    tall = len(rows) * lines * (side + 0.05) + titled * 0.2 + 0.3
-    figure = Figure(figsize=(columns * _SIDE + 0.35, tall), layout='constrained')
+    tall = len(rows) * lines * (side + 0.05) + titled * 0.27 + 0.4
+    figure = Figure(figsize=(columns * _SIDE + 0.4, tall), layout='constrained')
     figure.get_layout_engine().set(w_pad=0.025, h_pad=0.025, wspace=0, hspace=0)
     axes = figure.subplots(len(rows) * lines, columns, squeeze=False)
     for one in axes.flat:
@@ -95,16 +95,16 @@ def event_strip(
         one.spines[:].set_visible(False)
     for i, (frames, label) in enumerate(zip(rows, labels, strict=True)):
         places = axes[i * lines : (i + 1) * lines]
-        places[0, 0].set_ylabel(label, fontsize=9)
+        places[0, 0].set_ylabel(label, fontsize=12)
         for one, image, title in zip(places.flat, event_images(frames), titles, strict=False):
             one.imshow(image, interpolation='nearest')
             if i == 0 or lines > 1:
-                one.set_title(title, fontsize=8, pad=2)
+                one.set_title(title, fontsize=12, pad=3)
     handles = [
         Patch(color=ON / 255, label='ON: brighter'),
         Patch(color=OFF / 255, label='OFF: darker'),
     ]
-    figure.legend(handles=handles, loc='outside lower center', ncols=2, fontsize=8, frameon=False)
+    figure.legend(handles=handles, loc='outside lower center', ncols=2, fontsize=12, frameon=False)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import matplotlib
 import matplotlib.ticker
@@ -12,6 +13,11 @@ from matplotlib.figure import Figure
 from mmspike.utils.firing_rate import FiringRate
 
 BLUE, ORANGE, RED, GREY = '#2f6fb2', '#e08a1e', '#c0392b', '#8a8f98'
+# Colour, marker and line of curves: they differ without colour, too.
+LINES = (
+    (BLUE, 'o', '-'), (ORANGE, 's', '--'), ('#117733', '^', '-.'), ('#882255', 'D', ':'),
+    ('#56b4e9', 'v', '-'), (RED, 'P', '--'), ('#222222', 'X', '-.'), (GREY, '*', ':'),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,11 @@ def plot_confusion(axes: Axes, matrix: np.ndarray, classes: Sequence[str]) -> No
     axes.imshow(share, cmap='Blues', vmin=0, vmax=1)
     for i, j in zip(*np.nonzero(matrix), strict=True):
         colour = RED if i != j else ('white' if share[i, j] > 0.5 else 'black')
-        axes.text(j, i, str(matrix[i, j]), ha='center', va='center', color=colour, fontsize=8)
+        text = axes.text(
+            j, i, str(matrix[i, j]), ha='center', va='center', color=colour, fontsize=9
+        )
+        if i != j and share[i, j] > 0.2:  # red is not read on blue
+            text.set_bbox(dict(facecolor='white', edgecolor='none', pad=1))
     axes.set_xticks(range(len(classes)), classes)
     axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel='predicted', ylabel='true', title='Confusion matrix')
@@ -116,12 +126,21 @@ def plot_accuracy_over_time(
         curves: Name to accuracies in % after steps 1 to T.
         levels: Name to the accuracy in % of a network without time, drawn as a line.
     """
-    palette = (BLUE, ORANGE, RED, GREY)
-    for (name, curve), colour in zip(curves.items(), palette, strict=False):
-        axes.plot(np.arange(1, len(curve) + 1), curve, color=colour, label=name)
-    for (name, level), style in zip(levels.items(), ('--', ':', '-.'), strict=False):
-        axes.axhline(level, color=GREY, linestyle=style, linewidth=1, label=f'{name}: {level:.2f}')
+    for (name, curve), (colour, marker, line) in zip(curves.items(), cycle(LINES)):
+        # Markers where the axis has its ticks.
+        powers = [t - 1 for t in (2**i for i in range(len(curve).bit_length())) if t <= len(curve)]
+        axes.plot(
+            np.arange(1, len(curve) + 1), curve, color=colour, marker=marker, linestyle=line,
+            markersize=5, markevery=powers, label=name,
+        )  # fmt: skip
+    for (name, level), line in zip(levels.items(), cycle(('--', ':', '-.'))):
+        axes.axhline(level, color=GREY, linestyle=line, linewidth=1, label=f'{name}: {level:.2f} %')
     axes.set_xscale('log', base=2)
     axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter('%d'))
     axes.set(xlabel='time steps', ylabel='top-1 (%)', title='Accuracy over time')
-    axes.legend(loc='lower right')
+    legend_below(axes)
+
+
+def legend_below(axes: Axes) -> None:
+    """A legend below the axes, where no curve is; the figure needs a constrained layout."""
+    axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.14), ncols=4, frameon=False)

@@ -47,3 +47,34 @@ def test_samples_say_what_they_really_are():
     samples = [plots.Prediction(image, 0, 0, 0.9), plots.Prediction(image, 1, 0, 0.6)]
     plots.draw_samples(figure, samples, ['cat', 'dog'], per_row=4)
     assert [axes.get_title() for axes in figure.axes] == ['cat  90%', 'cat  60%\nis dog', '', '']
+
+
+def test_no_legend_lies_on_a_curve():
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout='constrained')
+    curve = np.linspace(10, 100, 64)
+    plots.plot_accuracy_over_time(axes, {'a': curve, 'b': curve[::-1]}, {'without time': 98.0})
+    figure.draw_without_rendering()
+    legend = axes.get_legend().get_window_extent()
+    assert not legend.overlaps(axes.patch.get_window_extent())
+    # Nor on the name of the axis, nor beyond the picture.
+    assert not legend.overlaps(axes.xaxis.label.get_window_extent())
+    assert legend.y0 >= 0
+
+
+def test_curves_differ_without_colour():
+    _, axes = plt.subplots()
+    curves = {str(i): np.linspace(0, i, 5) for i in range(8)}
+    plots.plot_accuracy_over_time(axes, curves, {})
+    assert len(axes.lines) == 8
+    assert len({line.get_marker() for line in axes.lines}) == 8
+    assert len({line.get_color() for line in axes.lines}) == 8
+    # Marks at steps 1, 2 and 4.
+    assert axes.lines[0].get_markevery() == [0, 1, 3]
+
+
+def test_mistakes_are_read_on_any_ground():
+    _, axes = plt.subplots()
+    plots.plot_confusion(axes, np.array([[50, 1], [40, 2]]), ['a', 'b'])
+    boxes = {text.get_text(): text.get_bbox_patch() for text in axes.texts}
+    assert boxes['40'].get_facecolor() == (1, 1, 1, 1)
+    assert boxes['1'] is None
