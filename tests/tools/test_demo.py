@@ -1,5 +1,6 @@
 """The demo, made small and run as a user runs it."""
 
+import shlex
 from functools import cache
 
 import pytest
@@ -49,20 +50,25 @@ def options_for(task, scenes, no_pretraining):
     ]
 
 
+def start(run_python, task, folder, options, *arguments, **kwargs):
+    command = ('tools/demo', '--task', task, '--work-dir', folder, *arguments)
+    return run_python(*command, '--cfg-options', *options, **kwargs)
+
+
 @pytest.fixture(scope='module')
 def demo(scenes, no_pretraining, tmp_path_factory, run_python):
     """Run a task, unless a test did it before; return its folder and what was printed."""
 
     @cache
-    def run(task, *more):
-        folder = run(task)[0] if more else tmp_path_factory.mktemp(task)
-        options = (*options_for(task, scenes, no_pretraining), *more)
-        command = ('tools/demo', '--task', task, '--work-dir', folder, '--cfg-options', *options)
-        return folder, run_python(*command).stdout
+    def run(task):
+        folder = tmp_path_factory.mktemp(task)
+        options = options_for(task, scenes, no_pretraining)
+        return folder, start(run_python, task, folder, options).stdout
 
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('task', 'pictures', 'metric'),
     [
@@ -82,13 +88,76 @@ def test_one_task(task, pictures, metric, demo):
     assert all(path.read_bytes().startswith(b'\x89PNG') for path in drawn)
 
 
-def test_unfinished_training_goes_on(demo):
-    folder, _ = demo('cls')
-    (finished,) = folder.glob('*/finished')
-    finished.unlink()
-    _, printed = demo('cls', 'train_cfg.max_epochs=2')
+@pytest.mark.slow
+@pytest.mark.parametrize('task', ['cls', 'det', 'seg', 'mst', 'events'])
+def test_what_is_printed(task, demo):
+    folder, printed = demo(task)
+    # What libraries say, and tables of all layers, are in files.
+    assert 'OneDL' not in printed
+    assert 'backbone.' not in printed
+    assert 'stages.1' not in printed
+    assert 'OneDL' in (folder / 'demo.log').read_text()
+    assert 'stages.1' in next(folder.glob('*/firing_rates.txt')).read_text()
+    # Nothing but files and commands is longer than a line of a terminal.
+    lines = [line for line in printed.splitlines() if '/' not in line]
+    assert max(map(len, lines)) <= 80
+    # Remaining time from the first line on.
+    progress = [line for line in lines if ' left, all ' in line]
+    assert 'training, starting; 0:' in progress[0] or 'making scenes' in progress[0]
+    (result,) = (line for line in lines if line.endswith(' mJ per image'))
+    assert lines.index(result) < next(i for i, line in enumerate(lines) if 'results, after' in line)
+    assert '(1) Not all the same is no fault' in printed
+    assert ('(2) The head of the detector' in printed) == (task == 'det')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('task', ['cls', 'det', 'seg', 'mst', 'events'])
+def test_the_commands_that_it_advises_work(task, demo, run_python, tmp_path):
+    _, printed = demo(task)
+    _, advice = printed.split('what to do next')
+    commands = [shlex.split(line) for line in advice.splitlines() if line.startswith('    ')]
+    assert commands
+    for _, tool, *arguments in commands:
+        few = ['--cfg-options', 'test_dataloader.dataset.indices=10']
+        run_python(tool, *arguments, '--out', tmp_path, *few)
+    assert any(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_again(scenes, no_pretraining, run_python, tmp_path):
+    """A finished training is reused, an interrupted one resumed, and none is lost unasked."""
+    folder, weights = tmp_path / 'demo', tmp_path / 'weights'
+    options = [*options_for('cls', scenes, no_pretraining), 'train_cfg.max_epochs=2']
+    arguments = (run_python, 'cls', folder, options, '--weights', weights)
+    start(*arguments)
+    (second,) = folder.glob('*/epoch_2.pth')
+    left = weights / 'metaspikformer-digits-sfa-t1d4.pth'
+    assert left.read_bytes() == second.read_bytes()
+
+    stamp = second.stat().st_mtime_ns
+    assert 'reused; --fresh begins anew' in start(*arguments).stdout
+    assert second.stat().st_mtime_ns == stamp
+
+    other = start(*arguments[:3], [*options, 'train_cfg.max_epochs=3'], check=False)
+    assert other.returncode == 1
+    assert 'train_cfg.max_epochs was 2, is 3' in other.stderr
+    assert '--fresh deletes it' in other.stderr
+    assert second.stat().st_mtime_ns == stamp
+
+    # As after a kill in the second epoch.
+    for name in ('finished', 'epoch_2.pth', 'last_checkpoint'):
+        (second.parent / name).unlink()
+    printed = start(*arguments).stdout
     assert 'going on with the training that was interrupted' in printed
-    assert 'epoch_2.pth' in printed
+    assert second.exists()
+
+    first = second.with_name('epoch_1.pth')
+    stamp = first.stat().st_mtime_ns
+    printed = start(*arguments, '--fresh').stdout
+    assert 'reused' not in printed
+    assert 'going on' not in printed
+    assert first.stat().st_mtime_ns > stamp
+    assert left.read_bytes() == second.read_bytes()
 
 
 def test_what_cannot_be_run_is_said(tmp_path, run_python):

@@ -5,12 +5,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from common import Evaluation, Task, read_scalars
+from common import Evaluation, Task
 from console import console
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.evaluation import ConfusionMatrix
 from mmpretrain.structures import DataSample
 from rich.text import Text
+from training import read_scalars
 
 from mmspike.neurons import BaseNeuron
 from mmspike.visualization import plots, terminal
@@ -28,6 +29,8 @@ class Classification(Task):
     )
     scope = 'mmpretrain'
     metrics = {'top-1': ('accuracy/top1', 1)}
+    unit_seconds = 9.5
+    evaluation_seconds = 12.0
 
     def same(self, one: DataSample, other: DataSample) -> bool:
         return torch.equal(one.pred_label, other.pred_label)
@@ -52,11 +55,11 @@ class Classification(Task):
         matrix = ConfusionMatrix.calculate(labels, truth, num_classes=len(classes)).numpy()
         # Mistakes are what one wants to see: they come first.
         samples = sorted(predictions, key=lambda p: p.truth == p.label)[:NUM_SAMPLES]
-        self._print(evaluation, matrix, classes, samples)
+        self._print(matrix, classes, samples)
 
         figure, axes = plt.subplot_mosaic(
             [['training', 'confusion'], ['rates', 'rates']],
-            figsize=(12, 8.5),
+            figsize=(9, 6.6),
             height_ratios=(1.3, 1),
             layout='constrained',
         )
@@ -71,7 +74,7 @@ class Classification(Task):
         return [summary, self.save(figure, 'samples.png')]
 
     def _plot_training(self, axes: plt.Axes) -> None:
-        _, _, iterations = self._length()
+        iterations = self._iterations_per_unit()
         records = read_scalars(self.work_dir)
         plots.plot_training(
             axes,
@@ -79,21 +82,33 @@ class Classification(Task):
             [(r['step'], r['accuracy/top1']) for r in records if 'accuracy/top1' in r],
         )
 
-    def _print(self, evaluation: Evaluation, matrix: np.ndarray, classes: list[str],
-               samples: list[plots.Prediction]) -> None:  # fmt: skip
-        console.print(
-            terminal.firing_rate_table(
-                evaluation.energy.counts.rates(), 'firing rates on the test set'
-            )
-        )
+    def _print(
+        self, matrix: np.ndarray, classes: list[str], samples: list[plots.Prediction]
+    ) -> None:
         console.print(terminal.confusion_table(matrix, classes))
-        console.print('sample predictions, mistakes first')
+        if not console.is_terminal:  # pictures of coloured characters are for eyes
+            return
+        width = samples[0].image.shape[1] + 2
+        shown = samples[: max(1, (console.width + 2) // width)]
+        console.print('answers on test images, mistakes first')
         captions = [
             Text(
                 f'{classes[p.label]} {p.score:.0%}'
                 + ('' if p.label == p.truth else f' (is {classes[p.truth]})'),
                 style='green' if p.label == p.truth else 'bold red',
             )
-            for p in samples
+            for p in shown
         ]
-        console.print(terminal.sample_grid([p.image for p in samples], captions))
+        console.print(terminal.sample_grid([p.image for p in shown], captions, len(shown)))
+
+    def next_commands(self, weights: Path) -> list[tuple[str, str]]:
+        return [
+            (
+                'accuracy, and energy layer by layer',
+                f'tools/analysis_tools/energy_report.py {self.config_path} {weights}',
+            ),
+            (
+                'how accuracy and energy change as spikes are dropped',
+                f'tools/analysis_tools/rsm_sweep.py {self.config_path} {weights}',
+            ),
+        ]

@@ -1,15 +1,13 @@
 """What the demo's tasks share: training with a progress bar, evaluation, pictures."""
 
 import io
-import json
 import math
+import re
 import shutil
-import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,26 +18,30 @@ matplotlib.use('Agg')
 
 import matplotlib.pyplot as plt
 from console import console
-from executions import same_answers
+from executions import BATCHES, same_answers
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from progress import Steps
+from records import Record, Training
+from rich.console import Console
+from training import read_scalars, run_tool
+from weights import leave_weights, weights_name
 
 from mmspike.energy import EnergyCounter, EnergyReport
 from mmspike.utils.checkpoint import atomic_write, newest_checkpoint
 from mmspike.utils.launch import adapt_to_devices
+from mmspike.visualization.terminal import firing_rate_table
 
-ROOT = Path(__file__).resolve().parents[2]
-# In every folder that the demo made, and may therefore empty.
-MARKER = '.mmspike-demo'
-FINISHED = 'finished'
+TRAINING, EVALUATION = 'training', 'evaluation'
+# Seconds until tools/train.py has its first iteration done.
+START = 12.0
 
 
 @dataclass(frozen=True)
 class Result:
-    """A line of the demo's last table.
+    """A column of the demo's last table.
 
     Attributes:
         title: Name of the task.
@@ -48,7 +50,7 @@ class Result:
         same: Images answered the same in integer and in spike-driven execution, of how many.
         parameters: Their number.
         training_time: In words.
-        checkpoint: What was evaluated.
+        regions: Whether the network works on regions that it chooses.
         pictures: Files drawn.
     """
 
@@ -58,7 +60,7 @@ class Result:
     same: tuple[int, int]
     parameters: int
     training_time: str
-    checkpoint: Path
+    regions: bool
     pictures: list[Path]
 
 
@@ -79,14 +81,29 @@ class Evaluation:
     energy: EnergyReport
 
 
+@dataclass(frozen=True)
+class Demo:
+    """What the tasks of one run share.
+
+    Attributes:
+        root: Folder of the outputs.
+        weights: Folder to leave trained weights in; None leaves none.
+        steps: Shows how far the demo is.
+    """
+
+    root: Path
+    weights: Path | None
+    steps: Steps
+
+
 class Task(ABC):
     """One task of the demo. A subclass says which, and draws its pictures.
 
     Args:
         config_path: The config's file.
         cfg: Its content.
-        root: Folder of the demo's outputs.
         options: Values that were overridden in the config, for the tools to do the same.
+        demo: What it shares with the other tasks.
     """
 
     title: ClassVar[str]
@@ -94,29 +111,62 @@ class Task(ABC):
     scope: ClassVar[str]
     # Name in the tables -> the host's name, and what makes it a percentage.
     metrics: ClassVar[dict[str, tuple[str, float]]]
+    # Keys of the config that name weights to begin with which another training of the demo makes.
+    begins_with: ClassVar[tuple[str, ...]] = ()
+    # What takes how many seconds on two cores: an epoch or iteration, validation included, and the
+    # evaluation. The remaining time is reckoned from them, corrected by the machine's real speed.
+    unit_seconds: ClassVar[float]
+    evaluation_seconds: ClassVar[float]
 
-    # Whether the backbone begins with the classifier's weights.
-    pretrained: ClassVar[bool] = False
-
-    def __init__(self, config_path: Path, cfg: Config, root: Path, options: dict) -> None:
-        self.config_path, self.cfg = config_path, cfg
-        self.work_dir = root / config_path.stem
-        self.options = dict(options)
-        self.training_time = 'earlier'
-        used = self.work_dir.exists() and any(self.work_dir.iterdir())
-        if used and not (self.work_dir / MARKER).exists():
+    def __init__(self, config_path: Path, cfg: Config, options: dict, demo: Demo) -> None:
+        self.config_path, self.cfg, self.options, self.demo = config_path, cfg, options, demo
+        self.work_dir = demo.root / config_path.stem
+        self.record = Record(self.work_dir)
+        self.left_weights: Path | None = None
+        if self.record.of_others:
             sys.exit(f'demo: {self.work_dir} holds files of others; name another --work-dir')
 
     @property
-    def finished(self) -> bool:
-        return (self.work_dir / FINISHED).exists() and self.checkpoint is not None
+    def finished(self) -> Training | None:
+        """The training, if it came to its end."""
+        return self.record.finished() if self.checkpoint else None
 
     @property
     def checkpoint(self) -> Path | None:
         return newest_checkpoint(self.work_dir)
 
+    @property
+    def trainings(self) -> list['Task']:
+        """The task itself, and others that are trained for it."""
+        return [self]
+
+    def refuse_other_settings(self) -> None:
+        """Leave with a message if what is in the work directory was trained otherwise."""
+        changes = self.record.changes(self.cfg)
+        if changes:
+            more = f' (and {len(changes) - 5} more)' if len(changes) > 5 else ''
+            sys.exit(
+                f'demo: {self.work_dir} holds a training with other settings:\n  '
+                + '\n  '.join(changes[:5])
+                + more
+                + '\n--fresh deletes it and begins anew; --work-dir FOLDER keeps it and trains '
+                'elsewhere'
+            )
+
     def start_anew(self) -> None:
+        """Delete what was trained."""
         shutil.rmtree(self.work_dir, ignore_errors=True)
+
+    def expected(self) -> dict[str, float]:
+        """Steps that lie ahead, and how many seconds they take on the machine of the README."""
+        return {**self.expected_training(), EVALUATION: self.evaluation_seconds}
+
+    def expected_training(self) -> dict[str, float]:
+        """Of these, those of the training."""
+        if self.finished:
+            return {}
+        left = self._units() - self._units_done()
+        return {TRAINING: START + left * self.unit_seconds}
 
     def prepare(self) -> None:  # noqa: B027 (a task may have nothing to make)
         """Make the data, where it has to be made."""
@@ -129,71 +179,92 @@ class Task(ABC):
     def same(self, one: Any, other: Any) -> bool:
         """Whether two data samples hold the same answer."""
 
-    def train(self) -> None:
-        """Train with a progress bar, unless that was done before."""
+    @abstractmethod
+    def next_commands(self, weights: Path) -> list[tuple[str, str]]:
+        """What one may do with the trained weights: purpose, and tool with arguments."""
+
+    def train(self, weights: Path | None = None) -> None:
+        """Train with a progress bar, unless that was done before.
+
+        Args:
+            weights: Checkpoint to begin with, of another training of the demo.
+        """
         self.prepare()
         if self.finished:
-            console.print(f'trained earlier: {self.checkpoint}', soft_wrap=True)
-            return
-        resumed = self.checkpoint is not None
+            console.print(
+                f'{self.title}: trained on {self.finished.date}: reused; --fresh begins anew'
+            )
+        else:
+            begin = dict.fromkeys(self.begins_with, weights) if weights else {}
+            self._train({**self.options, **begin})
+        if self.demo.weights:
+            self.left_weights = leave_weights(self.checkpoint, self.config_path, self.demo.weights)
+            if self.left_weights is None:
+                name = self.demo.weights / weights_name(self.config_path)
+                console.print(f'{name} is no file of the demo and stays as it is', soft_wrap=True)
+
+    def _train(self, options: dict) -> None:
+        resumed, first = self.checkpoint is not None, self._units_done()
         self.work_dir.mkdir(parents=True, exist_ok=True)
-        (self.work_dir / MARKER).touch()
+        self.record.begin(self.cfg)
         if resumed:
-            console.print('going on with the training that was interrupted')
+            console.print(f'{self.title}: going on with the training that was interrupted')
         arguments = [str(self.config_path), '--work-dir', str(self.work_dir), '--resume']
-        if self.options:
-            arguments += ['--cfg-options', *(f'{k}={v}' for k, v in self.options.items())]
-        columns = (
-            TextColumn('training'),
-            BarColumn(),
-            TextColumn('{task.fields[position]}  {task.fields[status]}'),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console) as progress:
-            bar = progress.add_task('training', total=1, position='starting', status='')
-            unit, length, per_unit = self._length()
+        if options:
+            arguments += ['--cfg-options', *(f'{k}={v}' for k, v in options.items())]
+        length, per_unit = self._units(), self._iterations_per_unit()
+        earlier = len(read_scalars(self.work_dir))
+        began = time.perf_counter()
+        with self.demo.steps.step(self.title, TRAINING) as update:
 
             def watch() -> None:
                 records = read_scalars(self.work_dir)
-                losses = [r for r in records if 'loss' in r]
-                if not losses:
-                    return
-                status = f'loss {losses[-1]["loss"]:.3f}'
-                for name, (key, scale) in self.metrics.items():
-                    values = [r[key] for r in records if key in r]
-                    if values:
-                        status += f'  {name} {values[-1] * scale:.1f} %'
-                done = losses[-1]['step'] / per_unit
-                position = (
-                    f'{unit} {done:.1f}/{length}' if per_unit > 1 else f'{unit} {done:.0f}/{length}'
-                )
-                progress.update(bar, total=length, completed=done, position=position, status=status)
+                losses = [record for record in records[earlier:] if 'loss' in record]
+                if losses:
+                    done = losses[-1]['step'] / per_unit
+                    trained = (done - first) * self.unit_seconds
+                    expected = (length - first) * self.unit_seconds
+                    update((START + trained) / (START + expected), self._position(done, records))
 
-            began = time.perf_counter()
             run_tool('train.py', arguments, self.work_dir / 'train.log', watch)
-        (self.work_dir / FINISHED).touch()
-        self.training_time = f'{time.perf_counter() - began:.0f} s'
-        if resumed:
-            self.training_time += ' since it was resumed'
+        self.record.finish(time.perf_counter() - began, resumed)
 
-    def _length(self) -> tuple[str, int, int]:
-        """Unit of the training's length, how many of them, and iterations in one."""
-        if self.cfg.train_cfg.get('type') == 'IterBasedTrainLoop':
-            return 'iteration', self.cfg.train_cfg.max_iters, 1
-        with redirect_stdout(io.StringIO()):  # the host's import prints
-            init_default_scope(self.scope)
-            images = len(DATASETS.build(self.cfg.train_dataloader.dataset))
-        return (
-            'epoch',
-            self.cfg.train_cfg.max_epochs,
-            math.ceil(images / self.cfg.train_dataloader.batch_size),
-        )
+    def _position(self, done: float, records: list[dict]) -> str:
+        """Where the training is, in at most 40 characters."""
+        if self._by_iteration:
+            words = [f'iter {done:.0f}/{self._units()}']
+        else:
+            words = [f'epoch {done:.1f}/{self._units()}']
+        words.append(f'loss {[r["loss"] for r in records if "loss" in r][-1]:.2f}')
+        name, (key, scale) = next(iter(self.metrics.items()))
+        values = [record[key] for record in records if key in record]
+        if values:
+            words.append(f'{name} {values[-1] * scale:.1f} %')
+        return ', '.join(words)
+
+    @property
+    def _by_iteration(self) -> bool:
+        return self.cfg.train_cfg.get('type') == 'IterBasedTrainLoop'
+
+    def _units(self) -> int:
+        """Length of the training in epochs, or in iterations if its config counts those."""
+        return self.cfg.train_cfg.max_iters if self._by_iteration else self.cfg.train_cfg.max_epochs
+
+    def _units_done(self) -> int:
+        number = re.search(r'_(\d+)$', self.checkpoint.stem) if self.checkpoint else None
+        return int(number[1]) if number else 0
+
+    def _iterations_per_unit(self) -> int:
+        if self._by_iteration:
+            return 1
+        init_default_scope(self.scope)
+        images = len(DATASETS.build(self.cfg.train_dataloader.dataset))
+        return math.ceil(images / self.cfg.train_dataloader.batch_size)
 
     def report(self) -> Result:
-        """Evaluate the last checkpoint, draw, and return the line for the table."""
-        checkpoint = self.checkpoint
-        evaluation = self._evaluate(checkpoint)
+        """Evaluate the last checkpoint, draw, and return the column for the table."""
+        with self.demo.steps.step(self.title, EVALUATION) as update:
+            evaluation, same = self._evaluate(update)
         pictures = self.draw(evaluation)
         return Result(
             title=self.title,
@@ -201,35 +272,55 @@ class Task(ABC):
                 name: evaluation.metrics[key] * scale for name, (key, scale) in self.metrics.items()
             },
             energy=evaluation.energy,
-            same=same_answers(
-                evaluation.runner.model, evaluation.runner.test_dataloader, self.same
-            ),
+            same=same,
             parameters=sum(p.numel() for p in evaluation.runner.model.parameters()),
-            training_time=self.training_time,
-            checkpoint=checkpoint,
+            training_time=self.finished.took,
+            regions='roi_head' in self.cfg.model,
             pictures=pictures,
         )
 
-    def _evaluate(self, checkpoint: Path) -> Evaluation:
-        """Run the test set through a model made anew, and count what it does."""
+    def _evaluate(self, update: Callable[[float, str], None]) -> tuple[Evaluation, tuple[int, int]]:
+        """Run the test set through a model made anew, count what it does, then compare executions.
+
+        Returns:
+            The evaluation, and how many images of how many are answered alike in both executions.
+        """
         cfg = self.cfg.copy()
         cfg.update(
-            load_from=str(checkpoint), work_dir=str(self.work_dir / 'test'), log_level='ERROR'
+            load_from=str(self.checkpoint), work_dir=str(self.work_dir / 'test'), log_level='ERROR'
         )
         cfg.model.backbone.pop('init_cfg', None)
         adapt_to_devices(cfg, 'none')
-        columns = (TextColumn('evaluating'), BarColumn(), TimeElapsedColumn())
-        with redirect_stdout(io.StringIO()), Progress(*columns, console=console) as progress:
-            bar = progress.add_task('evaluating', total=None)
-            runner = Runner.from_cfg(cfg)
-            progress.update(bar, total=len(runner.test_dataloader))
-            collector = Collector(lambda: progress.advance(bar))
-            runner.register_hook(collector)
-            with EnergyCounter(runner.model) as counter:
-                metrics = runner.test()
+        runner = Runner.from_cfg(cfg)
+        batches = len(runner.test_dataloader)
+        # In two executions.
+        total = batches + 2 * min(BATCHES, batches)
+        done = 0
+
+        def on_batch() -> None:
+            nonlocal done
+            done += 1
+            update(done / total, f'batch {done}/{total}')
+
+        collector = Collector(on_batch)
+        runner.register_hook(collector)
+        with EnergyCounter(runner.model) as counter:
+            metrics = runner.test()
         energy = EnergyReport(counter, name=self.title)
         energy.write(self.work_dir / 'energy')
-        return Evaluation(runner, metrics, collector.samples, energy)
+        self._write_rates(energy)
+        same = same_answers(runner.model, runner.test_dataloader, self.same, on_batch)
+        return Evaluation(runner, metrics, collector.samples, energy), same
+
+    def _write_rates(self, energy: EnergyReport) -> None:
+        """Firing rates of all layers: a file, because there are up to a hundred."""
+        path = self.work_dir / 'firing_rates.txt'
+        text = io.StringIO()
+        table = firing_rate_table(energy.counts.rates(), 'firing rates on the test set')
+        Console(file=text, width=100).print(table)
+        with atomic_write(path) as file:
+            file.write(text.getvalue().encode())
+        console.print(f'firing rates of all layers: {path}', soft_wrap=True)
 
     def save(self, figure: plt.Figure, name: str) -> Path:
         path = self.work_dir / 'pictures' / name
@@ -254,36 +345,3 @@ class Collector(Hook):
                         outputs: Any = None) -> None:  # fmt: skip
         self.samples += outputs
         self.on_batch()
-
-
-def read_scalars(work_dir: Path) -> list[dict]:
-    """Scalars that the runs in ``work_dir`` have logged so far, oldest first."""
-    records = []
-    for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in file.read_text().splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                break  # a line that is being written
-    return records
-
-
-def run_tool(tool: str, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
-    """Run a tool with its output in ``log``; ``watch`` is called again and again meanwhile."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, 'a') as output:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / 'tools' / tool), *arguments], stdout=output, stderr=output
-        )
-        try:
-            while process.poll() is None:
-                watch()
-                time.sleep(0.3)
-        except KeyboardInterrupt:
-            process.wait()
-            console.print('\nstopped; run the same command again to go on')
-            sys.exit(130)
-    watch()
-    if process.returncode:
-        console.print(''.join(log.read_text().splitlines(keepends=True)[-25:]), markup=False)
-        sys.exit(f'demo: {tool} failed, its output is in {log}')

@@ -1,8 +1,23 @@
-"""The demo's terminal."""
+"""The demo's terminal, and the file for all that libraries say meanwhile."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 
 from rich.console import Console
 
-# Bound to this file, not to whatever sys.stdout is later: what hosts print is caught there.
-console = Console(file=sys.stdout)
+# Bound to the terminal, not to what sys.stdout is later.
+console = Console(file=sys.stdout, highlight=False)
+
+
+@contextmanager
+def libraries_write_to(path: Path) -> Iterator[None]:
+    """Send to a file what libraries print, log and warn of, imports included.
+
+    :data:`console` still writes to the terminal. An exception leaves the block first, so that its
+    traceback is printed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'a') as log, redirect_stdout(log), redirect_stderr(log):
+        yield

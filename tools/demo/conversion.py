@@ -1,18 +1,22 @@
 """Train MST, once more with most of the spikes of its attention masked, and run both on spikes."""
 
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from classification import Classification
-from common import Evaluation
+from common import Evaluation, Task
 from console import console
-from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint
+from rich.console import Console
 from rich.table import Table
 from torch import nn
+from torch.utils.data import DataLoader
 
 from mmspike.conversion import convert_to_spiking, simulate
 from mmspike.energy import EnergyCounter, EnergyReport
@@ -22,6 +26,7 @@ from mmspike.utils.evaluation import evaluate
 from mmspike.visualization.plots import plot_accuracy_over_time
 
 TIMESTEPS = 64
+NETWORKS = ('all spikes', 'masked')
 
 
 class Masked(Classification):
@@ -29,6 +34,11 @@ class Masked(Classification):
 
     title = 'MST, masked'
     config = 'configs/classification/mst/mst-digits-qcfs32-t1-rsm_1xb32-coslr-ft-10e_digits.py'
+    begins_with = ('load_from', 'model.teacher_checkpoint')
+    unit_seconds = 7.0
+
+    def expected(self) -> dict[str, float]:
+        return self.expected_training()  # the converted network's task evaluates both
 
 
 class Conversion(Classification):
@@ -36,44 +46,45 @@ class Conversion(Classification):
 
     title = 'MST, converted'
     config = 'configs/classification/mst/mst-digits-qcfs32-t1_1xb32-coslr-25e_digits.py'
+    unit_seconds = 5.0
 
-    def __init__(self, config_path: Path, cfg: Config, root: Path, options: dict) -> None:
-        super().__init__(config_path, cfg, root, options)
-        self.root = root
+    @property
+    def trainings(self) -> list[Task]:
+        return [self, self._masked]
 
-    def train(self) -> None:
-        super().train()
-        console.print(Masked.__doc__)
-        self._masked().train()
-
-    def start_anew(self) -> None:
-        self._masked().start_anew()
-        super().start_anew()
-
+    @cached_property
     def _masked(self) -> Masked:
         """It begins with this network's weights, and learns from its answers."""
-        weights = str(self.checkpoint)
-        options = {**self.options, 'load_from': weights, 'model.teacher_checkpoint': weights}
-        cfg = load_config(Masked.config, options)
-        return Masked(Path(Masked.config), cfg, self.root, options)
+        cfg = load_config(Masked.config, self.options)
+        return Masked(Path(Masked.config), cfg, self.options, self.demo)
+
+    def expected(self) -> dict[str, float]:
+        steps = super().expected()
+        return {**steps, **dict.fromkeys(map(simulation_of, NETWORKS), 25.0)}
+
+    def train(self, weights: Path | None = None) -> None:
+        super().train(weights)
+        self._masked.train(self.checkpoint)
 
     def draw(self, evaluation: Evaluation) -> list[Path]:
         pictures = super().draw(evaluation)
         quantised = evaluation.metrics['accuracy/top1']
         curves, reports = {}, {}
-        networks = {'all spikes': self.checkpoint, 'masked': self._masked().checkpoint}
-        for name, checkpoint in networks.items():
+        checkpoints = (self.checkpoint, self._masked.checkpoint)
+        for name, checkpoint in zip(NETWORKS, checkpoints, strict=True):
             network = self._spiking(checkpoint)
             over_time = AccuracyOverTime()
             torch.manual_seed(0)  # masks are drawn
-            with EnergyCounter(network) as counter:
+            with (
+                self.demo.steps.step(self.title, simulation_of(name)) as update,
+                EnergyCounter(network) as counter,
+            ):
                 evaluate(
                     network,
-                    evaluation.runner.test_dataloader,
+                    Watched(evaluation.runner.test_dataloader, update),
                     self.cfg.test_evaluator,
                     extra=[over_time],
-                    title=f'{TIMESTEPS} steps, {name}',
-                    console=console,
+                    console=Console(quiet=True),
                 )
             curves[name] = over_time.curve
             reports[name] = EnergyReport(counter, name=name)
@@ -82,6 +93,14 @@ class Conversion(Classification):
         figure, axes = plt.subplots(figsize=(7, 4.2), layout='constrained')
         plot_accuracy_over_time(axes, curves, {'without time': quantised})
         return [*pictures, self.save(figure, 'accuracy_over_time.png')]
+
+    def next_commands(self, weights: Path) -> list[tuple[str, str]]:
+        return [
+            (
+                'the conversion part by part, accuracy step by step',
+                f'tools/ann2snn.py {self.config_path} {weights} --timesteps {TIMESTEPS}',
+            )
+        ]
 
     def _spiking(self, checkpoint: Path) -> nn.Module:
         """The network on spikes, its last norm acting on the mean over time."""
@@ -95,6 +114,31 @@ class Conversion(Classification):
         spiking = convert_to_spiking(network)
         simulate(spiking, TIMESTEPS, answer='head')
         return spiking
+
+
+class Watched:
+    """A data loader that tells how many of its batches were taken.
+
+    Args:
+        loader: The data loader.
+        update: Is told the share, and words for it.
+    """
+
+    def __init__(self, loader: DataLoader, update: Callable[[float, str], None]) -> None:
+        self.loader, self.dataset, self.update = loader, loader.dataset, update
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        for i, batch in enumerate(self.loader, start=1):
+            yield batch
+            self.update(i / len(self), f'batch {i}/{len(self)}')
+
+
+def simulation_of(network: str) -> str:
+    """Name of the step that simulates it."""
+    return f'{TIMESTEPS} steps, {network}'
 
 
 def over_time_table(

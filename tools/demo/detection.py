@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-import matplotlib
 import mmcv
 import numpy as np
 import torch
 from common import Evaluation
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from scenes import SHOWN, SceneTask, grid
+
+from mmspike.visualization.scene_plots import Objects, class_colours, draw_objects
 
 SCORE_THRESHOLD = 0.5
 # Boxes that differ by less, in pixels, are the same.
@@ -32,6 +31,8 @@ class Detection(SceneTask):
         'box AP50': ('coco/bbox_mAP_50', 100),
         'mask AP': ('coco/segm_mAP', 100),
     }
+    unit_seconds = 70.0
+    evaluation_seconds = 30.0
 
     def same(self, one: DetDataSample, other: DetDataSample) -> bool:
         a, b = (x.pred_instances[x.pred_instances.scores > SCORE_THRESHOLD] for x in (one, other))
@@ -42,32 +43,29 @@ class Detection(SceneTask):
         )
 
     def draw(self, evaluation: Evaluation) -> list[Path]:
-        self.report_rates(evaluation)
-        classes = evaluation.runner.test_dataloader.dataset.metainfo['classes']
-        figure, axes = grid(['truth', f'score above {SCORE_THRESHOLD:g}'])
+        names = evaluation.runner.test_dataloader.dataset.metainfo['classes']
+        colours = class_colours(len(names))
+        found = f'found, score above {SCORE_THRESHOLD:g}'
+        figure, axes = grid(['scene', 'truth', found], names, colours)
         for column, sample in zip(axes.T, evaluation.samples[:SHOWN], strict=False):
-            found = sample.pred_instances
+            image = mmcv.imread(sample.img_path, channel_order='rgb')
+            column[0].imshow(image)
+            answers = sample.pred_instances
             for one, objects in zip(
-                column, (sample.gt_instances, found[found.scores > SCORE_THRESHOLD]), strict=True
+                column[1:],
+                (sample.gt_instances, answers[answers.scores > SCORE_THRESHOLD]),
+                strict=True,
             ):
-                one.imshow(mmcv.imread(sample.img_path, channel_order='rgb'))
-                draw_objects(one, objects, classes)
+                draw_objects(one, image, as_objects(objects), colours, names)
         return [self.save(figure, 'scenes.png')]
 
 
-def draw_objects(axes: Axes, objects: InstanceData, classes: tuple[str, ...]) -> None:
-    """Translucent mask, box and class of each object, in the class's colour."""
-    boxes = np.asarray(getattr(objects.bboxes, 'tensor', objects.bboxes))
+def as_objects(objects: InstanceData) -> Objects:
+    """What mmdet says of N objects, as arrays."""
     masks = objects.masks
-    masks = masks.masks if hasattr(masks, 'masks') else masks.cpu().numpy()
-    for (x1, y1, x2, y2), mask, label in zip(boxes, masks, objects.labels.tolist(), strict=True):
-        colour = matplotlib.colormaps['tab10'](label)
-        axes.imshow(mask[..., None] * np.array([*colour[:3], 0.5]))
-        # imshow puts the middle of a pixel at whole numbers, a box its edge.
-        axes.add_patch(
-            Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, edgecolor=colour)
-        )
-        axes.text(
-            x1 - 0.5, y1 - 0.5, classes[label], color='white', fontsize=8, fontweight='bold',
-            verticalalignment='top', bbox=dict(facecolor=colour, edgecolor='none', pad=1),
-        )  # fmt: skip
+    return Objects(
+        boxes=np.asarray(getattr(objects.bboxes, 'tensor', objects.bboxes)),
+        labels=np.asarray(objects.labels),
+        masks=(masks.masks if hasattr(masks, 'masks') else masks.cpu().numpy()).astype(bool),
+        scores=np.asarray(objects.scores) if 'scores' in objects else None,
+    )

@@ -17,6 +17,7 @@ class Events(Classification):
 
     title = 'event camera'
     config = 'configs/classification/sdt/sdt-1-64-lif-t8_1xb32-tet-coslr-15e_event-digits.py'
+    unit_seconds = 6.0
 
     def image(self, dataset: BaseDataset, index: int) -> np.ndarray:
         """All events of a recording in one picture."""
@@ -36,6 +37,15 @@ class Events(Classification):
             ],
         )
         return [*pictures, self.save(strip, 'events.png')]
+
+    def next_commands(self, weights: Path) -> list[tuple[str, str]]:
+        return [
+            (
+                'what the network is given: event frames as a strip and a GIF',
+                f'tools/analysis_tools/visualize_events.py {self.config_path}',
+            ),
+            *super().next_commands(weights)[:1],
+        ]
 
 
 def frames(dataset: BaseDataset, index: int) -> np.ndarray:

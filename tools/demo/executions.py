@@ -1,14 +1,10 @@
 """Whether a model answers the same on binary spikes as on the integers that it was trained with."""
 
-import io
 from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout
 from itertools import islice
 from typing import Any
 
 import torch
-from console import console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from torch import nn
 
 from mmspike.execution import get_execution, set_execution
@@ -17,7 +13,10 @@ BATCHES = 4
 
 
 def same_answers(
-    model: nn.Module, batches: Iterable[Any], same: Callable[[Any, Any], bool]
+    model: nn.Module,
+    batches: Iterable[Any],
+    same: Callable[[Any, Any], bool],
+    on_batch: Callable[[], None],
 ) -> tuple[int, int]:
     """Run the first batches in both executions.
 
@@ -25,22 +24,22 @@ def same_answers(
         model: A model of mmpretrain, mmdet or mmseg, in evaluation mode.
         batches: What its data loader gives.
         same: Whether two data samples hold the same answer.
+        on_batch: Called after each batch in each execution.
 
     Returns:
         For how many images it answers the same, and the number of images.
     """
     before = get_execution(model)
-    columns = (TextColumn('both executions'), BarColumn(), MofNCompleteColumn())
     pairs: list[tuple[Any, Any]] = []
     try:
-        with redirect_stdout(io.StringIO()), Progress(*columns, console=console) as progress:
-            for batch in progress.track(islice(batches, BATCHES), total=BATCHES):
-                answers = []
-                for execution in ('integer', 'spike'):
-                    set_execution(model, execution)
-                    with torch.no_grad():
-                        answers.append(model.test_step(batch))
-                pairs += zip(*answers, strict=True)
+        for batch in islice(batches, BATCHES):
+            answers = []
+            for execution in ('integer', 'spike'):
+                set_execution(model, execution)
+                with torch.no_grad():
+                    answers.append(model.test_step(batch))
+                on_batch()
+            pairs += zip(*answers, strict=True)
     finally:
         set_execution(model, before)
     return sum(same(one, other) for one, other in pairs), len(pairs)

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import mmcv
-import numpy as np
 from common import Evaluation
 from mmseg.structures import SegDataSample
 from scenes import SHOWN, SceneTask, grid
 
-OPACITY = 0.7
+from mmspike.visualization.scene_plots import class_colours, draw_label_map
+
 # Maps that agree in this share of their pixels are the same.
 SAME_MAP = 0.999
 
@@ -23,29 +23,26 @@ class Segmentation(SceneTask):
     )
     scope = 'mmseg'
     metrics = {'mIoU': ('mIoU', 1)}
+    unit_seconds = 0.37
+    evaluation_seconds = 25.0
 
     def same(self, one: SegDataSample, other: SegDataSample) -> bool:
         equal = one.pred_sem_seg.data == other.pred_sem_seg.data
         return equal.float().mean().item() >= SAME_MAP
 
     def draw(self, evaluation: Evaluation) -> list[Path]:
-        self.report_rates(evaluation)
-        palette = np.array(evaluation.runner.test_dataloader.dataset.metainfo['palette'])
-        figure, axes = grid(['scene', 'truth', 'predicted'])
+        names = evaluation.runner.test_dataloader.dataset.metainfo['classes']
+        # The ground is no digit, and keeps the image.
+        ground = names.index('background')
+        digits = [name for name in names if name != 'background']
+        colours = class_colours(len(digits))
+        figure, axes = grid(['scene', 'truth', 'predicted'], digits, colours)
+        colours.insert(ground, (0.0, 0.0, 0.0))
         for column, sample in zip(axes.T, evaluation.samples[:SHOWN], strict=False):
             image = mmcv.imread(sample.img_path, channel_order='rgb')
             column[0].imshow(image)
             for one, labels in zip(
                 column[1:], (sample.gt_sem_seg.data, sample.pred_sem_seg.data), strict=True
             ):
-                one.imshow(overlay(image, labels[0].cpu().numpy(), palette))
+                draw_label_map(one, image, labels[0].cpu().numpy(), colours, names, (ground,))
         return [self.save(figure, 'scenes.png')]
-
-
-def overlay(image: np.ndarray, labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """The classes' colours over an image ``(H, W, 3)``, which turns grey for them to be seen."""
-    grey = image.mean(axis=-1, keepdims=True)
-    known = labels < len(palette)
-    colours = palette[np.where(known, labels, 0)]
-    mixed = grey * (1 - OPACITY) + colours * OPACITY
-    return np.where(known[..., None], mixed, grey).astype(np.uint8)

@@ -1,0 +1,79 @@
+"""What the demo prints at its end: results, what they mean, files, and what to do next."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import Result, Task
+from console import console
+from rich.table import Table
+
+# So many columns of results fit 80 characters.
+COLUMNS = 3
+
+SAME_ANSWERS = (
+    '(1) Not all the same is no fault. Both executions add up the same numbers in another order, '
+    'and round the last bit otherwise. Where a membrane lies halfway between two numbers of '
+    'spikes, that decides, and what follows in this image differs (docs/execution.md).'
+)
+REGIONS = (
+    '(2) The head of the detector runs once for each region that the network proposes. Their '
+    'number differs from training to training, and so does the energy, of the ANN as well.'
+)
+
+
+def result_line(result: Result) -> str:
+    """Quality and energy of one task."""
+    quality = ', '.join(f'{name} {value:.1f} %' for name, value in result.metrics.items())
+    return f'{result.title}: {quality}; {result.energy.totals.energy_mj:.3f} mJ per image'
+
+
+def result_table(results: Sequence[Result]) -> Table:
+    """A column per task; quality in %."""
+    table = Table()
+    table.add_column('')
+    for result in results:
+        table.add_column(result.title, justify='right')
+    for name in dict.fromkeys(name for result in results for name in result.metrics):
+        cells = (f'{r.metrics[name]:.1f} %' if name in r.metrics else '-' for r in results)
+        table.add_row(name, *cells)
+    table.add_section()
+    energies = [result.energy for result in results]
+    note = ' (2)' if any(result.regions for result in results) else ''
+    table.add_row('spikes per neuron and step', *(f'{e.counts.mean_rate:.3f}' for e in energies))
+    table.add_row('SOPs per image', *(f'{e.totals.sops / 1e6:.1f} M' for e in energies))
+    table.add_row(f'energy per image{note}', *(f'{e.totals.energy_mj:.3f} mJ' for e in energies))
+    table.add_row(f'the same as an ANN{note}', *(f'{e.totals.ann_mj:.3f} mJ' for e in energies))
+    table.add_row('ANN / this', *(f'{e.totals.ratio:.1f}' for e in energies))
+    table.add_row('same on binary spikes (1)', *('{} of {}'.format(*r.same) for r in results))
+    table.add_section()
+    table.add_row('parameters', *(f'{r.parameters:,}' for r in results))
+    table.add_row('training', *(r.training_time for r in results))
+    return table
+
+
+def print_summary(tasks: Sequence[Task], results: Sequence[Result], seconds: float) -> None:
+    """Print results with footnotes, files, and commands to go on with."""
+    console.print(f'\n[bold]results[/bold], after {seconds / 60:.1f} minutes')
+    for start in range(0, len(results), COLUMNS):
+        console.print(result_table(results[start : start + COLUMNS]))
+    console.print(SAME_ANSWERS)
+    if any(result.regions for result in results):
+        console.print(REGIONS)
+    console.print('\n[bold]files[/bold]')
+    for task, result in zip(tasks, results, strict=True):
+        weights = [one.left_weights or one.checkpoint for one in task.trainings]
+        for path in (*weights, *result.pictures):
+            console.print(f'  {path}', soft_wrap=True)
+    console.print('\n[bold]what to do next[/bold]')
+    for task in tasks:
+        for purpose, command in task.next_commands(task.left_weights or task.checkpoint):
+            console.print(f'  {purpose}:', soft_wrap=True)
+            console.print(f'    {_python()} {command}', soft_wrap=True)
+    console.print('  more: README.md and docs/')
+
+
+def _python() -> str:
+    """This interpreter, as short as it can be named from here."""
+    python = Path(sys.executable)
+    return str(python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python)
