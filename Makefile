@@ -3,6 +3,8 @@
 # make demo    train, evaluate and explain spiking transformers on real digits; TASK=cls, det, seg, mst or events
 #              runs one of its tasks; finished trainings are reused, ARGS=--fresh begins anew
 # make test    run the tests; make test-fast leaves out the slow ones
+# make sanitize   run the kernels' tests where memory and undefined behaviour are watched
+# make mutants    plant faults in the code that computes numbers and list those that no test notices
 # make lint    check style
 # make bench   compare speeds; tables and plots go to work_dirs/bench
 PYTHON ?=
@@ -10,7 +12,7 @@ TASK ?=
 TORCH ?=
 BIN := .venv$(if $(TORCH),-torch$(TORCH))/bin
 
-.PHONY: setup demo test test-fast lint bench
+.PHONY: setup demo test test-fast sanitize mutants lint bench
 .DEFAULT_GOAL := setup
 
 setup:
@@ -24,6 +26,12 @@ test: setup
 
 test-fast: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
+
+sanitize: setup
+	@PYTHON=$(BIN)/python bash tests/sanitize.sh $(ARGS)
+
+mutants: setup
+	@$(BIN)/python tests/mutants.py $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -46,7 +46,8 @@ class SpikeSums:
 
 def _kernel_takes(x: Tensor) -> bool:
     # Of two dimensions there is one column, and torch is faster; more channels could overflow.
-    laid_out = x.dim() > 2 and x.numel() and x.shape[1] <= 1 << 16 and x.is_contiguous()
+    few = x.dim() > 2 and x.numel() and x.shape[1] <= host.MOST_COUNTED_CHANNELS
+    laid_out = few and x.is_contiguous() and not x.is_neg()
     tracing = torch.compiler.is_compiling()
     return laid_out and not tracing and x.device.type == 'cpu' and kernels_fit(x)
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import ctypes.util
+import os
 import platform
 import re
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from mmspike.neurons.kernels.settings import SURROGATES, BinarySettings, IntegerSettings
 
-_FOLDER = Path(__file__).parent
+# Another folder with libraries, such as ones for a debugger.
+_FOLDER = Path(os.environ.get('MMSPIKE_HOST_KERNELS') or Path(__file__).parent)
 # Instruction sets with a library of their own, best first: name -> CPU flags it needs.
 VARIANTS = {
     'avx512': {'avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl'},
@@ -329,17 +331,28 @@ def qcfs_backward(
 # --- counting -----------------------------------------------------------------------------------
 
 
+# Sums of more channels could overflow the kernel's integers.
+MOST_COUNTED_CHANNELS = 1 << 16
+# Powers of two within which a number and its inverse are normal numbers in float32.
+_NORMAL = (2.0**-126, 2.0**126)
+
+
 def count_spikes(x: Tensor, step_value: float) -> tuple[Tensor, Tensor] | None:
     """Count the spikes of neurons, and those that fired.
 
     Args:
-        x: Contiguous ``(N, C, ...)``: multiples of ``step_value``, not negative.
+        x: Contiguous ``(N, C, ...)``, at most 65,536 channels, float32, float16 or bfloat16, on a
+            CPU: multiples of ``step_value``, not negative.
         step_value: What one spike is worth.
 
     Returns:
         Spikes summed over C ``(N, ...)``, and over everything ``(2,)``: spikes, and values that are
         not 0; float64. None if there is a value that is no number of spikes, such as NaN.
+
+    Raises:
+        ValueError: ``x`` or ``step_value`` is something else.
     """
+    _check_counted(x, step_value)
     samples, rows = x.shape[:2]
     threads = _threads(x.numel())
     sums = torch.empty((samples, *x.shape[2:]), dtype=torch.float64, device=x.device)
@@ -358,3 +371,24 @@ def count_spikes(x: Tensor, step_value: float) -> tuple[Tensor, Tensor] | None:
     )
     _call('mmspike_count', arguments, DTYPES[x.dtype])
     return None if strange.value else (sums, totals.sum(0))
+
+
+def _check_counted(x: Tensor, step_value: float) -> None:
+    if x.device.type != 'cpu' or x.dtype not in DTYPES:
+        raise ValueError(
+            f'spikes are counted on a CPU in {", ".join(map(str, DTYPES))}, got {x.dtype} on '
+            f'{x.device}'
+        )
+    if x.dim() < 2 or not x.numel() or x.shape[1] > MOST_COUNTED_CHANNELS:
+        raise ValueError(
+            f'spikes are counted in (N, C, ...) that is not empty, of at most '
+            f'{MOST_COUNTED_CHANNELS} channels C, got {tuple(x.shape)}'
+        )
+    if not x.is_contiguous() or x.is_neg():
+        raise ValueError(
+            f'spikes are counted in contiguous memory, got strides {x.stride()} of shape '
+            f'{tuple(x.shape)}, negated: {x.is_neg()}; use x.resolve_neg().contiguous()'
+        )
+    least, most = _NORMAL
+    if not least <= step_value <= most:
+        raise ValueError(f'step_value must be finite and above 0, got {step_value!r}')

@@ -365,7 +365,8 @@ void qcfs_backward(const QcfsArguments& a) {
     *a.grad_threshold = total;
 }
 
-// More spikes of one neuron than this could overflow a sum over 65536 rows.
+// More spikes of one neuron than this could overflow a sum over 65536 rows, of which there are no
+// more.
 constexpr float MOST_SPIKES = 32767.0f;
 
 struct CountArguments {
@@ -377,7 +378,7 @@ struct CountArguments {
     int64_t threads;
     int64_t begin, end;      // the range of one thread, set here
     int32_t* strange;        // set to 1 where a value is no number of spikes
-    float step_value;
+    float step_value;        // neither it nor its inverse is 0 or infinite
 };
 
 // Both numbers in one pass. Spikes are counted as integers, so that no sum is ever rounded. NaN,
@@ -388,7 +389,8 @@ void count_spikes(const CountArguments& a) {
     int32_t spikes[BLOCK], active[BLOCK];
     double all_spikes = 0.0, all_active = 0.0;
     int64_t count = 0;
-    int32_t strange = 0;
+    unsigned strange = 0;
+    const unsigned most = bits_of_float(MOST_SPIKES);
     for (int64_t first = a.begin; first < a.end; first += count) {
         const int64_t sample = first / a.columns, column = first % a.columns;
         count = a.end - first < BLOCK ? a.end - first : BLOCK;
@@ -399,8 +401,12 @@ void count_spikes(const CountArguments& a) {
         for (int64_t row = 0; row < a.rows; ++row, x += a.columns) {
             sweep<S>(count, x + a.columns, nullptr, [&](int64_t i) {
                 const float value = load(x + i) * per_value + 0.5f;
-                strange |= !(value >= 0.0f) | !(value < MOST_SPIKES);
-                const int32_t fired = static_cast<int32_t>(value);
+                // The cast is defined only for what fits. As bits, negative values and NaN are
+                // above all others.
+                const unsigned bits = bits_of_float(value);
+                const unsigned kept = bits < most ? bits : most;
+                strange |= bits ^ kept;
+                const int32_t fired = static_cast<int32_t>(float_from_bits(kept));
                 spikes[i] += fired;
                 active[i] += fired != 0;
             });

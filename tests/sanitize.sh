@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Runs the tests of the host kernels on libraries that AddressSanitizer and
+# UndefinedBehaviorSanitizer watch; the first finding ends it. What is given is passed to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-.venv/bin/python}
+FOLDER=$PWD/work_dirs/sanitize
+SUFFIX=$($PYTHON -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+# As in setup.py, but -O1. GCC does not count casts of floats that do not fit among the undefined.
+FLAGS=(-O1 -g -fno-omit-frame-pointer -std=c++17 -ffp-contract=off -fno-math-errno -fPIC -fopenmp
+    -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all)
+
+for variant in baseline avx2; do
+    if [ $variant = avx2 ]; then
+        grep -qw avx2 /proc/cpuinfo || continue
+        FLAGS+=(-march=x86-64-v3)
+    fi
+    export MMSPIKE_HOST_KERNELS=$FOLDER/$variant
+    mkdir -p "$MMSPIKE_HOST_KERNELS"
+    object=$MMSPIKE_HOST_KERNELS/host.o
+    ${CXX:-g++} "${FLAGS[@]}" -c "${SOURCE:-mmspike/neurons/kernels/csrc/host.cpp}" -o "$object"
+    # Without -fopenmp: the loader provides torch's own OpenMP runtime.
+    ${CXX:-g++} -shared -fsanitize=address,undefined "$object" \
+        -o "$MMSPIKE_HOST_KERNELS/_host_$variant$SUFFIX"
+    # Python itself is not watched, so the runtime has to be there first. Its leaks are not ours.
+    LD_PRELOAD=$(${CXX:-g++} -print-file-name=libasan.so) \
+        ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+        $PYTHON -m pytest -q -p no:cacheprovider --hypothesis-profile sanitize \
+        tests/neurons/kernels/test_{ops,backend,count,fuzz}.py "$@"
+done
