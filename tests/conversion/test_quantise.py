@@ -156,3 +156,18 @@ def test_max_pools_can_become_average_pools():
     assert type(net[1]) is nn.AvgPool2d
     x = torch.ones(1, 1, 8, 8)
     assert torch.equal(net[1](x), torch.ones(1, 1, 4, 4))  # padding is not averaged
+
+
+def test_the_first_of_the_hundred_thresholds_is_tried():
+    """The best one where all values but one are a hundredth of the largest."""
+    batches = [torch.full((4000,), 0.01) for _ in range(4)]
+    batches[0][0] = 1.0
+    found = calibrate_thresholds(nn.Sequential(nn.ReLU()), batches, levels=1)
+    assert found['0'] == pytest.approx(0.01)
+
+
+def test_no_threshold_above_the_largest_output_is_tried():
+    """One a hundredth above it would represent these values without any error."""
+    x = torch.arange(101) / 101
+    found = calibrate_thresholds(nn.Sequential(nn.ReLU()), [x], levels=101)
+    assert 0.5 < found['0'] <= x.max().item()

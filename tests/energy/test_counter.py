@@ -498,3 +498,15 @@ def test_a_counter_keeps_little_of_every_shape():
     assert sum(x.numel() for x in counter._fan_outs.values()) == sum(
         {*range(50, 60), *range(100, 120, 2)}
     )
+
+
+@pytest.mark.parametrize(('shape', 'size'), [((6,), 6), ((2, 5), 5), ((4, 3, 2), 6)])
+def test_the_size_of_a_layer_of_neurons_is_that_of_one_sample_and_step(shape, size):
+    """Without a batch, all of them belong to one sample."""
+    counts = count(nn.Sequential(LIF()), torch.ones(shape))
+    assert counts.neurons['0'].size == size
+
+
+def test_neurons_of_a_batch_of_nothing_fire_nothing():
+    counts = count(nn.Sequential(LIF(), nn.Linear(3, 2)), torch.ones(0, 3))
+    assert (counts.neurons['0'].spikes, counts.neurons['0'].active) == (0, 0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from mmspike.energy import EnergyCounter
-from mmspike.energy.fan_out import Axis, axis_fan_out
+from mmspike.energy.fan_out import Axis, axis_fan_out, connections
 from mmspike.execution.spike_flow import SpikeTrain
 
 
@@ -186,3 +186,16 @@ def test_no_samples():
         lambda t: functional.conv2d(t, torch.ones(4, 3, 3, 3)), torch.zeros(0, 3, 5, 5)
     )
     assert layer.sops == layer.macs == 0
+
+
+@pytest.mark.parametrize('batch', [(), (7,)])
+@pytest.mark.parametrize('dims', [1, 2, 3])
+@pytest.mark.parametrize('kind', ['conv', 'conv_transpose'])
+def test_where_channels_stand_and_how_many_outputs_there_are(kind, dims, batch):
+    x, weight = torch.ones(*batch, 4, *[5] * dims), torch.ones(4, 4, *[2] * dims)
+    name = f'{kind}{dims}d'
+    links = connections(name, (x, weight), {})
+    out = getattr(functional, name)(x, weight)
+    assert links.channel_dim == len(batch)
+    assert links.outputs == out.numel()
+    assert links.outputs_per_input == 4

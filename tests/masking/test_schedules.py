@@ -1,4 +1,5 @@
 import math
+from dataclasses import FrozenInstanceError
 
 import pytest
 
@@ -64,3 +65,10 @@ def test_a_profile_over_depth_that_grows():
 def test_refused(value, error, message):
     with pytest.raises(error, match=message):
         read_schedule(value)
+
+
+def test_schedules_do_not_change():
+    """One may be shared by several groups."""
+    step = read_schedule(dict(type='step', ratios=[0.1, 0.2], milestones=[3]))
+    with pytest.raises(FrozenInstanceError):
+        step.milestones = [5]

@@ -6,8 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmspike.neurons import functional
+from mmspike.neurons import ILIF, SFA, functional
+from mmspike.neurons.kernels import host
+from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.surrogate import get_surrogate
 
 STEPS = st.sampled_from([1, 2, 7])
@@ -345,3 +348,38 @@ def test_low_precision_does_not_lose_small_currents():
     )
     assert out.sum() == 1
     assert out[256] == 1
+
+
+class Masks(TorchDispatchMode):
+    """Bytes of the masks, a bit per value, that integer neurons keep for a backward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if str(func).startswith(('mmspike.sfa.', 'mmspike.ilif.')):
+            self.kept.append(out[-1].numel())
+        return out
+
+
+@pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
+@pytest.mark.parametrize('kind', [SFA, ILIF])
+@pytest.mark.parametrize(
+    ('enabled', 'learned', 'kept'), [(True, True, 2), (True, False, 0), (False, True, 0)]
+)
+def test_nothing_is_kept_for_a_backward_pass_that_cannot_come(kind, enabled, learned, kept):
+    x = torch.randn(4, 3, requires_grad=learned)
+    with torch.set_grad_enabled(enabled), neuron_backend('host'), Masks() as masks:
+        kind(timesteps=2)(x)
+    assert masks.kept == [kept]
+
+
+def test_qcfs_in_double_precision_is_no_matter_of_kernels():
+    """They take none."""
+    x = torch.tensor([0.1, 0.24, 0.26, 3.0], dtype=torch.float64)
+    threshold = torch.tensor(1.0, dtype=torch.float64)
+    out = functional.quantised_clip_floor_shift(x, threshold=threshold, levels=2)
+    assert out.tolist() == [0.0, 0.0, 0.5, 1.0]
+    assert out.dtype == torch.float64

@@ -22,7 +22,7 @@ from mmspike.heads.det import (
     SpikeShared4Conv1FCBBoxHead,
     SpikeStandardRoIHead,
 )
-from mmspike.heads.det.roi_head import tile_rois
+from mmspike.heads.det.roi_head import TiledRoIExtractor, tile_rois
 from mmspike.neurons import BaseNeuron
 from mmspike.registry import MODELS as OURS
 from mmspike.temporal import unfold_time
@@ -262,6 +262,20 @@ def test_tiling_equals_the_loop_over_time(timesteps):
         (ours['cls_score'], scores), (ours['bbox_pred'], boxes), (masks, loop_masks)
     ):  # fmt: skip
         torch.testing.assert_close(own, torch.stack(steps).mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_regions_of_a_single_map():
+    """A backbone without a pyramid gives one."""
+    cfg = dict(
+        type='SingleRoIExtractor', roi_layer=dict(type='RoIAlign', output_size=3), out_channels=4,
+        featmap_strides=[4],
+    )  # fmt: skip
+    ours = TiledRoIExtractor(MODELS.build(cfg))
+    set_timesteps(ours, 2)
+    level = maps(4)[0]
+    rois = torch.tensor([[0.0, 4, 4, 30, 30], [1.0, 10, 0, 60, 50]])
+    steps = [ours.extractor((level[:2],), rois), ours.extractor((level[2:],), rois)]
+    assert torch.equal(ours((level,), rois), torch.cat(steps))
 
 
 @pytest.mark.parametrize('make', [standard, cascade, lambda t, **o: standard(t, share=True, **o)])
