@@ -18,7 +18,7 @@ for variant in baseline avx2; do
     export MMSPIKE_HOST_KERNELS=$FOLDER/$variant
     mkdir -p "$MMSPIKE_HOST_KERNELS"
     object=$MMSPIKE_HOST_KERNELS/host.o
-    ${CXX:-g++} "${FLAGS[@]}" -c "${SOURCE:-mmspike/neurons/kernels/csrc/host.cpp}" -o "$object"
+    ${CXX:-g++} "${FLAGS[@]}" -c mmspike/neurons/kernels/csrc/host.cpp -o "$object"
     # Without -fopenmp: the loader provides torch's own OpenMP runtime.
     ${CXX:-g++} -shared -fsanitize=address,undefined "$object" \
         -o "$MMSPIKE_HOST_KERNELS/_host_$variant$SUFFIX"
