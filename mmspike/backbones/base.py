@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmspike.layers import TemporalMean, recompute
 from mmspike.temporal import TemporalModule, encode_input, set_timesteps
 from mmspike.utils.checks import check_finite
-from mmspike.utils.pretrained import check_pretrained_neurons
+from mmspike.utils.pretrained import check_pretrained
 
 
 class Stage(BaseModule):
@@ -155,7 +155,7 @@ class StagedBackbone(TemporalModule, BaseModule):
         if self.is_init:
             super().init_weights()  # which warns
             return
-        check_pretrained_neurons(self)
+        check_pretrained(self)
         super().init_weights()
         chosen = [self.init_cfg] if isinstance(self.init_cfg, dict) else self.init_cfg or []
         if any(cfg['type'] in ('Pretrained', PretrainedInit) for cfg in chosen):

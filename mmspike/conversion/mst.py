@@ -7,6 +7,7 @@ call ``..._if.up`` is the threshold of a QCFS neuron with 16 levels.
 import math
 import os
 import re
+from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
@@ -50,12 +51,11 @@ _OUTSIDE = (
     (r'^patch_embed\.proj_if\.up$', r'stages.0.downsample.neuron.threshold'),
     (r'^norm\.', r'norm.'),
 )
+# The settings of a training, an object of yacs, are read without it, as a plain dictionary: torch
+# fills `dict` and `OrderedDict` only, since some version no subclasses of them.
+SETTINGS = (OrderedDict, 'yacs.config.CfgNode')
 # These follow from the sizes of image and window.
 _DERIVED = re.compile(r'\.(attn_mask|relative_position_index)$')
-
-
-class _Settings(dict):
-    """Stands for the settings of a training, so that reading a file does not take yacs."""
 
 
 def convert_mst(
@@ -126,7 +126,7 @@ def convert_mst_file(
         FileNotFoundError, IsADirectoryError: ``source`` is not a file.
         ValueError: It is damaged, unsafe or of another model, or lacks weights.
     """
-    weights = read_weights(source, safe_classes=[(_Settings, 'yacs.config.CfgNode')])
+    weights = read_weights(source, safe_classes=[SETTINGS])
     conversion = convert_mst(weights, levels=levels, masking_ratio=masking_ratio)
     neuron = dict(type='ReLU')
     if is_quantised(conversion.state_dict):

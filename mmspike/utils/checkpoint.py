@@ -1,9 +1,12 @@
 """Reading checkpoint files safely, and writing files that are whole or not there."""
 
+import errno
 import os
 import pickle
 import re
+import threading
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +16,20 @@ import numpy as np
 import torch
 from mmengine.fileio import register_backend
 from mmengine.fileio.backends import LocalBackend
+from mmengine.logging import HistoryBuffer
+
+from mmspike.utils.pickle_names import foreign_names
 
 # mmengine allows what its own training checkpoints hold, but not the float32 scores of mmseg. A
 # number is no danger, and mmengine's loader (resuming) has to accept it as well as ours.
 torch.serialization.add_safe_globals([np.dtypes.Float32DType])
+
+# One at a time: a file that ends would withdraw the classes that another one still needs.
+_READING = threading.Lock()
+
+
+class UnsafeCheckpointError(ValueError):
+    """A checkpoint names functions or classes that are no plain data."""
 
 
 def check_checkpoint_path(path: str | os.PathLike) -> Path:
@@ -37,7 +50,7 @@ def check_checkpoint_path(path: str | os.PathLike) -> Path:
 
 
 def read_checkpoint(
-    path: str | os.PathLike, safe_classes: Sequence[type | Callable | tuple[type, str]] = ()
+    path: str | os.PathLike, safe_classes: Sequence[type | Callable | tuple[Callable, str]] = ()
 ) -> dict[str, Any]:
     """Load a checkpoint with ``weights_only=True``, onto the CPU.
 
@@ -49,11 +62,13 @@ def read_checkpoint(
 
     Raises:
         FileNotFoundError, IsADirectoryError: See :func:`check_checkpoint_path`.
-        ValueError: The file is damaged, is no checkpoint, or holds objects of other classes.
+        UnsafeCheckpointError: The file wants to run code; the message says which.
+        ValueError: The file is damaged, or is no checkpoint.
     """
     path = check_checkpoint_path(path)
     try:
-        with torch.serialization.safe_globals(list(safe_classes)):
+        # The classes are let in for all threads, and for as long as one of them is reading.
+        with _READING, torch.serialization.safe_globals(list(safe_classes)):
             content = torch.load(path, map_location='cpu', weights_only=True)
     except (
         pickle.UnpicklingError,
@@ -64,12 +79,17 @@ def read_checkpoint(
         LookupError,
         TypeError,
         AttributeError,
+        OSError,
     ) as error:
-        blocked = re.search(r'GLOBAL (\S+) was not an allowed global', str(error))
-        if blocked:
-            raise ValueError(
-                f'{path} holds a Python object of class {blocked[1]}, which could run code when '
-                'loaded; such a file is refused. Ask its author for plain tensors'
+        # A file that ends early lets torch seek in front of its beginning.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
+        wanted = _wanted(path, error, safe_classes)
+        if wanted:
+            raise UnsafeCheckpointError(
+                f'{path} was refused, and nothing in it was run: it wants to call or create '
+                f'{", ".join(wanted)}, but a checkpoint holds tensors and plain values only. Ask '
+                'its author for those'
             ) from None
         raise ValueError(
             f'{path} ({path.stat().st_size} bytes) cannot be read as a PyTorch checkpoint; it is '
@@ -80,32 +100,83 @@ def read_checkpoint(
     return content
 
 
+def _wanted(path: Path, error: Exception, safe_classes: Sequence) -> list[str]:
+    """What a file that was refused wants to run; nothing if it is only damaged."""
+    if isinstance(error, UnsafeCheckpointError):
+        return [str(error)]
+    allowed = {
+        one[1] if isinstance(one, tuple) else f'{one.__module__}.{one.__qualname__}'
+        for one in safe_classes
+    }
+    try:
+        names = [name for name in foreign_names(path) if name not in allowed]
+    except (OSError, zipfile.BadZipFile):
+        names = []
+    # torch says which one it met first; it may be one of its own functions.
+    first = re.search(r'GLOBAL (\S+) (?:was not an allowed global|whose module)', str(error))
+    if first and not any(name.endswith(first[1]) for name in names):
+        names.insert(0, first[1])
+    return names
+
+
 def read_training_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """:func:`read_checkpoint` for a file that mmengine's Runner wrote (log history included)."""
     try:
         from mmengine.runner.checkpoint import get_torch_safe_globals
     except ImportError:  # mmengine before the onedl continuation writes what torch refuses
         return read_checkpoint(path)
-    return read_checkpoint(path, get_torch_safe_globals())
+    # mmengine lets in `getattr` as well, for the methods of its log history; with it, a file can
+    # reach any function of Python.
+    allowed = [function for function in get_torch_safe_globals() if function is not getattr]
+    return read_checkpoint(path, [*allowed, (_history_method, 'builtins.getattr')])
+
+
+def _history_method(owner: type, name: str) -> Callable:
+    """Stands for ``getattr``, which a log history calls for the four methods of its class."""
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
+        raise UnsafeCheckpointError(f'builtins.getattr for {name!r}')
+    return getattr(owner, name)
 
 
 def newest_checkpoint(work_dir: str | os.PathLike) -> Path | None:
-    """The checkpoint to resume from in ``work_dir``; None if there is none.
+    """The newest checkpoint in ``work_dir``, unread; None if there is none."""
+    return next(checkpoints_in(work_dir), None)
+
+
+def checkpoints_in(work_dir: str | os.PathLike) -> Iterator[Path]:
+    """The checkpoints of a training, the newest first.
 
     It is the one named in ``last_checkpoint``. Where a kill kept that note from being written,
     the ``epoch_*.pth`` or ``iter_*.pth`` with the largest number takes its place.
     """
     work_dir = Path(work_dir)
-    note = work_dir / 'last_checkpoint'
-    named = note.read_text().strip() if note.is_file() else ''
-    if named and Path(named).is_file():
-        return Path(named)
+    noted = noted_checkpoint(work_dir)
+    if noted is not None:
+        yield noted
     numbered = {
         int(match[1]): file
         for file in work_dir.glob('*.pth')
         if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', file.name))
     }
-    return numbered[max(numbered)] if numbered else None
+    for number in sorted(numbered, reverse=True):
+        if noted is None or numbered[number].resolve() != noted.resolve():
+            yield numbered[number]
+
+
+def noted_checkpoint(work_dir: str | os.PathLike) -> Path | None:
+    """The checkpoint that ``last_checkpoint`` names, if it is there."""
+    named = read_note(work_dir)
+    # In a folder that was moved or copied, its own file is meant.
+    for path in (Path(work_dir, Path(named).name), Path(named)):
+        if named and os.path.isfile(path):  # noqa: PTH113 (Path objects to names that are too long)
+            return path
+    return None
+
+
+def read_note(work_dir: str | os.PathLike) -> str:
+    """What ``last_checkpoint`` says; nothing if it is not there. It may be damaged."""
+    note = Path(work_dir, 'last_checkpoint')
+    return os.fsdecode(note.read_bytes()).strip() if note.is_file() else ''
 
 
 @contextmanager

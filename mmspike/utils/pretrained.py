@@ -1,23 +1,115 @@
-"""The neuron check for mmengine's ``Pretrained`` initialisation."""
+"""The files that models begin with: there, safe to read, and of the same neurons."""
 
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+from mmengine.dist import barrier, get_local_rank
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit
-from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmspike.neurons import check_neurons
+from mmspike.utils.checkpoint import read_training_checkpoint
+
+# Name of a file -> where it is from. The configs name their files so.
+_SOURCES = {
+    r'metaspikformer-(small|medium|large)\b.*_in1k': (
+        'its authors keep the weights at BICLab/Spike-Driven-Transformer-V3 on GitHub; '
+        '`tools/model_converters/sdtv3_to_mmspike.py PUBLISHED {path}` converts them'
+    ),
+    r'mst-.*_in1k': (
+        'its authors keep the weights in the releases of bic-L/Masked-Spiking-Transformer on '
+        'GitHub; `tools/model_converters/mst_to_mmspike.py PUBLISHED {path}` converts them'
+    ),
+    r'-digits-': 'training the config of that name, as `make demo` does, leaves such weights',
+}
 
 
-def check_pretrained_neurons(module: BaseModule) -> None:
-    """Compare the neurons of ``module`` with those of the checkpoint its ``init_cfg`` names.
+def check_pretrained(module: BaseModule) -> None:
+    """Read the checkpoints that ``module.init_cfg`` names, before mmengine does.
 
-    With a ``prefix`` mmengine builds a new dictionary and drops the metadata in which neurons are
-    recorded; so modules with neurons call this before they are initialised.
+    mmengine falls back to ``pickle``, which runs what a file wants, where torch refuses a file.
+    And with a ``prefix`` it builds a new dictionary and drops the metadata in which neurons are
+    recorded. So modules with neurons call this before they are initialised.
 
     Raises:
+        FileNotFoundError, IsADirectoryError: There is no such file.
+        UnsafeCheckpointError: The file wants to run code.
+        ValueError: The file is damaged, holds nothing for the module, or is not of a kind of
+            address that can be looked at first.
         NeuronMismatchError: The checkpoint was made with other neurons.
     """
     cfgs = [module.init_cfg] if isinstance(module.init_cfg, dict) else module.init_cfg or []
     for cfg in cfgs:
-        if cfg['type'] in ('Pretrained', PretrainedInit) and cfg.get('prefix'):
-            checkpoint = CheckpointLoader.load_checkpoint(cfg['checkpoint'], map_location='cpu')
-            check_neurons(module, checkpoint.get('state_dict', checkpoint), cfg['prefix'])
+        if cfg['type'] not in ('Pretrained', PretrainedInit):
+            continue
+        content = read_training_checkpoint(_local(cfg['checkpoint'], 'init_cfg'))
+        weights = content.get('state_dict', content)
+        prefix = cfg.get('prefix') or ''
+        prefix += '.' if prefix and not prefix.endswith('.') else ''
+        own = [name.removeprefix('module.').removeprefix(prefix) for name in weights]
+        if not set(own) & set(module.state_dict()):
+            raise ValueError(
+                f'{cfg["checkpoint"]} holds no weight of the {type(module).__name__} that '
+                f'begins with it (prefix={cfg.get("prefix")!r}); its keys are '
+                f'{", ".join(list(weights)[:3])}, ...'
+            )
+        if prefix:
+            check_neurons(module, weights, prefix)
+
+
+def check_pretrained_files(model: Mapping[str, Any]) -> None:
+    """See that the files are there and whole that a model of a config begins with or learns from.
+
+    Raises:
+        FileNotFoundError: One is not; the message says where it is from and how to go without.
+        ValueError: One is damaged or unsafe.
+    """
+    for key, path in _named_files(model, 'model'):
+        if '://' not in path:
+            read_training_checkpoint(_local(path, key))
+
+
+def _named_files(node: Any, place: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, Mapping):
+        if node.get('type') == 'Pretrained' and node.get('checkpoint'):
+            yield place, node['checkpoint']
+        if node.get('teacher_checkpoint'):
+            yield f'{place}.teacher_checkpoint', node['teacher_checkpoint']
+        for key, value in node.items():
+            yield from _named_files(value, f'{place}.{key}')
+    elif isinstance(node, list | tuple):
+        for i, value in enumerate(node):
+            yield from _named_files(value, f'{place}.{i}')
+
+
+def _local(source: str, key: str) -> Path:
+    """The file, on this machine, that an option names."""
+    if source.startswith(('http://', 'https://')):
+        return _download(source)
+    if '://' in source:
+        raise ValueError(f'{source} cannot be looked at before it is used: download it first')
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    known = (text for pattern, text in _SOURCES.items() if re.search(pattern, path.name))
+    origin = next(known, 'a checkpoint of mmspike or a converted one is expected')
+    without = '' if key.endswith('teacher_checkpoint') else (
+        f'. To begin with random weights set {key}=None (in a tool: --cfg-options {key}=None)'
+    )  # fmt: skip
+    raise FileNotFoundError(
+        f'there is no file {source}, which {key} names: {origin.format(path=source)}{without}'
+    )
+
+
+def _download(url: str) -> Path:
+    """Where mmengine's loader looks for the file at an address, and loads it if it is not there."""
+    path = Path(torch.hub.get_dir(), 'checkpoints', Path(urlparse(url).path).name)
+    if get_local_rank() == 0 and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path))
+    barrier()
+    return path

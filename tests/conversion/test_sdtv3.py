@@ -188,7 +188,7 @@ def test_bad_files(tmp_path, published, capsys):
         convert_sdtv3_file(tmp_path / 'absent.pth', target)
     evil = tmp_path / 'evil.pth'
     torch.save(dict(model={}, args=Evil()), evil)
-    with pytest.raises(ValueError, match='could run code'):
+    with pytest.raises(ValueError, match='was refused, and nothing in it was run'):
         convert_sdtv3_file(evil, target)
     assert 'executed' not in capsys.readouterr().out
     assert target.read_bytes() == b'old'

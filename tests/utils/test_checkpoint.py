@@ -1,8 +1,14 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
+from hostile_files import HOSTILE, through_getattr
+from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import get_torch_safe_globals
 
 from mmspike.utils.checkpoint import (
+    UnsafeCheckpointError,
     atomic_write,
     newest_checkpoint,
     read_checkpoint,
@@ -18,11 +24,20 @@ def test_newest_is_the_one_noted_last(tmp_path):
     assert newest_checkpoint(tmp_path).name == 'epoch_2.pth'
 
 
-@pytest.mark.parametrize('note', ['', '/nowhere/epoch_9.pth'])
+@pytest.mark.parametrize(
+    'note', [b'', b'/nowhere/epoch_9.pth', bytes(range(256)), b'\xff\xfe\x00', b'x' * 5000]
+)
 def test_a_damaged_note_does_not_lose_the_checkpoints(tmp_path, note):
     (tmp_path / 'iter_500.pth').touch()
-    (tmp_path / 'last_checkpoint').write_text(note)
+    (tmp_path / 'last_checkpoint').write_bytes(note)
     assert newest_checkpoint(tmp_path).name == 'iter_500.pth'
+
+
+def test_a_folder_that_was_moved_keeps_its_note(tmp_path):
+    for name in ('epoch_2.pth', 'epoch_3.pth'):
+        (tmp_path / name).touch()
+    (tmp_path / 'last_checkpoint').write_text('/where/it/was/epoch_2.pth')
+    assert newest_checkpoint(tmp_path) == tmp_path / 'epoch_2.pth'
 
 
 def test_no_checkpoint_at_all(tmp_path):
@@ -80,3 +95,64 @@ def test_scores_of_all_hosts_can_be_read(tmp_path):
     scores = dict(a=np.float32(0.5), b=np.float64(0.25), c=0.125)
     torch.save(dict(message_hub=scores), path)
     assert read_training_checkpoint(path)['message_hub'] == scores
+
+
+@pytest.mark.parametrize('read', [read_checkpoint, read_training_checkpoint])
+@pytest.mark.parametrize('write', HOSTILE, ids=lambda write: write.__name__)
+@pytest.mark.filterwarnings('ignore:Detected pickle protocol')
+def test_hostile_files_are_refused_by_what_they_want(tmp_path, write, read):
+    path, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'
+    write(path, marker)
+    with pytest.raises(UnsafeCheckpointError, match='was refused, and nothing in it was run') as e:
+        read(path)
+    names = HOSTILE[write] if read is read_training_checkpoint else HOSTILE[write][:1]
+    for name in names:
+        assert name in str(e.value)
+    assert 'damaged' not in str(e.value)
+    assert not marker.exists()
+
+
+def test_the_allowance_for_log_histories_is_a_way_out_of_torch_alone(tmp_path):
+    """Shows that the file of the test above does what it says where mmengine's list is used."""
+    path, marker = tmp_path / 'hostile.pth', tmp_path / 'marker'
+    through_getattr(path, marker)
+    with torch.serialization.safe_globals(get_torch_safe_globals()):
+        torch.load(path, weights_only=True)
+    assert marker.exists()
+
+
+def test_log_histories_are_read(tmp_path):
+    path = tmp_path / 'history.pth'
+    torch.save(dict(message_hub=dict(loss=HistoryBuffer([1.0, 3.0], [1, 1]))), path)
+    assert read_training_checkpoint(path)['message_hub']['loss'].mean() == 2
+
+
+def test_a_truncated_checkpoint_is_damaged_and_not_refused(tmp_path):
+    path = tmp_path / 'torn.pth'
+    torch.save(dict(state_dict=dict(a=torch.zeros(1000)), seen={1, 2}), path)
+    whole = path.read_bytes()
+    for size in (100, 1000, len(whole) - 10):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match='damaged') as error:
+            read_checkpoint(path)
+        assert not isinstance(error.value, UnsafeCheckpointError)
+
+
+def test_readers_of_several_threads_do_not_disturb_each_other(tmp_path):
+    path = tmp_path / 'history.pth'
+    torch.save(dict(loss=HistoryBuffer([1.0], [1])), path)
+    errors = []
+
+    def read():
+        try:
+            for _ in range(20):
+                read_training_checkpoint(path)
+        except ValueError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmspike.heads.cls.tet_loss import TETLoss
 from mmspike.registry import MODELS
 from mmspike.temporal import TemporalModule, set_timesteps, unfold_time
-from mmspike.utils.pretrained import check_pretrained_neurons
+from mmspike.utils.pretrained import check_pretrained
 
 
 @MODELS.register_module()
@@ -56,7 +56,7 @@ class SpikeLinearClsHead(TemporalModule, LinearClsHead):
         Raises:
             NeuronMismatchError: A pretrained checkpoint was made with other neurons.
         """
-        check_pretrained_neurons(self)
+        check_pretrained(self)
         super().init_weights()
 
     def _spikes(self, feats: tuple[Tensor, ...]) -> Tensor:
