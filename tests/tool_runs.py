@@ -9,17 +9,20 @@ from pathlib import Path
 from small_runs import ROOT
 
 
-def start(config: Path, work_dir: Path, *arguments: str) -> subprocess.Popen:
+def train_command(config: Path, work_dir: Path, *arguments: str) -> list[str]:
     command = [sys.executable, 'tools/train.py', config, '--work-dir', work_dir, *arguments]
+    return list(map(str, command))
+
+
+def start_command(command: list[str]) -> subprocess.Popen:
     env = dict(os.environ, OMP_NUM_THREADS='1')
     return subprocess.Popen(
-        list(map(str, command)),
-        cwd=ROOT,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+
+
+def start(config: Path, work_dir: Path, *arguments: str) -> subprocess.Popen:
+    return start_command(train_command(config, work_dir, *arguments))
 
 
 def finish(process: subprocess.Popen) -> str:

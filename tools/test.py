@@ -10,8 +10,10 @@ os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
+from mmspike.execution.spike_driven import unwrapped
 from mmspike.utils.checkpoint import read_training_checkpoint
 from mmspike.utils.config import load_config
+from mmspike.utils.inference import check_weights
 from mmspike.utils.launch import adapt_to_devices, add_common_arguments
 
 
@@ -21,6 +23,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='folder for logs and metrics')
     parser.add_argument('--out', help='write the predictions to this .pkl file')
+    parser.add_argument(
+        '--allow-mismatch',
+        action='store_true',
+        help='evaluate although weights are missing or of another shape; those stay random',
+    )
     add_common_arguments(parser)
     args = parser.parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
@@ -33,12 +40,17 @@ def main() -> None:
     args = parse_args()
     try:
         cfg = load_config(args.config, args.cfg_options, args.work_dir)
-        read_training_checkpoint(args.checkpoint)
+        weights = read_training_checkpoint(args.checkpoint)
         adapt_to_devices(cfg, args.launcher)
     except (OSError, ValueError) as error:
         sys.exit(f'test.py: {error}')
     cfg.load_from = args.checkpoint
     runner = Runner.from_cfg(cfg)
+    if not args.allow_mismatch:
+        try:
+            check_weights(unwrapped(runner.model), weights, args.checkpoint)
+        except ValueError as error:
+            sys.exit(f'test.py: {error}. --allow-mismatch evaluates it nevertheless')
     if args.out:
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     runner.test()

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 # A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
@@ -12,9 +14,16 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmspike.execution.spike_driven import unwrapped
+from mmspike.hooks import NotFiniteError, UnreadableFileError
+from mmspike.neurons import NeuronMismatchError
 from mmspike.utils.checkpoint import newest_checkpoint, read_training_checkpoint
 from mmspike.utils.config import load_config
-from mmspike.utils.launch import adapt_to_devices, add_common_arguments
+from mmspike.utils.folder_lock import FolderInUseError, FolderLock
+from mmspike.utils.inference import check_weights
+from mmspike.utils.launch import adapt_to_devices, add_common_arguments, is_first_process
+from mmspike.utils.pretrained import check_pretrained_files
+from mmspike.utils.resume import newest_good_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
@@ -56,25 +65,109 @@ def apply_options(cfg: Config, args: argparse.Namespace) -> None:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ValueError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
         cfg.auto_scale_lr.enable = True
-    if args.resume:
-        found = newest_checkpoint(cfg.work_dir) if args.resume == 'auto' else Path(args.resume)
+
+
+def choose_checkpoint(cfg: Config, args: argparse.Namespace) -> dict | None:
+    """Settle what training goes on from, or begins with.
+
+    Returns:
+        Content of the file that the whole model begins with, if there is one.
+
+    Raises:
+        FileNotFoundError, ValueError: There is no such file, or none that can be read.
+    """
+    resume = args.resume
+    if cfg.get('resume') and not resume:
+        resume = cfg.get('load_from') or 'auto'
+    if resume == 'auto':
+        resume = newest_in(cfg.work_dir, args.launcher)
+    elif resume:
+        check_resumed(resume)
+    cfg.resume = resume is not None
+    if cfg.resume:
+        cfg.load_from = resume
+        return None
+    check_pretrained_files(cfg.model)
+    source = cfg.get('load_from')
+    return read_training_checkpoint(source) if source and '://' not in source else None
+
+
+def newest_in(work_dir: str, launcher: str) -> str | None:
+    """The newest good checkpoint; what is no good is told."""
+    found, faults = newest_good_checkpoint(work_dir)
+    if found is None and faults:
+        raise ValueError(
+            f'--resume: no checkpoint in {work_dir} can be resumed: {"; ".join(faults)}. Remove '
+            'these files to begin anew, or name another --work-dir'
+        )
+    if is_first_process(launcher):
+        for fault in faults:
+            print(f'--resume: {fault}; going on from {found}')
         if found is None:
-            print(f'--resume: no checkpoint in {cfg.work_dir} yet, starting from the beginning')
-        else:
-            read_training_checkpoint(found)
-            cfg.load_from = str(found)
-            cfg.resume = True
+            print(f'--resume: no checkpoint in {work_dir} yet, starting from the beginning')
+    return None if found is None else str(found)
+
+
+def check_resumed(path: str) -> None:
+    """See that a checkpoint can be read; if not, name a good one beside it."""
+    try:
+        read_training_checkpoint(path)
+    except (OSError, ValueError) as error:
+        beside, _ = newest_good_checkpoint(Path(path).parent)
+        hint = f'. The newest good checkpoint beside it is {beside}' if beside else ''
+        raise ValueError(f'{error}{hint}') from None
+
+
+def interrupted(cfg: Config, args: argparse.Namespace) -> str:
+    """What to say when a user stops a training."""
+    newest = newest_checkpoint(cfg.work_dir)
+    state = f'the newest checkpoint is {newest}' if newest else 'there is no checkpoint yet'
+    if args.launcher != 'none':
+        return f'interrupted; {state}. To go on, start it as before, with --resume'
+    typed = sys.argv[1:]
+    if '--resume' in typed:
+        place = typed.index('--resume')
+        del typed[place : place + (1 if args.resume == 'auto' else 2)]
+    # Behind the config, where no option takes it for one of its values.
+    typed.insert(typed.index(args.config) + 1, '--resume')
+    command = shlex.join([sys.executable, sys.argv[0], *typed])
+    return f'interrupted; {state}. To go on: {command}'
+
+
+def train(cfg: Config, weights: dict | None) -> None:
+    """Train; ``weights`` are those of the file that the model begins with."""
+    runner = Runner.from_cfg(cfg)
+    if weights is not None:
+        try:
+            check_weights(unwrapped(runner.model), weights, cfg.load_from, partly=True)
+        except ValueError as error:
+            sys.exit(f'train.py: {error}')
+    runner.train()
 
 
 def main() -> None:
     args = parse_args()
-    try:
-        cfg = load_config(args.config, args.cfg_options, args.work_dir)
-        apply_options(cfg, args)
-        adapt_to_devices(cfg, args.launcher)
-    except (OSError, ValueError) as error:
-        sys.exit(f'train.py: {error}')
-    Runner.from_cfg(cfg).train()
+    with ExitStack() as stack:
+        try:
+            cfg = load_config(args.config, args.cfg_options, args.work_dir)
+            apply_options(cfg, args)
+            if is_first_process(args.launcher):
+                stack.enter_context(FolderLock(cfg.work_dir))
+            weights = choose_checkpoint(cfg, args)
+            adapt_to_devices(cfg, args.launcher)
+        except (OSError, ValueError, FolderInUseError) as error:
+            sys.exit(f'train.py: {error}')
+        try:
+            train(cfg, weights)
+        except (FolderInUseError, NeuronMismatchError, NotFiniteError) as error:
+            sys.exit(f'train.py: {error}')
+        except UnreadableFileError as error:
+            # A loader's process puts its traceback in front of it.
+            last = str(error).strip().splitlines()[-1]
+            sys.exit(f'train.py: {last.rpartition("UnreadableFileError: ")[-1]}')
+        except KeyboardInterrupt:
+            print(f'train.py: {interrupted(cfg, args)}', file=sys.stderr)
+            sys.exit(130)
 
 
 if __name__ == '__main__':

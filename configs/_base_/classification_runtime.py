@@ -5,12 +5,16 @@ default_hooks = dict(
     # Leaves cores to other programs where there is no GPU.
     threads=dict(type='mmspike.CpuThreadsHook'),
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=100),
+    logger=dict(type='mmspike.MainRankLoggerHook', interval=100),
     param_scheduler=dict(type='ParamSchedulerHook'),
     # Keeps files whole when a run is killed, and the best checkpoint.
     checkpoint=dict(
         type='mmspike.AtomicCheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'
     ),
+    # Names the file of a sample that cannot be read.
+    file_name=dict(type='mmspike.FileNameHook'),
+    # Ends training at the first loss that is NaN or infinite, and names the layer.
+    finite_loss=dict(type='mmspike.FiniteLossHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False),
 )

@@ -5,7 +5,7 @@ default_hooks = dict(
     # Leaves cores to other programs where there is no GPU.
     threads=dict(type='mmspike.CpuThreadsHook'),
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    logger=dict(type='mmspike.MainRankLoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     # Keeps files whole when a run is killed, and the best checkpoint.
     checkpoint=dict(
@@ -15,6 +15,10 @@ default_hooks = dict(
         max_keep_ckpts=3,
         save_best='mIoU',
     ),
+    # Names the file of a sample that cannot be read.
+    file_name=dict(type='mmspike.FileNameHook'),
+    # Ends training at the first loss that is NaN or infinite, and names the layer.
+    finite_loss=dict(type='mmspike.FiniteLossHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
 )

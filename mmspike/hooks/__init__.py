@@ -2,7 +2,11 @@
 
 from mmspike.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from mmspike.hooks.cpu_threads_hook import CpuThreadsHook
+from mmspike.hooks.file_name_hook import FileNameHook, UnreadableFileError
+from mmspike.hooks.finite_loss_hook import FiniteLossHook
 from mmspike.hooks.firing_rate_energy_hook import FiringRateEnergyHook
+from mmspike.hooks.main_rank_logger_hook import MainRankLoggerHook
+from mmspike.hooks.not_finite import NotFiniteError
 from mmspike.hooks.precise_ema_hook import PreciseEMAHook
 from mmspike.hooks.progress_seed_hook import ProgressSeedHook
 from mmspike.hooks.rsm_schedule_hook import RSMScheduleHook
@@ -12,10 +16,15 @@ from mmspike.hooks.timestep_expansion_hook import TimestepExpansionHook
 __all__ = [
     'AtomicCheckpointHook',
     'CpuThreadsHook',
+    'FileNameHook',
+    'FiniteLossHook',
     'FiringRateEnergyHook',
+    'MainRankLoggerHook',
+    'NotFiniteError',
     'PreciseEMAHook',
     'ProgressSeedHook',
     'RSMScheduleHook',
     'SilentLayersHook',
     'TimestepExpansionHook',
+    'UnreadableFileError',
 ]

@@ -25,6 +25,16 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
+def is_first_process(launcher: str) -> bool:
+    """Whether this is the process that writes files, asked before processes talk to each other.
+
+    Args:
+        launcher: One of :data:`LAUNCHERS`.
+    """
+    names = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
+    return launcher == 'none' or os.environ.get(names[launcher], '0') == '0'
+
+
 def adapt_to_devices(cfg: Config, launcher: str) -> None:
     """Make a config run with or without GPUs, alone or with other processes.
 

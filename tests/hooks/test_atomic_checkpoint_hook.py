@@ -1,11 +1,13 @@
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import TensorDataset
 
-from mmspike.hooks import AtomicCheckpointHook
+from mmspike.hooks import AtomicCheckpointHook, NotFiniteError
+from mmspike.utils.folder_lock import FolderInUseError, FolderLock
 
 
 class Toy(BaseModel):
@@ -116,3 +118,57 @@ def test_remains_of_a_killed_run_are_cleared_away(tmp_path):
 def test_validation_without_training_saves_nothing(tmp_path):
     assert make_runner(tmp_path, save_best='score', rule='greater').val()['score'] > 0
     assert not list(tmp_path.glob('*.pth'))
+
+
+class Spoil(Hook):
+    """Makes a weight NaN in an epoch, as a step with a NaN gradient does."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        if runner.epoch == self.epoch:
+            runner.model.fc.weight.data[0, 0] = float('nan')
+
+
+@pytest.mark.parametrize('best', [dict(), dict(save_best='score', rule='greater')])
+def test_nan_is_not_saved_and_pushes_nothing_out(tmp_path, best):
+    runner = make_runner(tmp_path, max_keep_ckpts=2, **best)
+    runner.register_hook(Spoil(epoch=2))
+    with pytest.raises(NotFiniteError, match=r'fc\.weight.* not saved.*/epoch_2\.pth'):
+        runner.train()
+    kept = sorted(tmp_path.glob('*epoch*.pth'))
+    assert [p.name for p in tmp_path.glob('epoch*')] == ['epoch_1.pth', 'epoch_2.pth']
+    for path in kept:
+        weights = torch.load(path, weights_only=False)['state_dict']
+        assert all(value.isfinite().all() for value in weights.values())
+    assert (tmp_path / 'last_checkpoint').read_text().endswith('epoch_2.pth')
+
+
+def test_nan_of_an_averaged_copy_is_not_saved(tmp_path):
+    runner = make_runner(tmp_path)
+    runner.register_hook(dict(type='EMAHook'))
+
+    class SpoilCopy(Hook):
+        def after_train_iter(self, runner, *args, **kwargs):
+            ema = next(hook for hook in runner.hooks if hasattr(hook, 'ema_model'))
+            ema.ema_model.module.fc.bias.data.fill_(float('inf'))
+
+    runner.register_hook(SpoilCopy())
+    with pytest.raises(NotFiniteError, match=r'fc\.bias'):
+        runner.train()
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_a_folder_takes_one_training_at_a_time(tmp_path, monkeypatch):
+    def taken(folder):
+        raise FolderInUseError(f'another training writes into {folder}')
+
+    with monkeypatch.context() as patch:
+        patch.setattr('mmspike.hooks.atomic_checkpoint_hook.FolderLock', taken)
+        with pytest.raises(FolderInUseError, match=str(tmp_path)):
+            train(tmp_path)
+    assert not list(tmp_path.glob('*.pth'))
+    runner = make_runner(tmp_path)
+    runner.train()
+    FolderLock(tmp_path).release()

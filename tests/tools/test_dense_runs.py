@@ -1,6 +1,7 @@
 """The tools on detection and segmentation: resuming, several processes, the hosts' own tools."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -107,12 +108,22 @@ def test_killed_training_resumes_exactly(base, scenes, tmp_path):
         assert torch.equal(value, resumed[name]), name
 
 
+def test_a_label_map_that_cannot_be_read_is_named(scenes, tmp_path, run_python):
+    folder = shutil.copytree(scenes, tmp_path / 'scenes')
+    maps = sorted((folder / 'annotations/training').glob('*.png'))
+    for path in maps:
+        path.write_bytes(path.read_bytes()[:40])
+    config = write_config(SEGMENTATION, folder, tmp_path)
+    done = run_python('tools/train.py', config, '--work-dir', tmp_path / 'work', check=False)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith('train.py: ')
+    assert any(f'{path} cannot be read' in last for path in maps)
+
+
 def logged(work_dir: Path, key: str) -> list[float]:
     files = sorted(work_dir.glob('*/*.json')) + sorted(work_dir.glob('*/vis_data/*.json'))
-    # All ranks of a test write the same file (mmengine's LoggerHook), with their own times: what a
-    # shorter record leaves of a longer one stands behind it.
-    read = json.JSONDecoder().raw_decode
-    records = [read(line)[0] for file in files for line in file.read_text().splitlines()]
+    records = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     return [record[key] for record in records if key in record]
 
 

@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -11,7 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from small_runs import DIGITS, ROOT
-from tool_runs import finish, run_script, start
+from tool_runs import finish, run_script, start, start_command, train_command
+
+from mmspike.utils.checkpoint import read_training_checkpoint
 
 SMALL = """
 _base_ = {base!r}
@@ -73,14 +77,137 @@ def test_interrupted_training_resumes_exactly(uninterrupted, tmp_path, kill):
         if 'Epoch(train) [2][3/8]' in line:
             process.send_signal(kill)
             break
-    process.stdout.read()
-    assert process.wait(timeout=60) != 0
+    rest = process.stdout.read()
+    assert process.wait(timeout=60) == (130 if kill == signal.SIGINT else -signal.SIGKILL)
     assert not (work_dir / 'epoch_2.pth').exists()
 
-    output = finish(start(config, work_dir, '--resume'))
+    command = train_command(config, work_dir, '--resume')
+    if kill == signal.SIGINT:
+        sentence = rest.splitlines()[-1]
+        assert sentence.startswith('train.py: interrupted; the newest checkpoint is ')
+        assert f'{work_dir}/epoch_1.pth. To go on: ' in sentence
+        assert 'Traceback' not in rest
+        command = shlex.split(sentence.partition('To go on: ')[2])
+    output = finish(start_command(command))
     assert 'resumed epoch: 1, iter: 8' in output
     for name, value in final_weights(whole).items():
         assert torch.equal(value, final_weights(work_dir)[name]), name
+
+
+@pytest.mark.parametrize('note', ['damaged', 'truncated'])
+def test_resuming_passes_over_what_is_damaged(uninterrupted, tmp_path, run_tool, note):
+    """`max_epochs` is reached already, so that nothing is left to train."""
+    config, whole = uninterrupted
+    work_dir = shutil.copytree(whole, tmp_path / 'work')
+    if note == 'damaged':
+        (work_dir / 'last_checkpoint').write_bytes(bytes(range(256)))
+        broken, good = 'last_checkpoint is damaged', work_dir / 'epoch_3.pth'
+    else:
+        (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_3.pth'))
+        newest = work_dir / 'epoch_3.pth'
+        newest.write_bytes(newest.read_bytes()[:5000])
+        broken, good = 'epoch_3.pth (5000 bytes) cannot be read', work_dir / 'epoch_2.pth'
+    options = 'train_cfg.max_epochs=3'
+    status, printed = run_tool(
+        'train.py', config, '--work-dir', work_dir, '--resume', '--cfg-options', options
+    )
+    assert status == 0
+    (told,) = (line for line in printed.splitlines() if line.startswith('--resume: '))
+    assert broken in told
+    assert told.endswith(f'going on from {good}')
+
+
+def test_a_damaged_file_is_refused_with_the_good_one_beside_it(uninterrupted, tmp_path, run_tool):
+    config, whole = uninterrupted
+    work_dir = shutil.copytree(whole, tmp_path / 'work')
+    for epoch in (2, 3):
+        (work_dir / f'epoch_{epoch}.pth').write_bytes(b'torn')
+    newest = work_dir / 'epoch_3.pth'
+    status, _ = run_tool('train.py', config, '--work-dir', work_dir, '--resume', newest)
+    assert status.endswith(f'good checkpoint beside it is {work_dir}/epoch_1.pth')
+    (work_dir / 'epoch_1.pth').unlink()
+    status, _ = run_tool('train.py', config, '--work-dir', work_dir, '--resume')
+    assert 'can be resumed: ' in status
+    for epoch in (2, 3):
+        assert f'epoch_{epoch}.pth (4 bytes) cannot be read' in status
+
+
+def test_a_second_training_in_the_folder_is_refused(uninterrupted, tmp_path, run_tool):
+    config, _ = uninterrupted
+    process = start(config, tmp_path / 'work')
+    next(line for line in process.stdout if 'Epoch(train) [1][1/8]' in line)
+    status, _ = run_tool('train.py', config, '--work-dir', tmp_path / 'work')
+    process.kill()
+    process.communicate()
+    assert f'another training writes into {tmp_path}/work (process {process.pid} on' in status
+
+
+def test_nan_ends_training_with_the_layer_and_the_last_good_weights(tmp_path, run_python):
+    config = write_config(tmp_path)
+    done = run_python(
+        'tools/train.py', config, '--work-dir', tmp_path / 'work', '--cfg-options',
+        'optim_wrapper.optimizer.lr=1e30', 'param_scheduler=[]', check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert re.match(r'train\.py: training stopped at iteration \d+ \(epoch \d\): loss ', last)
+    assert re.search(r'first layer whose output is not finite is \w+|was not finite before', last)
+    assert 'Traceback' not in done.stderr
+    for path in (tmp_path / 'work').glob('*.pth'):
+        weights = torch.load(path, weights_only=False)['state_dict']
+        assert all(value.isfinite().all() for value in weights.values())
+
+
+def mismatches(whole: Path, folder: Path) -> dict[str, Path]:
+    weights = read_training_checkpoint(whole / 'epoch_3.pth')['state_dict']
+    files = {name: folder / f'{name}.pth' for name in ('classes', 'strange')}
+    fewer = {k: v[:5] if k.startswith('head.fc.') else v for k, v in weights.items()}
+    torch.save(dict(state_dict=fewer), files['classes'])
+    torch.save(dict(state_dict={f'x.{k}': v for k, v in weights.items()}), files['strange'])
+    return files
+
+
+@pytest.mark.parametrize(
+    ('file', 'parts'),
+    [
+        (
+            'classes',
+            ('2 of another shape: head.fc.weight (file (5, 8), model (10, 8)), head.fc.bias',),
+        ),
+        ('strange', ('missing in the file: backbone.', 'in the file alone: x.backbone.')),
+    ],
+)
+def test_weights_that_do_not_fit_are_no_result(uninterrupted, tmp_path, run_tool, file, parts):
+    config, whole = uninterrupted
+    path = mismatches(whole, tmp_path)[file]
+    arguments = ['test.py', config, path, '--work-dir', tmp_path / 'work']
+    status, printed = run_tool(*arguments)
+    assert status.startswith(f'test.py: {path} does not fit the config: of the ')
+    for part in parts:
+        assert part in status
+    assert 'accuracy/top1' not in printed
+    if file == 'strange':
+        status, _ = run_tool('train.py', config, '--work-dir', tmp_path / 'work', '--cfg-options',
+                             f'load_from={path}')  # fmt: skip
+        assert status.startswith(f'train.py: {path} does not fit the config')
+
+
+def test_weights_that_do_not_fit_can_be_allowed(uninterrupted, tmp_path, run_tool):
+    config, whole = uninterrupted
+    path = mismatches(whole, tmp_path)['classes']
+    status, printed = run_tool(
+        'test.py', config, path, '--work-dir', tmp_path / 'work', '--allow-mismatch'
+    )
+    assert status == 0
+    assert 'accuracy/top1' in printed
+
+
+def test_a_missing_pretrained_file_is_told_at_once(run_tool):
+    config = next((ROOT / 'configs/detection/metaspikformer').glob('mask-rcnn*medium*.py'))
+    status, _ = run_tool('train.py', config)
+    assert 'there is no file checkpoints/metaspikformer-medium-sfa-t1d4_in1k.pth' in status
+    assert 'tools/model_converters/sdtv3_to_mmspike.py' in status
+    assert '--cfg-options model.backbone.init_cfg=None' in status
 
 
 def test_other_seeds_train_other_weights(uninterrupted, tmp_path):
@@ -199,7 +326,7 @@ def test_bad_arguments_give_one_clear_sentence(places, run_tool, arguments, mess
     ('arguments', 'message'),
     [
         (['train.py', 'absent.py'], 'there is no config file absent.py'),
-        (['test.py', DIGITS, '{evil}'], 'could run code when loaded'),
+        (['test.py', DIGITS, '{evil}'], 'wants to call or create builtins.print'),
         (['test.py', DIGITS, '{torn}', '--out', 'x.txt'], '--out must end in .pkl'),
     ],
     ids=['train', 'test', 'usage'],
