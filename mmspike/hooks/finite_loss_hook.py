@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from mmspike.execution.spike_driven import unwrapped
 from mmspike.hooks.not_finite import not_finite
 from mmspike.registry import HOOKS
-from mmspike.utils.checks import check_number
+from mmspike.utils.checks import check_integer
 from mmspike.utils.finite import first_bad_weight, first_not_finite
 
 
@@ -39,7 +39,7 @@ class FiniteLossHook(Hook):
         weights_interval: Look at the weights after every n-th iteration.
 
     Raises:
-        ValueError: An interval is smaller than 1.
+        TypeError, ValueError: An interval is no positive integer.
         NotFiniteError: In training, see above.
     """
 
@@ -47,8 +47,8 @@ class FiniteLossHook(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self, interval: int = 1, weights_interval: int = 100) -> None:
-        check_number('interval', interval, at_least=1)
-        check_number('weights_interval', weights_interval, at_least=1)
+        check_integer('interval', interval, at_least=1)
+        check_integer('weights_interval', weights_interval, at_least=1)
         self.interval = interval
         self.weights_interval = weights_interval
         self._handles = ExitStack()

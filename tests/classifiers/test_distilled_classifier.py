@@ -220,7 +220,7 @@ def test_misuse(weights, options, error, message):
 
 def test_teachers_that_do_not_fit(weights, tmp_path):
     other = dict(PLAIN, head=dict(PLAIN['head'], num_classes=5))
-    with pytest.raises(ValueError, match='does not fit the config: .*, 2 of another shape: head'):
+    with pytest.raises(ValueError, match=r'does not fit the config: .*, 2 of another shape: head'):
         loss_of(student(weights, teacher=other))
     torch.save(MODELS.build(other).state_dict(), tmp_path / 'five.pth')
     message = re.escape('the teacher answers (4, 5) for (images, classes), the student (4, 10)')

@@ -211,7 +211,7 @@ def test_only_every_nth_iteration(tmp_path):
 
 @pytest.mark.parametrize('option', ['interval', 'weights_interval'])
 def test_intervals_are_checked(option):
-    with pytest.raises(ValueError, match=f'{option} must be .* at least 1'):
+    with pytest.raises(ValueError, match=f'{option} must be at least 1, got 0'):
         FiniteLossHook(**{option: 0})
 
 
