@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from mmspike.execution import EXECUTIONS, check_spike_driven, set_execution
+from mmspike.execution import EXECUTIONS, ROUNDING_NOTE, check_spike_driven, set_execution
 from mmspike.neurons import BaseNeuron
 from mmspike.utils.checkpoint import read_training_checkpoint
 from mmspike.utils.config import load_config
@@ -215,6 +215,8 @@ def main() -> None:
     rate = spikes.fired / spikes.outputs
     show(f'neuron outputs: {spikes.outputs:,}, {rate:.1%} of them not 0')
     show(f'neuron outputs that differ: {spikes.differ:,}')
+    if spikes.differ:
+        show(ROUNDING_NOTE)
     analog = [one.layer for one in taken if not one.binary]
     show(f'layers with weights, and attentions, on binary inputs: {len(taken) - len(analog)}')
     show(f'analog: {", ".join(analog)}')

@@ -4,6 +4,7 @@ from mmspike.energy.costs import COSTS, CostTable, get_costs
 from mmspike.energy.counter import EnergyCounter, UncountedError
 from mmspike.energy.counts import EnergyCounts, LayerCount, NeuronCount
 from mmspike.energy.memory import MemoryModel
+from mmspike.energy.origin import Origin
 from mmspike.energy.report import EnergyReport, LayerEnergy, NeuronRate, Totals
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'MemoryModel',
     'NeuronCount',
     'NeuronRate',
+    'Origin',
     'Totals',
     'UncountedError',
     'get_costs',

@@ -3,37 +3,14 @@
 import base64
 from html import escape
 
+from mmspike.energy.page import SCRIPT, STYLE
 from mmspike.energy.plots import energy_png, rates_png
 from mmspike.energy.report import MICROJOULE, EnergyReport, Totals
+from mmspike.utils.wording import some_of
 
 # Head of the columns of energy.
 _ENERGIES = (MICROJOULE, f'{MICROJOULE}, published', f'ANN {MICROJOULE}')
 _MEMORY = (f'memory {MICROJOULE}', f'ANN memory {MICROJOULE}')
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2430; background: #fff; margin: 0 auto;
-       max-width: 1320px; padding: 1.5rem 2rem 4rem; }
-h1 { font-size: 1.6rem; margin: 0 0 .2rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; }
-p.sub { color: #5b6472; margin: 0 0 1.2rem; }
-h3 { font-size: 1rem; margin: 1.6rem 0 .5rem; } section { margin-top: 2.6rem; }
-.cards { display: flex; flex-wrap: wrap; gap: .8rem; }
-.card { border: 1px solid #dfe3e8; border-radius: 8px; padding: .6rem 1rem; min-width: 9rem; }
-.card b { display: block; font-size: 1.3rem; } .card span { color: #5b6472; font-size: .85rem; }
-.scroll { overflow-x: auto; max-height: 36rem; overflow-y: auto; border: 1px solid #dfe3e8;
-          border-radius: 8px; }
-table { border-collapse: collapse; width: 100%; font-size: .82rem; }
-th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap; }
-th { position: sticky; top: 0; background: #f3f5f8; font-weight: 600; white-space: normal;
-     vertical-align: bottom; }
-td:first-child, th:first-child { text-align: left; }
-tbody tr:nth-child(even) { background: #f9fafb; }
-tr.total td { font-weight: 600; border-top: 2px solid #c4cad3; }
-img { width: 100%; height: auto; border: 1px solid #dfe3e8; border-radius: 8px; }
-.warning { background: #fff5e0; border-left: 4px solid #e08a1e; padding: .5rem .8rem;
-           margin: .5rem 0; overflow-wrap: anywhere; }
-li { margin: .2rem 0; }
-"""
 
 
 def energy_page(reports: list[EnergyReport]) -> str:
@@ -49,8 +26,13 @@ def energy_page(reports: list[EnergyReport]) -> str:
     parts = [
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f'<title>Energy of {escape(names)}</title><style>{_STYLE}</style></head><body>',
+        f'<title>Energy of {escape(names)}</title><style>{STYLE}</style></head><body>',
         f'<h1>Energy of {escape(names)}</h1>',
+        *(
+            f'<p class="banner">{escape(report.name)}: {escape(report.origin.banner)}</p>'
+            for report in reports
+            if report.origin.banner
+        ),
         f'<p class="sub">{costs.mac_pj:g} pJ per MAC, {costs.ac_pj:g} pJ per addition '
         f'({escape(costs.name)}). {escape(costs.source)}</p>',
     ]
@@ -62,7 +44,7 @@ def energy_page(reports: list[EnergyReport]) -> str:
     parts.append('<h2>How to read it</h2><ul>')
     notes = dict.fromkeys(note for report in reports for note in report.notes())
     parts += [f'<li>{escape(note)}</li>' for note in notes]
-    parts.append('</ul></body></html>\n')
+    parts.append(f'</ul><script>{SCRIPT}</script></body></html>\n')
     return '\n'.join(parts)
 
 
@@ -83,7 +65,7 @@ def _section(report: EnergyReport, alone: bool) -> str:
             for value, what in _cards(report)
         ),
         '</div>',
-        *(f'<p class="warning">{escape(warning)}</p>' for warning in report.warnings()),
+        *(_finding(what, names) for what, names in report.findings().items()),
         heading('Energy by layer'),
         _image(energy_png(report), f'energy of every layer of {report.name}'),
     ]
@@ -93,7 +75,27 @@ def _section(report: EnergyReport, alone: bool) -> str:
     parts += [heading('Stages'), _stage_table(report), heading('Layers'), _layer_table(report)]
     if report.neurons:
         parts += [heading('Neurons'), _neuron_table(report)]
+    parts += [heading('Made from'), _made_from(report)]
     return '\n'.join([*parts, '</section>'])
+
+
+def _finding(what: str, names: list[str]) -> str:
+    """The first layers that a warning is about; a click shows all."""
+    text = escape(f'{what}: {some_of(names)}')
+    if some_of(names) != ', '.join(names):
+        text = (
+            f'<details><summary>{text}</summary>'
+            f'{len(names)} layers: {escape(", ".join(names))}</details>'
+        )
+    return f'<div class="warning">{text}</div>'
+
+
+def _made_from(report: EnergyReport) -> str:
+    lines = (
+        f'<dt>{escape(what)}</dt><dd>{escape(value)}</dd>'
+        for what, value in report.made_from().items()
+    )
+    return f'<dl>{"".join(lines)}</dl>'
 
 
 def _cards(report: EnergyReport) -> list[tuple[str, str]]:
@@ -104,8 +106,9 @@ def _cards(report: EnergyReport) -> list[tuple[str, str]]:
         cards += [
             (f'{totals.energy_published_mj:.4g} mJ', 'published approximation'),
             (f'{totals.ann_mj:.4g} mJ', 'ANN of the same shape'),
-            ('-' if totals.ratio is None else f'{totals.ratio:.2f} times', 'ANN over this network'),
         ]
+    if report.ratio is not None:
+        cards.append((f'{report.ratio:.2f} times', 'ANN over this network'))
     if report.memory:
         cards.append((f'{totals.both_mj:.4g} mJ', 'with memory'))
         if report.neurons:
@@ -134,7 +137,7 @@ def _comparison(reports: list[EnergyReport]) -> str:
          [f'{r.totals.energy_published_mj:.4g}' for r in reports]),
         ('ANN of the same shape, mJ', [f'{r.totals.ann_mj:.4g}' for r in reports]),
         *memory,
-        ('ANN over this network', [number(r.totals.ratio, '.2f') for r in reports]),
+        ('ANN over this network', [number(r.ratio, '.2f') for r in reports]),
         ('SOPs per image', [_count(r.totals.sops) for r in reports]),
         ('MACs per image on real numbers', [_count(r.totals.macs) for r in reports]),
         ('MACs of one step', [_count(r.totals.flops) for r in reports]),
@@ -143,9 +146,10 @@ def _comparison(reports: list[EnergyReport]) -> str:
         ('images', [str(r.counts.samples) for r in reports]),
     ]  # fmt: skip
     first = reports[0].totals.energy_mj
-    if first:
+    if first and not any(r.origin.random for r in reports):
         lines.insert(1, ('times the first', [f'{r.totals.energy_mj / first:.2f}' for r in reports]))
-    return _table(['', *(r.name for r in reports)], [[name, *cells] for name, cells in lines])
+    rows = [[name, *cells] for name, cells in lines]
+    return _table(['', *(r.name for r in reports)], rows, kinds='')
 
 
 def _stage_table(report: EnergyReport) -> str:
@@ -196,7 +200,7 @@ def _layer_table(report: EnergyReport) -> str:
         ]
         for row in report.layers
     ]  # fmt: skip
-    return _table(names, rows)
+    return _table(names, rows, kinds='sortable searchable')
 
 
 def _neuron_table(report: EnergyReport) -> str:
@@ -213,10 +217,15 @@ def _neuron_table(report: EnergyReport) -> str:
         ]
         for row in report.neurons
     ]  # fmt: skip
-    return _table(names, rows)
+    return _table(names, rows, kinds='sortable searchable')
 
 
-def _table(names: list[str], rows: list[list[str]], total: list[str] | None = None) -> str:
+def _table(
+    names: list[str],
+    rows: list[list[str]],
+    total: list[str] | None = None,
+    kinds: str = 'sortable',
+) -> str:
     def line(cells: list[str], tag: str = 'td', more: str = '') -> str:
         return f'<tr{more}>' + ''.join(f'<{tag}>{escape(c)}</{tag}>' for c in cells) + '</tr>'
 
@@ -224,7 +233,7 @@ def _table(names: list[str], rows: list[list[str]], total: list[str] | None = No
     if total:
         body.append(line(total, more=' class="total"'))
     return (
-        f'<div class="scroll"><table><thead>{line(names, "th")}</thead><tbody>'
+        f'<div class="scroll"><table class="{kinds}"><thead>{line(names, "th")}</thead><tbody>'
         + '\n'.join(body)
         + '</tbody></table></div>'
     )
@@ -232,4 +241,7 @@ def _table(names: list[str], rows: list[list[str]], total: list[str] | None = No
 
 def _image(content: bytes, alt: str) -> str:
     data = base64.b64encode(content).decode()
-    return f'<img alt="{escape(alt, quote=True)}" src="data:image/png;base64,{data}">'
+    return (
+        '<div class="picture">'
+        f'<img alt="{escape(alt, quote=True)}" src="data:image/png;base64,{data}"></div>'
+    )

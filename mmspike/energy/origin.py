@@ -63,6 +63,24 @@ class Origin:
     date: str = field(default_factory=_now)
     command: str = field(default_factory=_command)
 
+    @staticmethod
+    def of(
+        config: str | os.PathLike, checkpoint: str | os.PathLike | None, images: str
+    ) -> 'Origin':
+        """The origin of a network that was built from a config.
+
+        Args:
+            config: File of the config.
+            checkpoint: File of the weights; without one, they are random.
+            images: :data:`RANDOM`, or which data.
+        """
+        return Origin(
+            config=str(config),
+            weights=RANDOM if checkpoint is None else str(checkpoint),
+            checkpoint_sha256=None if checkpoint is None else sha256(checkpoint),
+            images=images,
+        )
+
     @property
     def random(self) -> tuple[str, ...]:
         """What was random, of weights and images."""

@@ -56,9 +56,10 @@ def plot_energy(axes: Axes, report: EnergyReport) -> None:
     axes.set_axisbelow(True)
     totals = report.totals
     title = f'{report.name}: {totals.energy_mj:.3g} mJ per image'
-    if report.neurons and totals.ratio is not None:
-        title += f', the ANN {totals.ann_mj:.3g} mJ ({totals.ratio:.2f} x)'
+    if report.ratio is not None:
+        title += f', the ANN {totals.ann_mj:.3g} mJ ({report.ratio:.2f} x)'
     _title(axes, title)
+    _banner(axes, report)
     _name_stages(axes, [row.stage for row in rows])
     _legend(axes)
 
@@ -79,6 +80,7 @@ def plot_rates(axes: Axes, report: EnergyReport) -> None:
     axes.set_ylabel('spikes per neuron and step')
     largest = max((row.max_spikes for row in rows), default=1)
     _title(axes, f'{report.name}: firing rates (at most {largest})')
+    _banner(axes, report)
     _legend(axes)
     axes.grid(axis='y', color='#eceef1')
     axes.set_axisbelow(True)
@@ -87,6 +89,14 @@ def plot_rates(axes: Axes, report: EnergyReport) -> None:
 
 def _title(axes: Axes, text: str) -> None:
     axes.set_title(text, fontsize=10 if len(text) < 110 else 8)
+
+
+def _banner(axes: Axes, report: EnergyReport) -> None:
+    """Across the picture, that it shows something random."""
+    if report.origin.banner:
+        axes.figure.suptitle(
+            report.origin.banner, color='white', backgroundcolor=RED, fontsize=10, fontweight='bold'
+        )
 
 
 def _legend(axes: Axes) -> None:

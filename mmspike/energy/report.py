@@ -12,7 +12,9 @@ from mmspike.energy.costs import CostTable, get_costs
 from mmspike.energy.counter import EnergyCounter
 from mmspike.energy.counts import EnergyCounts, LayerCount
 from mmspike.energy.memory import LEMAIRE, MemoryModel
+from mmspike.energy.origin import Origin
 from mmspike.utils.checkpoint import atomic_write
+from mmspike.utils.wording import some_of
 
 # Below this rate a neuron layer counts as dead; above this share of active outputs, or of the
 # largest possible rate, as saturated.
@@ -33,6 +35,11 @@ NOTES = (
     'ANN: a network of the same shape without time, all MACs, each layer once.',
     'A norm behind a layer costs nothing, because it can be folded into the weights. Softmax, '
     'pooling, sums and the neurons themselves are not counted.',
+)
+
+REGIONS_NOTE = (
+    'Layers of roi_head run once for every region that the network finds. Trained anew, a network '
+    'finds another number of regions, so that its energy differs, and that of the ANN as well.'
 )
 
 MEMORY_NOTES = (
@@ -185,6 +192,8 @@ class EnergyReport:
         name: Name of the model, for titles.
         memory: Whether the energy of reading and writing memory is estimated as well, or by what
             :class:`~mmspike.energy.MemoryModel`; True takes that of Lemaire et al.
+        origin: What the counts were made from, for whoever reads the report later. By default it
+            knows versions, date and command only.
 
     Raises:
         ValueError: No samples were counted, or ``costs`` is unknown.
@@ -196,6 +205,7 @@ class EnergyReport:
         costs: str | dict | CostTable = '45nm',
         name: str = 'model',
         memory: bool | MemoryModel = False,
+        origin: Origin | None = None,
     ) -> None:
         if isinstance(counts, EnergyCounter):
             counts = counts.counts()
@@ -209,6 +219,7 @@ class EnergyReport:
         self.costs = get_costs(costs)
         self.name = name
         self.memory = LEMAIRE if memory is True else (memory or None)
+        self.origin = origin or Origin()
 
     @cached_property
     def layers(self) -> list[LayerEnergy]:
@@ -292,6 +303,8 @@ class EnergyReport:
         notes = list(NOTES)
         if self.memory:
             notes += MEMORY_NOTES
+        if any(row.stage == 'roi_head' for row in self.layers):
+            notes.append(REGIONS_NOTE)
         found: dict[str, list[int]] = {}
         for name, numbers in self.counts.real_functions.items():
             found.setdefault(name.rpartition(': ')[2], []).append(numbers)
@@ -304,24 +317,76 @@ class EnergyReport:
         text = f'{self.name} works on real numbers as well, not counted: {", ".join(texts)}.'
         return [*notes, text]
 
+    def findings(self) -> dict[str, list[str]]:
+        """What a reader of the numbers should know, and the layers that it is about."""
+        found = {
+            f'dead neurons (rate below {DEAD_RATE:.1%})': self.dead,
+            f'saturated neurons (active or rate above {SATURATED:.0%} of the most)': self.saturated,
+            'not counted, because it is not understood what they cost': self.counts.uncounted,
+            'layers that never ran': self.counts.never_called,
+        }
+        return {what: list(names) for what, names in found.items() if names}
+
     def warnings(self) -> list[str]:
-        """What a reader of the numbers should know."""
-        found = (
-            (f'dead neurons (rate below {DEAD_RATE:.1%})', self.dead),
-            (f'saturated neurons (active or rate above {SATURATED:.0%} of the most)',
-             self.saturated),
-            ('not counted, because it is not understood what they cost', self.counts.uncounted),
-            ('layers that never ran', self.counts.never_called),
-        )  # fmt: skip
-        return [f'{what}: {", ".join(names)}' for what, names in found if names]
+        """The findings as sentences, which name the first layers and the number of the others."""
+        return [f'{what}: {some_of(names)}' for what, names in self.findings().items()]
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times more the ANN needs; None where that would say nothing.
+
+        It does so of a network without neurons, of one that did nothing, and of random weights or
+        images.
+        """
+        return self.totals.ratio if self.neurons and not self.origin.random else None
+
+    def made_from(self) -> dict[str, str]:
+        """What the report was made from, in words, by name."""
+        origin, counts = self.origin, self.counts
+        shapes = [f'{shape} ({n})' for shape, n in counts.input_shapes.items()]
+        kinds = [f'{n} {kind}' for kind, n in counts.neuron_kinds.items()]
+        words = {
+            'network': self.name,
+            'config': origin.config,
+            'weights': origin.weights,
+            'SHA-256 of the checkpoint': origin.checkpoint_sha256,
+            'images': origin.images,
+            'number of images': str(counts.samples),
+            'shape of an image (images)': some_of(shapes),
+            'T': f'{self.timesteps:g}' if self.neurons else None,
+            'D': str(self.max_spikes) if self.neurons else None,
+            'neuron layers': ', '.join(kinds),
+            'costs': f'{self.costs.name}: {self.costs.mac_pj:g} pJ per MAC, '
+            f'{self.costs.ac_pj:g} pJ per addition',
+            'memory model': self.memory and self.memory.name,
+            'versions': ', '.join(f'{name} {one}' for name, one in origin.versions.items()),
+            'date': origin.date,
+            'command': origin.command,
+        }
+        return {what: value for what, value in words.items() if value}
+
+    @property
+    def timesteps(self) -> float:
+        """The largest number of time steps T of a neuron layer."""
+        return max((row.timesteps for row in self.neurons), default=1)
+
+    @property
+    def max_spikes(self) -> int:
+        """The most spikes of a neuron in one time step: D of integer neurons, otherwise 1."""
+        return max((row.max_spikes for row in self.neurons), default=1)
 
     def to_dict(self) -> dict:
         """All numbers, for JSON."""
         totals = self.totals
         return dict(
+            banner=self.origin.banner,
             name=self.name,
+            origin=dict(
+                asdict(self.origin), random=self.origin.random, D=self.max_spikes,
+                neuron_kinds=self.counts.neuron_kinds, input_shapes=self.counts.input_shapes,
+            ),
             samples=self.counts.samples,
-            timesteps=max((row.timesteps for row in self.neurons), default=1),
+            timesteps=self.timesteps,
             costs=asdict(self.costs),
             **(dict(memory=asdict(self.memory)) if self.memory else {}),
             units=dict(energy='pJ per image, in totals and stages mJ per image',
@@ -343,8 +408,15 @@ class EnergyReport:
         )  # fmt: skip
 
     def csv(self) -> str:
-        """The layers as comma-separated values, with a line of names."""
+        """The layers as comma-separated values, with a line of names.
+
+        Lines before it say, after a ``#``, what the numbers were made from; ``pandas.read_csv``
+        takes ``comment='#'``.
+        """
         text = io.StringIO()
+        banner = [self.origin.banner] if self.origin.banner else []
+        for line in (*banner, *(f'{what}: {value}' for what, value in self.made_from().items())):
+            text.write(f'# {" ".join(line.split())}\n')
         names = [name for name in LayerEnergy.__dataclass_fields__ if self._is_known(name)]
         writer = csv.DictWriter(text, names, lineterminator='\n')
         writer.writeheader()

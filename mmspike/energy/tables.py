@@ -1,18 +1,26 @@
 """An energy report as tables for the terminal (rich)."""
 
-from rich.console import Group, RenderableType
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from mmspike.energy.report import MICROJOULE, NOTES, EnergyReport, LayerEnergy, Totals
 from mmspike.visualization.terminal import bar
 
+_BAR = 'of the largest'
 _COLUMNS = ('MMACs', 'MSOPs', 'MSOPs*', MICROJOULE, f'{MICROJOULE}*', f'ANN {MICROJOULE}')
-_MEMORY_COLUMNS = (f'memory {MICROJOULE}', f'ANN memory {MICROJOULE}')
+_MEMORY_COLUMNS = (f'memory\n{MICROJOULE}', f'ANN\nmemory {MICROJOULE}')
+# What a narrow terminal does without, in this order.
+_SPARED = (_BAR, 'MSOPs*', f'{MICROJOULE}*', 'input', 'MMACs', 'MSOPs', 'rate')
+# Longer names are folded rather than columns left out.
+_NAME_WIDTH = 34
 
 
 def energy_table(report: EnergyReport, top: int | None = None) -> RenderableType:
-    """Layers, totals and warnings.
+    """Layers, totals and warnings. Columns that the terminal has no room for are left out.
 
     Args:
         report: The report.
@@ -21,33 +29,27 @@ def energy_table(report: EnergyReport, top: int | None = None) -> RenderableType
     """
     parts: list[RenderableType] = []
     rows = report.layers
+    total = ('total', '', '', *_sums(report.totals), '')
+    energies = (*_COLUMNS, *(_MEMORY_COLUMNS if report.memory else ()))
     title = f'{report.name}: energy per image, {report.costs.name} costs, '
     title += f'{report.counts.samples} images'
+    if report.origin.banner:
+        parts.append(Text(report.origin.banner, style='bold red'))
     if top is not None and top < len(rows):
-        table = _table(title, report, 'stage')
-        for name, totals in report.stages().items():
-            table.add_row(name, *_sums(totals))
-        _finish(table, report.totals)
-        parts.append(table)
+        stages = [(name, *_sums(totals)) for name, totals in report.stages().items()]
+        parts.append(_Sheet(title, ('stage', *energies), stages, ('total', *_sums(report.totals))))
         rows = sorted(rows, key=lambda row: -row.energy_pj)[:top]
-        title = f'the {top} layers that take most'
-    table = _table(title, report, 'layer', 'input', 'rate')
-    if not report.memory:  # there is no room for both
-        table.add_column('of the largest')
+        title, total = f'the {top} layers that take most', ()
     largest = max((row.energy_pj for row in rows), default=0) or 1
-    for row in rows:
-        bars = [] if report.memory else [Text(bar(row.energy_pj / largest, 12), style='cyan')]
-        table.add_row(*_cells(row), *bars)
-    if not parts:
-        _finish(table, report.totals, blank=2)
-    parts.append(table)
+    layers = [(*_cells(row), bar(row.energy_pj / largest, 12)) for row in rows]
+    parts.append(_Sheet(title, ('layer', 'input', 'rate', *energies, _BAR), layers, total))
     parts.append(Text('MMACs: of one time step; *: firing rate x T x MACs', style='dim'))
     totals = report.totals
     text = f'{totals.energy_mj:.4g} mJ per image'
-    if report.neurons and totals.ratio is not None:
+    if report.ratio is not None:
         text += (
             f' (published approximation {totals.energy_published_mj:.4g} mJ), ANN of this shape '
-            f'{totals.ann_mj:.4g} mJ: {totals.ratio:.2f} times as much'
+            f'{totals.ann_mj:.4g} mJ: {report.ratio:.2f} times as much'
         )
     parts.append(Text(text))
     if report.memory:
@@ -60,18 +62,51 @@ def energy_table(report: EnergyReport, top: int | None = None) -> RenderableType
     return Group(*parts)
 
 
-def _table(title: str, report: EnergyReport, *first: str) -> Table:
-    table = Table(title=title, title_justify='left', show_footer=False)
-    for i, name in enumerate(first):
-        table.add_column(name, min_width=0 if i else 28, overflow='fold')
-    for name in (*_COLUMNS, *(_MEMORY_COLUMNS if report.memory else ())):
-        table.add_column(name, justify='right', no_wrap=True)
-    return table
+@dataclass
+class _Sheet:
+    """A table that leaves out columns until it fits the terminal."""
 
+    title: str
+    names: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    total: tuple[str, ...] = ()
 
-def _finish(table: Table, totals: Totals, blank: int = 0) -> None:
-    table.add_section()
-    table.add_row('total', *[''] * blank, *_sums(totals), style='bold')
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = list(range(len(self.names)))
+        spared = [self.names.index(name) for name in _SPARED if name in self.names]
+        left_out = []
+        while spared and self._width(shown) > options.max_width:
+            shown.remove(spared[0])
+            left_out.append(self.names[spared.pop(0)])
+        table = Table(title=self.title, title_justify='left')
+        for place in shown:
+            number = self.names[place] in (*_COLUMNS, *_MEMORY_COLUMNS)
+            table.add_column(
+                self.names[place],
+                justify='right' if number else 'left',
+                no_wrap=place > 0,
+                overflow='fold',
+            )
+        for row in self.rows:
+            table.add_row(*(self._cell(row, place) for place in shown))
+        if self.total:
+            table.add_section()
+            table.add_row(*(self.total[place] for place in shown), style='bold')
+        yield table
+        if left_out:
+            yield Text(f'not shown, for lack of width: {", ".join(left_out)}', style='dim')
+
+    def _cell(self, row: tuple[str, ...], place: int) -> Text:
+        return Text(row[place], style='cyan' if self.names[place] == _BAR else '')
+
+    def _width(self, shown: list[int]) -> int:
+        """What the columns take, with names folded, and with the lines between them."""
+        lines = [self.names, *self.rows, *([self.total] if self.total else [])]
+        widths = [
+            max(cell_len(part) for line in lines for part in line[place].splitlines() or [''])
+            for place in shown
+        ]
+        return min(widths[0], _NAME_WIDTH) + sum(widths[1:]) + 3 * len(shown) + 1
 
 
 def _sums(totals: Totals) -> tuple[str, ...]:

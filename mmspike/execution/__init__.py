@@ -1,7 +1,7 @@
 """How a trained model runs: on integers, or on binary spikes with the same weights."""
 
 from mmspike.execution.check import LayerInput, SpikeDrivenError, check_spike_driven
-from mmspike.execution.compare import LayerDifference, compare_executions
+from mmspike.execution.compare import ROUNDING_NOTE, LayerDifference, compare_executions
 from mmspike.execution.compiled import CompiledError
 from mmspike.execution.spike_driven import (
     EXECUTIONS,
@@ -13,6 +13,7 @@ from mmspike.execution.spike_flow import SpikeFlow, SpikeTrain
 
 __all__ = [
     'EXECUTIONS',
+    'ROUNDING_NOTE',
     'CompiledError',
     'LayerDifference',
     'LayerInput',

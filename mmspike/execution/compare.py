@@ -12,6 +12,13 @@ from mmspike.execution.spike_driven import get_execution, set_execution
 from mmspike.neurons import BaseNeuron
 from mmspike.utils.hooks import of_this_thread
 
+# For whoever shows answers of both executions side by side.
+ROUNDING_NOTE = (
+    'Both executions add up the same numbers in another order, which rounds them otherwise in the '
+    'last bit. A membrane that lies in the middle between two integers may then round to the other '
+    'one, and the neuron fires one spike more or less. float64 leaves hardly any such ties.'
+)
+
 
 @dataclass(frozen=True)
 class LayerDifference:

@@ -9,6 +9,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmspike.energy import CostTable, EnergyCounter, EnergyCounts, EnergyReport, get_costs
+from mmspike.energy.origin import UNKNOWN, Origin, sha256
 from mmspike.neurons.base import check_number
 from mmspike.registry import HOOKS
 
@@ -162,7 +163,7 @@ class FiringRateEnergyHook(Hook):
         if not counts.samples:
             return
         name = runner.experiment_name.removesuffix(f'_{runner.timestamp}')
-        report = EnergyReport(counts, self.costs, name)
+        report = EnergyReport(counts, self.costs, name, origin=_origin(runner, mode))
         self._show(runner, mode, report)
         if not is_main_process():
             return
@@ -182,6 +183,21 @@ class FiringRateEnergyHook(Hook):
             ('energy/mj', totals.energy_mj),
         ):
             runner.message_hub.update_scalar(f'{mode}/{name}', value)
+
+
+def _origin(runner: Runner, mode: str) -> Origin:
+    """Where weights and images of an evaluation are from."""
+    checkpoint = runner.cfg.get('load_from')
+    if runner.iter:
+        weights = f'in training, after iteration {runner.iter}'
+    else:
+        weights = checkpoint or 'no checkpoint was loaded'
+    return Origin(
+        config=runner.cfg.filename or UNKNOWN,
+        weights=weights,
+        checkpoint_sha256=sha256(weights) if Path(weights).is_file() else None,
+        images=f'{mode} data of the config',
+    )
 
 
 def _unwrapped(runner: Runner):

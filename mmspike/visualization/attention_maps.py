@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmspike.neurons import BaseNeuron
 from mmspike.temporal import unfold_time
+from mmspike.utils.hooks import of_this_thread
 from mmspike.visualization.firing_maps import spread
 
 
@@ -140,13 +141,13 @@ class AttentionMapRecorder:
 
     def __enter__(self) -> 'AttentionMapRecorder':
         hooks = [
-            self._backbone.register_forward_pre_hook(self._begin),
-            self._backbone.register_forward_hook(self._end),
+            self._backbone.register_forward_pre_hook(of_this_thread(self._begin)),
+            self._backbone.register_forward_hook(of_this_thread(self._end)),
         ]
         for name, block in self._blocks.items():
-            hooks.append(block.q.register_forward_hook(self._keeper('q')))
-            hooks.append(block.k.register_forward_hook(self._keeper('k')))
-            hooks.append(block.register_forward_hook(self._summer(name)))
+            hooks.append(block.q.register_forward_hook(of_this_thread(self._keeper('q'))))
+            hooks.append(block.k.register_forward_hook(of_this_thread(self._keeper('k'))))
+            hooks.append(block.register_forward_hook(of_this_thread(self._summer(name))))
         self._handles = hooks
         return self
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from mmspike.neurons import BaseNeuron
 from mmspike.temporal import unfold_time
+from mmspike.utils.hooks import of_this_thread
 
 
 @dataclass(frozen=True)
@@ -204,11 +205,14 @@ class FiringMapRecorder:
         self._handles: list = []
 
     def __enter__(self) -> 'FiringMapRecorder':
-        hooks = [self._backbone.register_forward_pre_hook(self._measure_input)]
+        hooks = [self._backbone.register_forward_pre_hook(of_this_thread(self._measure_input))]
         for name, stage in self._stages.items():
-            hooks.append(stage.register_forward_pre_hook(self._opener(name)))
-            hooks.extend(n.register_forward_hook(self._counter(name)) for n in _neurons(stage))
-            hooks.append(stage.register_forward_hook(self._closer(name)))
+            hooks.append(stage.register_forward_pre_hook(of_this_thread(self._opener(name))))
+            hooks.extend(
+                n.register_forward_hook(of_this_thread(self._counter(name)))
+                for n in _neurons(stage)
+            )
+            hooks.append(stage.register_forward_hook(of_this_thread(self._closer(name))))
         self._handles = hooks
         return self
 

@@ -4,19 +4,32 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from rich.cells import cell_len
 from rich.console import Console
 from torch import nn
 
 from mmspike import set_timesteps
-from mmspike.energy import EnergyCounter, EnergyCounts, EnergyReport, LayerCount, NeuronCount
+from mmspike.energy import (
+    EnergyCounter,
+    EnergyCounts,
+    EnergyReport,
+    LayerCount,
+    NeuronCount,
+    Origin,
+)
 from mmspike.energy.html import energy_page
-from mmspike.energy.report import stage_of
+from mmspike.energy.origin import RANDOM
+from mmspike.energy.page import SCRIPT
+from mmspike.energy.plots import energy_png
+from mmspike.energy.report import REGIONS_NOTE, stage_of
 from mmspike.energy.tables import energy_table
 from mmspike.neurons import LIF, SFA
 
@@ -126,7 +139,9 @@ def test_files(report, tmp_path):
     assert found['costs']['mac_pj'] == 4.6
     assert found['timesteps'] == 4
     assert any('D virtual steps are in the rate and not in T' in note for note in found['notes'])
-    rows = list(csv.DictReader(io.StringIO(files[1].read_text())))
+    lines = files[1].read_text().splitlines()
+    assert '# network: a <small> net' in lines
+    rows = list(csv.DictReader(line for line in lines if not line.startswith('#')))
     assert [row['name'] for row in rows] == list(COUNTS.layers)
     assert float(rows[1]['sops']) == 350
     assert rows[0]['rate'] == ''
@@ -183,7 +198,7 @@ class Page(HTMLParser):
             self.rows.append(0)
         if tag in ('td', 'th'):
             self.rows[-1] += 1
-        if tag not in ('meta', 'img'):
+        if tag not in ('meta', 'img', 'input'):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -197,7 +212,9 @@ def test_page_stands_alone(report, number):
     page = Page(text)
     assert len(page.links) == 2 if number == 1 else 3
     assert all(link.startswith('data:image/png;base64,') for link in page.links)
-    assert not re.search(r'https?://|<script|@import|url\(', text)
+    # Its own script is all that it runs, and it loads nothing.
+    assert len(re.findall('<script', text)) == text.count(f'<script>{SCRIPT}</script>') == 1
+    assert not re.search(r'https?://|@import|url\(|fetch|XMLHttpRequest|import\(', text)
     assert 'a &lt;small&gt; net' in text
     assert '<small>' not in text
     assert 'stages.1.attn: product 1' in text
@@ -229,3 +246,118 @@ def test_plots_touch_no_global_state(report, tmp_path):
 def test_rates_of_json_are_those_of_the_counts(report):
     rates = [row['rate'] for row in report.to_dict()['neurons']]
     assert np.allclose(rates, [one.rate for one in COUNTS.neurons.values()])
+
+
+ORIGIN = Origin(
+    config='configs/net.py',
+    weights='net.pth',
+    checkpoint_sha256='0' * 64,
+    images='test data of the config: HandwrittenDigits(split=test)',
+    versions=dict(mmspike='0.1', torch='2.9', mmpretrain='1.3'),
+    date='2024-02-03T04:05:06+00:00',
+    command='python energy_report.py configs/net.py "net.pth"',
+)
+
+
+def test_every_file_says_what_it_was_made_from(tmp_path):
+    counts = EnergyCounts(**{
+        **vars(COUNTS), 'input_shapes': {'3x8x8': 2}, 'neuron_kinds': {'LIF(tau=2.0)': 5}
+    })  # fmt: skip
+    report = EnergyReport(counts, name='net', origin=ORIGIN)
+    said = {
+        'network: net', 'config: configs/net.py', 'weights: net.pth',
+        f'SHA-256 of the checkpoint: {"0" * 64}', f'images: {ORIGIN.images}',
+        'number of images: 2', 'shape of an image (images): 3x8x8 (2)', 'T: 4', 'D: 4',
+        'neuron layers: 5 LIF(tau=2.0)', 'versions: mmspike 0.1, torch 2.9, mmpretrain 1.3',
+        f'date: {ORIGIN.date}', f'command: {ORIGIN.command}',
+    }  # fmt: skip
+    report.write(tmp_path)
+    lines = (tmp_path / 'energy.csv').read_text().splitlines()
+    assert {f'# {line}' for line in said} <= set(lines)
+    found = json.loads((tmp_path / 'energy.json').read_text())['origin']
+    assert found['weights'] == 'net.pth'
+    assert found['checkpoint_sha256'] == '0' * 64
+    assert found['versions']['torch'] == '2.9'
+    assert found['input_shapes'] == {'3x8x8': 2}
+    assert (found['D'], found['random']) == (4, [])
+    page = energy_page([report])
+    for line in said:
+        what, _, value = line.partition(': ')
+        assert f'<dt>{what}</dt><dd>{escape(value)}</dd>' in page
+
+
+def test_a_report_without_an_origin_says_versions_date_and_command(report):
+    made_from = report.made_from()
+    assert made_from['weights'] == made_from['images'] == 'not stated'
+    assert 'torch' in made_from['versions']
+    assert made_from['command']
+
+
+@pytest.mark.parametrize('what', ['weights', 'images'])
+def test_what_is_random_looks_so_everywhere(what):
+    plain, report = (
+        EnergyReport(COUNTS, name='net', origin=origin)
+        for origin in (ORIGIN, replace(ORIGIN, **{what: RANDOM}))
+    )
+    banner = f'RANDOM {what.upper()}: '
+    assert report.csv().startswith(f'# {banner}')
+    assert report.to_dict()['banner'].startswith(banner)
+    assert plain.to_dict()['banner'] is None
+    ratio = f'{plain.totals.ratio:.2f}'
+    for show in (lambda one: energy_page([one]), lambda one: printed(one, None)):
+        assert banner in show(report)
+        assert 'RANDOM' not in show(plain)
+        assert ratio in show(plain)
+        assert ratio not in re.sub('base64,[^"]*', '', show(report))
+    red = [
+        (cv2.imdecode(np.frombuffer(energy_png(one), np.uint8), 1)[:90] == (43, 57, 192)).all(-1)
+        for one in (plain, report)
+    ]
+    assert red[0].sum() < 100 < 10000 < red[1].sum()
+    assert 'times the first' not in energy_page([plain, report])
+    assert 'times the first' in energy_page([plain, plain])
+
+
+def test_many_dead_layers_are_folded():
+    neurons = {f'layer{i}': NeuronCount(1, 2500, 10000, 0.0, 0.0) for i in range(102)}
+    report = EnergyReport(EnergyCounts(1, neurons=neurons))
+    (warning,) = report.warnings()
+    assert warning.endswith('layer0, layer1, layer2, layer3, layer4 and 97 more')
+    assert 'layer5' not in printed(report, None)
+    assert len(report.to_dict()['dead']) == 102
+    page = energy_page([report])
+    folded = re.search('<details><summary>(.*?)</summary>(.*?)</details>', page)
+    assert folded[1] == warning
+    assert folded[2] == '102 layers: ' + ', '.join(neurons)
+
+
+@pytest.mark.parametrize('top', [None, 2])
+@pytest.mark.parametrize('memory', [False, True])
+@pytest.mark.parametrize('terminal', [False, True])
+@pytest.mark.parametrize('width', [80, 200])
+def test_tables_fit(width, terminal, memory, top):
+    layers = {
+        f'backbone.stages.{i}.blocks.11.attention.projection.conv': LayerCount(
+            'conv2d', 1, 10**12, 0, 10.0**12, 100, 20.0, 1e12
+        )
+        for i in range(4)
+    }
+    report = EnergyReport(EnergyCounts(2, layers, COUNTS.neurons), memory=memory)
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=terminal, legacy_windows=False)
+    console.print(energy_table(report, top))
+    lines = re.sub('\x1b\\[[0-9;]*m', '', out.getvalue()).splitlines()
+    assert max(map(cell_len, lines)) <= width
+    text = ''.join(lines)
+    assert '\N{HORIZONTAL ELLIPSIS}' not in text
+    assert '450000.000' in text  # energy, which is never left out
+    assert ('not shown, for lack of width' in text) == (width < 200)
+    assert any(
+        'MSOPs*' in line and '\N{BOX DRAWINGS HEAVY VERTICAL}' in line for line in lines
+    ) == (width == 200)
+
+
+def test_networks_with_regions_have_a_footnote():
+    layers = {'roi_head.bbox_head.fc_cls': LayerCount('linear', 1, 10, 10, 10.0)}
+    assert REGIONS_NOTE in EnergyReport(EnergyCounts(1, layers)).notes()
+    assert REGIONS_NOTE not in EnergyReport(COUNTS).notes()

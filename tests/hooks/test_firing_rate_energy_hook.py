@@ -1,5 +1,6 @@
 """The hook in mmengine's own Runner, on the digits."""
 
+import hashlib
 import json
 import logging
 from functools import partial
@@ -171,3 +172,15 @@ def test_one_prediction_is_one_sample():
 def test_bad_options(options, error, message):
     with pytest.raises(error, match=message):
         FiringRateEnergyHook(**options)
+
+
+def test_reports_say_what_they_were_made_from(tmp_path):
+    _, checkpoint = trained(DIGITS)
+    loaded = report(run(tmp_path, HOOK(), mode='test', name='test', checkpoint=checkpoint)[0])
+    assert loaded['origin']['weights'] == str(checkpoint)
+    with open(checkpoint, 'rb') as file:
+        assert loaded['origin']['checkpoint_sha256'] == hashlib.sha256(file.read()).hexdigest()
+    assert loaded['origin']['images'] == 'test data of the config'
+    fresh = report(run(tmp_path, HOOK())[0])
+    assert fresh['origin']['weights'] == 'in training, after iteration 2'
+    assert fresh['origin']['checkpoint_sha256'] is None

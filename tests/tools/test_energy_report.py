@@ -1,5 +1,6 @@
 """The tool on small networks; in this process, because importing the hosts takes its time."""
 
+import hashlib
 import json
 
 import pytest
@@ -48,6 +49,16 @@ def test_kinds(kind, run, tmp_path):
         assert len(analog) == 1
         assert not report['never_called']
     assert 'mJ per image' in out
+    assert report['banner'] is None
+    assert 'RANDOM' not in out
+    origin = report['origin']
+    config, checkpoint = map(str, trained(kind))
+    assert (origin['config'], origin['weights']) == (config, checkpoint)
+    with open(checkpoint, 'rb') as file:
+        assert origin['checkpoint_sha256'] == hashlib.sha256(file.read()).hexdigest()
+    assert origin['images'].startswith('test data of the config: ')
+    assert sum(origin['input_shapes'].values()) == 2
+    assert set(origin['versions']) >= {'mmspike', 'torch', 'mmengine', 'mmcv'}
     names = sorted(path.name for path in (tmp_path / 'out').iterdir())
     assert names == ['energy.csv', 'energy.html', 'energy.json', 'energy.png', 'rates.png']
 
@@ -69,7 +80,14 @@ def test_random_images_beside_a_network_without_spikes(run, tmp_path):
     assert {row['input'] for row in other['layers']} == {'analog'}
     page = (tmp_path / 'out/energy.html').read_text()
     assert 'Side by side' in page
-    assert 'times as much' in out
+    assert 'times' not in out
+    assert 'times the first' not in page
+    assert report['banner'].startswith('RANDOM IMAGES: ')
+    assert other['banner'].startswith('RANDOM WEIGHTS AND RANDOM IMAGES: ')
+    assert report['origin']['images'] == 'random'
+    for banner in (report['banner'], other['banner']):
+        assert banner in page
+        assert banner in ' '.join(out.split())
     assert 'layer4.1.conv2' in out
 
 
@@ -79,7 +97,7 @@ def test_random_images_for_dense_prediction(kind, run):
     status, out, report = run(config, '--random', 64, 96, '--images', 1)
     assert status == 0
     assert report['samples'] == 1
-    assert 'no checkpoint: the firing rates are those of random weights' in out
+    assert 'RANDOM WEIGHTS AND RANDOM IMAGES' in out
 
 
 def test_the_first_images_only(run):
@@ -139,3 +157,14 @@ def test_in_a_process_of_its_own(run_python, tmp_path):
     )
     assert 'Traceback' not in done.stdout + done.stderr
     assert (tmp_path / 'energy.html').exists()
+
+
+def test_two_networks_are_compared(run):
+    config, checkpoint = trained(CLASSIFICATION)
+    status, out, _ = run(config, checkpoint, '--vs', config, checkpoint, '--images', 2)
+    assert status == 0
+    assert '1.00 times as much' in ' '.join(out.split())
+    assert (
+        max(len(line) for line in out.splitlines() if '\N{BOX DRAWINGS LIGHT VERTICAL}' in line)
+        <= 80
+    )

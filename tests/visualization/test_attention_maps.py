@@ -1,5 +1,6 @@
 import pytest
 import torch
+from threads import in_thread
 from torch import nn
 
 from mmspike.backbones import MetaSpikformer
@@ -173,3 +174,13 @@ def test_maps_grow_to_the_image_and_padding_is_cut_off():
     assert one.on_image(2, 3).tolist() == [[[0.5, 0.5, 1.5], [0.5, 0.5, 1.5]]]
     with pytest.raises(ValueError, match='3x4 pixels does not lie within the input of 2x4'):
         one.on_image(3, 4)
+
+
+def test_calls_in_other_threads_are_not_recorded():
+    net, x = nn.Sequential(Attention(2)), torch.rand(1, 6, 1, 3) * 3
+    expected = record(net, x)
+    with AttentionMapRecorder(net) as recorder:
+        in_thread(lambda: net(2 * x))
+        net(x)
+    (one,), (right,) = recorder.maps(), expected
+    assert str(one) == str(right)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from threads import in_thread
 from torch import nn
 
 from mmspike.backbones import MetaSpikformer
@@ -283,3 +284,11 @@ def test_titles_do_not_overlap(size):
     figure.draw_without_rendering()
     boxes = [axes.title.get_window_extent() for axes in figure.axes[1:7]]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_calls_in_other_threads_are_not_recorded():
+    net, expected = Net(Stage(SFA(D=4))), rates(Net(Stage(SFA(D=4))), X)
+    with FiringMapRecorder(net) as recorder:
+        in_thread(lambda: net(2 * X))
+        net(X)
+    assert [one.rates.tolist() for one in recorder.maps()] == expected

@@ -23,10 +23,11 @@ from mmengine.runner import Runner, load_checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmspike.energy import EnergyCounter, EnergyReport, UncountedError, get_costs
+from mmspike.energy import EnergyCounter, EnergyReport, Origin, UncountedError, get_costs
 from mmspike.energy.html import energy_page
+from mmspike.energy.origin import RANDOM
 from mmspike.energy.tables import energy_table
-from mmspike.neurons import BaseNeuron, NeuronMismatchError
+from mmspike.neurons import NeuronMismatchError
 from mmspike.utils.checkpoint import atomic_write, read_training_checkpoint
 from mmspike.utils.config import load_config
 from mmspike.utils.inference import check_weights
@@ -40,8 +41,6 @@ SAMPLES = {
 }
 
 console = Console(highlight=False)
-if not console.is_terminal and 'COLUMNS' not in os.environ:
-    console.width = 130  # a file has room for whole names
 
 
 def parse_args() -> argparse.Namespace:
@@ -91,8 +90,6 @@ def build(cfg: Config, checkpoint: str | None, device: str) -> torch.nn.Module:
         weights = read_training_checkpoint(checkpoint)
         check_weights(model, weights, checkpoint)
         load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
-    elif any(isinstance(module, BaseNeuron) for module in model.modules()):
-        console.print('no checkpoint: the firing rates are those of random weights', style='yellow')
     return model.to(device).eval()
 
 
@@ -113,8 +110,6 @@ def random_batches(cfg: Config, images: int, size: list[int]) -> Iterator[dict]:
 
 def test_batches(cfg: Config, images: int) -> Iterator[dict]:
     """The first images of the config's test data."""
-    if not cfg.get('test_dataloader'):
-        raise ValueError('the config has no test_dataloader; give --random H W')
     loader_cfg = cfg.test_dataloader.copy()
     loader_cfg.batch_size = min(loader_cfg.get('batch_size', 1), images)
     loader = Runner.build_dataloader(loader_cfg, seed=0)
@@ -126,6 +121,18 @@ def test_batches(cfg: Config, images: int) -> Iterator[dict]:
         images -= count
         if images <= 0:
             return
+
+
+def test_data(cfg: Config) -> str:
+    """Which data the config tests on, in words."""
+    if not cfg.get('test_dataloader'):
+        raise ValueError('the config has no test_dataloader; give --random H W')
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:  # of a wrapper
+        dataset = dataset.dataset
+    keys = ('data_root', 'ann_file', 'data_prefix', 'split', 'test_mode')
+    values = (f'{key}={dataset[key]}' for key in keys if dataset.get(key) not in (None, '', {}))
+    return f'test data of the config: {dataset.type}({", ".join(values)})'
 
 
 def measure(config: str, checkpoint: str | None, args: argparse.Namespace, options) -> EnergyReport:
@@ -145,6 +152,8 @@ def measure(config: str, checkpoint: str | None, args: argparse.Namespace, optio
         else test_batches(cfg, args.images)
     )
     name = cfg.get('experiment_name') or Path(config).stem
+    images = RANDOM if args.random else test_data(cfg)
+    origin = Origin.of(config, checkpoint, images)
     columns = (
         TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     )  # fmt: skip
@@ -155,7 +164,7 @@ def measure(config: str, checkpoint: str | None, args: argparse.Namespace, optio
             for batch in islice(batches, args.images):
                 model.test_step(batch)
                 progress.update(task, advance=len(batch['inputs']))
-    return EnergyReport(counter, args.cost, name, args.memory)
+    return EnergyReport(counter, args.cost, name, args.memory, origin)
 
 
 def main() -> None:
@@ -172,7 +181,8 @@ def main() -> None:
     if args.vs:
         for key in ['energy_mj', *(['both_mj'] if args.memory else [])]:
             mine, theirs = (getattr(report.totals, key) for report in reports)
-            ratio = f', {theirs / mine:.2f} times as much' if mine else ''
+            random = any(report.origin.random for report in reports)
+            ratio = f', {theirs / mine:.2f} times as much' if mine and not random else ''
             memory = ' with memory' if key == 'both_mj' else ''
             console.print(
                 f'{reports[0].name}: {mine:.4g} mJ; {reports[1].name}: {theirs:.4g} mJ{ratio}'
