@@ -29,7 +29,7 @@ from rich.console import Console
 from training import read_scalars, run_tool
 from weights import leave_weights, weights_name
 
-from mmspike.energy import EnergyCounter, EnergyReport
+from mmspike.energy import EnergyCounter, EnergyReport, Origin
 from mmspike.utils.checkpoint import atomic_write, newest_checkpoint
 from mmspike.utils.launch import adapt_to_devices
 from mmspike.visualization.terminal import firing_rate_table
@@ -306,7 +306,8 @@ class Task(ABC):
         runner.register_hook(collector)
         with EnergyCounter(runner.model) as counter:
             metrics = runner.test()
-        energy = EnergyReport(counter, name=self.title)
+        origin = Origin.of(self.config_path, self.checkpoint, images='test data of the config')
+        energy = EnergyReport(counter, name=self.title, origin=origin)
         energy.write(self.work_dir / 'energy')
         self._write_rates(energy)
         same = same_answers(runner.model, runner.test_dataloader, self.same, on_batch)

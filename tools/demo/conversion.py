@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmspike.conversion import convert_to_spiking, simulate
-from mmspike.energy import EnergyCounter, EnergyReport
+from mmspike.energy import EnergyCounter, EnergyReport, Origin
 from mmspike.evaluation import AccuracyOverTime
 from mmspike.utils.config import load_config
 from mmspike.utils.evaluation import evaluate
@@ -87,7 +87,8 @@ class Conversion(Classification):
                     console=Console(quiet=True),
                 )
             curves[name] = over_time.curve
-            reports[name] = EnergyReport(counter, name=name)
+            origin = Origin.of(self.config_path, checkpoint, images='test data of the config')
+            reports[name] = EnergyReport(counter, name=name, origin=origin)
             reports[name].write(self.work_dir / f'energy of {name}')
         console.print(over_time_table(curves, reports, quantised))
         figure, axes = plt.subplots(figsize=(7, 4.2), layout='constrained')
