@@ -132,12 +132,16 @@ DATASETS = Registry(
             'mmspike.datasets.handwritten_digits',
             'mmspike.datasets.event_digits',
             'mmspike.datasets.event_recordings',
-        ]
+            'mmspike.datasets.image_folders',
+        ],
+        'mmdet': ['mmspike.datasets.coco'],
+        'mmseg': ['mmspike.datasets.segmentation'],
     },
 )
 TRANSFORMS = Registry(
     'transform',
     parent=root.TRANSFORMS,
+    locations=['mmspike.datasets.transforms.load_image'],
     hosted={'mmpretrain': ['mmspike.datasets.transforms.event_frames']},
 )
 HOOKS = Registry('hook', parent=root.HOOKS, locations=['mmspike.hooks'])

@@ -12,6 +12,8 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
+from mmspike.utils.checks import check_integer
+
 # By how many steps the work of a call is divided, where a caller said so. Each thread has its own.
 _steps_of_work: ContextVar[float | None] = ContextVar('steps_of_work', default=None)
 
@@ -49,11 +51,7 @@ def check_timesteps(timesteps: int) -> int:
         TypeError: It is not an integer.
         ValueError: It is smaller than 1.
     """
-    if isinstance(timesteps, bool) or not isinstance(timesteps, int):
-        raise TypeError(f'timesteps must be an int, got {timesteps!r} ({type(timesteps).__name__})')
-    if timesteps < 1:
-        raise ValueError(f'timesteps must be at least 1, got {timesteps}')
-    return timesteps
+    return check_integer('timesteps', timesteps, at_least=1)
 
 
 def unfold_time(x: Tensor, timesteps: int) -> Tensor:

@@ -97,7 +97,7 @@ def _use_scenes(cfg: Config, scenes: Path) -> None:
         # VOC is trained on two sets of labels in a row.
         for one in dataset.get('datasets', [dataset]):
             _use_scenes_in(one, scenes, subset)
-        if dataset.type == 'CocoDataset' and part != 'train':
+        if dataset.type == 'mmspike.CocoDataset' and part != 'train':
             cfg[f'{part}_evaluator'].ann_file = str(scenes / dataset.ann_file)
     if 'size' in cfg.model.data_preprocessor:
         cfg.model.data_preprocessor.size = (SCENE, SCENE)
@@ -116,7 +116,7 @@ def _use_scenes(cfg: Config, scenes: Path) -> None:
 def _use_scenes_in(dataset: dict, scenes: Path, subset: str) -> None:
     """Make one dataset read a subset of the scenes, by a pipeline of their size."""
     dataset.data_root = str(scenes) + '/'
-    if dataset.type == 'CocoDataset':
+    if dataset.type == 'mmspike.CocoDataset':
         own = 'instances' if 'metainfo' in dataset else 'coco'
         dataset.ann_file = f'annotations/{own}_{subset}.json'
         dataset.data_prefix = dict(img=f'images/{subset}/')

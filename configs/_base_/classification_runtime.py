@@ -16,6 +16,10 @@ default_hooks = dict(
     # Ends training at the first loss that is NaN or infinite, and names the layer.
     finite_loss=dict(type='mmspike.FiniteLossHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    # `timesteps` and `D` of the top level act everywhere; settings without effect are named.
+    settings=dict(type='mmspike.SettingsHook'),
+    # Data and model agree on the classes; every label is one of them.
+    class_check=dict(type='mmspike.ClassCheckHook'),
     visualization=dict(type='VisualizationHook', enable=False),
 )
 # Makes a resumed run draw the random numbers of an uninterrupted one.
@@ -26,8 +30,7 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )
-vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='UniversalVisualizer', vis_backends=vis_backends)
+visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 randomness = dict(seed=0, deterministic=False)
 log_level = 'INFO'
 load_from = None

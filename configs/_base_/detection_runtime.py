@@ -16,6 +16,10 @@ default_hooks = dict(
     # Ends training at the first loss that is NaN or infinite, and names the layer.
     finite_loss=dict(type='mmspike.FiniteLossHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    # `timesteps` and `D` of the top level act everywhere; settings without effect are named.
+    settings=dict(type='mmspike.SettingsHook'),
+    # Heads have as many classes as the data.
+    class_check=dict(type='NumClassCheckHook'),
     visualization=dict(type='DetVisualizationHook'),
 )
 # Makes a resumed run draw the random numbers of an uninterrupted one.
@@ -26,8 +30,9 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )
-vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='DetLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+visualizer = dict(
+    type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer'
+)
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 randomness = dict(seed=0, deterministic=False)
 log_level = 'INFO'

@@ -20,6 +20,10 @@ default_hooks = dict(
     # Ends training at the first loss that is NaN or infinite, and names the layer.
     finite_loss=dict(type='mmspike.FiniteLossHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    # `timesteps` and `D` of the top level act everywhere; settings without effect are named.
+    settings=dict(type='mmspike.SettingsHook'),
+    # Data and model agree on the classes; every label is one of them.
+    class_check=dict(type='mmspike.ClassCheckHook'),
     visualization=dict(type='SegVisualizationHook'),
 )
 # Makes a resumed run draw the random numbers of an uninterrupted one.
@@ -30,8 +34,10 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )
-vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+visualizer = dict(
+    type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer'
+)
+tta_model = dict(type='SegTTAModel')
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=0, deterministic=False)
 log_level = 'INFO'

@@ -75,7 +75,7 @@ class DistilledClassifier(ImageClassifier):
         super().__init__(backbone, neck, head, **kwargs)
         self.temperature = check_number('temperature', temperature, above=0)
         self.distill_weight = check_number('distill_weight', distill_weight, at_least=0)
-        self._teacher_cfg = teacher
+        self.teacher_cfg = teacher
         self._teacher_checkpoint = os.fspath(teacher_checkpoint)
         # In a list, where torch does not look for modules.
         self._teacher: list[BaseModel] = []
@@ -129,7 +129,7 @@ class DistilledClassifier(ImageClassifier):
         return dict(self.__dict__, _teacher=[])
 
     def _load_teacher(self) -> nn.Module:
-        cfg, path = self._teacher_cfg, self._teacher_checkpoint
+        cfg, path = self.teacher_cfg, self._teacher_checkpoint
         if isinstance(cfg, str):
             cfg = Config.fromfile(cfg).model
         # Its first weights are drawn, in the midst of training: a run that was resumed, which loads

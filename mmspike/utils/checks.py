@@ -1,6 +1,7 @@
 """Checks of numbers and tensors that come from outside."""
 
 import math
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -38,11 +39,13 @@ def check_number(
 ) -> float:
     """Return ``value`` as a float if it is a finite number within the bounds.
 
+    Numbers of numpy are numbers as well, whatever their precision.
+
     Raises:
         TypeError: It is no number.
         ValueError: It is out of bounds, infinite or NaN.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f'{name} must be a number, got {value!r} ({type(value).__name__})')
     if math.isfinite(value) and value > above and at_least <= value <= at_most:
         return float(value)
@@ -55,14 +58,14 @@ def check_number(
 
 
 def check_integer(name: str, value: int, *, at_least: int) -> int:
-    """Return ``value`` if it is an integer that is not too small.
+    """Return ``value`` as an int if it is an integer, numpy's as well, that is not too small.
 
     Raises:
         TypeError: It is not an integer.
         ValueError: It is smaller than ``at_least``.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f'{name} must be an int, got {value!r} ({type(value).__name__})')
     if value < at_least:
         raise ValueError(f'{name} must be at least {at_least}, got {value}')
-    return value
+    return int(value)

@@ -10,6 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from mmspike.utils.settings import SETTINGS, apply_settings
 from mmspike.zoo import config_path
 
 # The top-level keys that mmengine reads.
@@ -18,12 +19,19 @@ RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {'self'
     'custom_imports',
     'model_wrapper_cfg',
 }
+# These, ours, and what the tools of the hosts read besides.
+READ_KEYS = (
+    RUNNER_KEYS
+    | SETTINGS.keys()
+    | {'_base_', 'runner_type', 'sync_bn', 'find_unused_parameters', 'compile', 'tta_model'}
+    | {'tta_pipeline'}
+)
 
 
 def load_config(
     path: str | os.PathLike, options: dict[str, Any] | None = None, work_dir: str | None = None
 ) -> Config:
-    """Read a config and settle its work directory.
+    """Read a config, apply its settings of T and D and settle its work directory.
 
     Args:
         path: Config file, or the name of one of mmspike's own (``mmspike::...``).
@@ -33,6 +41,7 @@ def load_config(
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: A top-level key is misspelled, or no config of mmspike has the name.
+        TypeError, ValueError: See :func:`~mmspike.utils.settings.apply_settings`.
     """
     if str(path).startswith('mmspike::'):
         path = config_path(str(path))
@@ -42,12 +51,13 @@ def load_config(
     if options:
         cfg.merge_from_dict(options)
     check_keys(cfg)
+    apply_settings(cfg)
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(path).stem))
     return cfg
 
 
 def check_keys(cfg: Config) -> None:
-    """Refuse top-level keys that are nearly, but not quite, keys of the Runner.
+    """Refuse top-level keys that are nearly, but not quite, keys of the Runner, or ``timesteps``.
 
     mmengine ignores keys that it does not know, so that a misspelled ``optim_wraper`` would train
     with something else, or not at all.
@@ -56,9 +66,10 @@ def check_keys(cfg: Config) -> None:
         ValueError: With the key that was probably meant.
     """
     for key in cfg:
-        if key in RUNNER_KEYS:
+        if key in READ_KEYS:
             continue
-        close = difflib.get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.88)
+        known = RUNNER_KEYS | SETTINGS.keys()
+        close = difflib.get_close_matches(key, known, n=1, cutoff=0.88)
         if close:
             raise ValueError(
                 f"the config has a top-level key '{key}', which nothing reads; did you mean "

@@ -16,7 +16,12 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs'),
 ]
-test_pipeline = [dict(type='Resize', scale=224), dict(type='PackInputs')]
+test_pipeline = [
+    # For tools that test on a file: the samples of the data set hold their images.
+    dict(type='mmspike.LoadImage', rgb=True),
+    dict(type='Resize', scale=224),
+    dict(type='PackInputs'),
+]
 
 train_dataloader = dict(
     batch_size=128,

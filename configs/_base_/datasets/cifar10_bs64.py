@@ -24,7 +24,11 @@ train_pipeline = [
     ),
     dict(type='PackInputs'),
 ]
-test_pipeline = [dict(type='PackInputs')]
+test_pipeline = [
+    # For tools that test on a file: the samples of the data set hold their images.
+    dict(type='mmspike.LoadImage', rgb=True),
+    dict(type='PackInputs'),
+]
 
 train_dataloader = dict(
     batch_size=64,

@@ -20,13 +20,29 @@ test_pipeline = [
     dict(type='LoadAnnotations', reduce_zero_label=True),
     dict(type='PackSegInputs'),
 ]
+# `test.py --tta` of mmseg: three sizes, then the mean of the answers. A mirrored digit is none.
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='Resize', scale_factor=factor, keep_ratio=True)
+                for factor in (0.75, 1.0, 1.25)
+            ],
+            [dict(type='LoadAnnotations', reduce_zero_label=True)],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
+]
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        # ADE20KDataset takes ADE20K's own classes only; this is what it is made from.
-        type='BaseSegDataset',
+        # ADE20KDataset takes ADE20K's own classes only.
+        type='mmspike.SegDataset',
         reduce_zero_label=True,
         metainfo=metainfo,
         data_root=data_root,
@@ -38,9 +54,10 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=8,
     num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='BaseSegDataset',
+        type='mmspike.SegDataset',
         reduce_zero_label=True,
         metainfo=metainfo,
         data_root=data_root,

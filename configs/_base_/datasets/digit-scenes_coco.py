@@ -28,9 +28,10 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='CocoDataset',
+        type='mmspike.CocoDataset',
         metainfo=metainfo,
         data_root=data_root,
         ann_file='annotations/instances_training.json',
@@ -41,9 +42,10 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=8,
     num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='CocoDataset',
+        type='mmspike.CocoDataset',
         metainfo=metainfo,
         data_root=data_root,
         ann_file='annotations/instances_validation.json',

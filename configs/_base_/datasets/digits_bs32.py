@@ -10,6 +10,8 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 test_pipeline = [
+    # For tools that test on a file: the samples of the data set hold their images.
+    dict(type='mmspike.LoadImage'),
     dict(type='Resize', scale=32, interpolation='bicubic'),
     dict(type='PackInputs'),
 ]
@@ -18,12 +20,14 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=32,
     num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(type=dataset_type, split='train', pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=60,
     num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type=dataset_type, split='test', pipeline=test_pipeline),
 )

@@ -3,7 +3,6 @@
 # and 4 to 64 for its anchors; weights that were trained so need
 # `anchor_generator.strides=[4, 8, 16, 32, 64]` and `featmap_strides=[4, 8, 16, 32]`.
 integers = dict(type='mmspike.SFA', D=4, norm=1)
-timesteps = 1
 model = dict(
     type='MaskRCNN',
     data_preprocessor=dict(
@@ -18,7 +17,7 @@ model = dict(
         type='mmspike.MetaSpikformer',
         arch='large',
         out_indices=(1, 2, 3, 4),
-        timesteps=timesteps,
+        timesteps=1,
         neuron_cfg=dict(type='mmspike.SFA', D=4),
     ),
     neck=dict(
@@ -26,14 +25,14 @@ model = dict(
         in_channels=[64, 128, 256, 360],
         out_channels=256,
         num_outs=5,
-        timesteps=timesteps,
+        timesteps=1,
         neuron_cfg=integers,
     ),
     rpn_head=dict(
         type='mmspike.SpikeRPNHead',
         in_channels=256,
         feat_channels=256,
-        timesteps=timesteps,
+        timesteps=1,
         neuron_cfg=integers,
         anchor_generator=dict(
             type='AnchorGenerator', scales=[8], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 16, 32]
@@ -44,7 +43,7 @@ model = dict(
     ),
     roi_head=dict(
         type='mmspike.SpikeStandardRoIHead',
-        timesteps=timesteps,
+        timesteps=1,
         bbox_roi_extractor=dict(
             type='SingleRoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0),

@@ -1,7 +1,6 @@
 # RetinaNet on MetaSpikformer (the large backbone). The three finest levels are made from the last
 # three stages, whose true strides are 8, 16 and 16.
 integers = dict(type='mmspike.SFA', D=4, norm=1)
-timesteps = 1
 model = dict(
     type='RetinaNet',
     data_preprocessor=dict(
@@ -15,7 +14,7 @@ model = dict(
         type='mmspike.MetaSpikformer',
         arch='large',
         out_indices=(1, 2, 3, 4),
-        timesteps=timesteps,
+        timesteps=1,
         neuron_cfg=dict(type='mmspike.SFA', D=4),
     ),
     neck=dict(
@@ -25,7 +24,7 @@ model = dict(
         start_level=1,
         add_extra_convs='on_input',
         num_outs=5,
-        timesteps=timesteps,
+        timesteps=1,
         neuron_cfg=integers,
     ),
     bbox_head=dict(
@@ -34,7 +33,7 @@ model = dict(
         in_channels=256,
         stacked_convs=4,
         feat_channels=256,
-        timesteps=timesteps,
+        timesteps=1,
         neuron_cfg=integers,
         anchor_generator=dict(
             type='AnchorGenerator',

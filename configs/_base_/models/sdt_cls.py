@@ -1,6 +1,5 @@
 # SDT ("Spike-driven Transformer") as an image classifier; arch, in_channels of the head and, for
 # small images, pooling_stat are set by the configs that build on it.
-timesteps = 4
 neuron = dict(type='mmspike.LIF')
 model = dict(
     type='ImageClassifier',
@@ -8,7 +7,7 @@ model = dict(
         type='mmspike.SDT',
         arch='8-384',
         pooling_stat='1111',
-        timesteps=timesteps,
+        timesteps=4,
         neuron_cfg=neuron,
     ),
     neck=dict(type='GlobalAveragePooling'),
@@ -16,7 +15,7 @@ model = dict(
         type='mmspike.SpikeLinearClsHead',
         num_classes=1000,
         in_channels=384,
-        timesteps=timesteps,
+        timesteps=4,
         neuron_cfg=neuron,
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
         topk=(1, 5),

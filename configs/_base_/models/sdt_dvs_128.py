@@ -1,6 +1,5 @@
 # SDT 2-256 on event frames of 128x128 with two polarities, as for DVS128 Gesture: one pool more
 # before the tokens; k and v are not pooled in the reference, whose switch leaves this set out.
-timesteps = 16
 neuron = dict(type='mmspike.LIF')
 model = dict(
     type='ImageClassifier',
@@ -9,7 +8,7 @@ model = dict(
         arch='2-256',
         pooling_stat='0111',
         in_channels=2,
-        timesteps=timesteps,
+        timesteps=16,
         neuron_cfg=neuron,
     ),
     neck=dict(type='GlobalAveragePooling'),
@@ -17,7 +16,7 @@ model = dict(
         type='mmspike.SpikeLinearClsHead',
         num_classes=11,
         in_channels=256,
-        timesteps=timesteps,
+        timesteps=16,
         neuron_cfg=neuron,
         loss=dict(type='CrossEntropyLoss'),
         topk=(1,),

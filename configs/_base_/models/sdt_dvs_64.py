@@ -1,6 +1,5 @@
 # SDT 2-256 on event frames of 64x64 with two polarities, as for CIFAR10-DVS: k and v are pooled, a
 # loss at every time step.
-timesteps = 10
 neuron = dict(type='mmspike.LIF')
 model = dict(
     type='ImageClassifier',
@@ -10,7 +9,7 @@ model = dict(
         pooling_stat='0011',
         dvs_pool=True,
         in_channels=2,
-        timesteps=timesteps,
+        timesteps=10,
         neuron_cfg=neuron,
     ),
     neck=dict(type='GlobalAveragePooling'),
@@ -18,7 +17,7 @@ model = dict(
         type='mmspike.SpikeLinearClsHead',
         num_classes=10,
         in_channels=256,
-        timesteps=timesteps,
+        timesteps=10,
         neuron_cfg=neuron,
         loss=dict(type='mmspike.TETLoss'),
         topk=(1,),

@@ -2,23 +2,24 @@
 # are at strides 2, 4, 8 and 16; of the head's strides only the ratios count.
 quarters = dict(type='mmspike.SFA', D=4)
 norm_cfg = dict(type='SyncBN', requires_grad=True)
-timesteps = 1
+# At the top as well, where tools of mmseg look for it; change both.
+data_preprocessor = dict(
+    type='SegDataPreProcessor',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
+    pad_val=0,
+    seg_pad_val=255,
+    size=(512, 512),
+)
 model = dict(
     type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512),
-    ),
+    data_preprocessor=data_preprocessor,
     backbone=dict(
         type='mmspike.MetaSpikformer',
         arch='large',
         out_indices=(0, 1, 2, 4),
-        timesteps=timesteps,
+        timesteps=1,
         neuron_cfg=quarters,
         norm_cfg=norm_cfg,
         layer_scale_init_value=1e-6,
@@ -28,7 +29,7 @@ model = dict(
         in_channels=[32, 64, 128, 360],
         out_channels=128,
         num_outs=4,
-        timesteps=timesteps,
+        timesteps=1,
         neuron_cfg=quarters,
         norm_cfg=norm_cfg,
     ),
@@ -39,7 +40,7 @@ model = dict(
         feature_strides=[2, 4, 8, 16],
         channels=128,
         num_classes=150,
-        timesteps=timesteps,
+        timesteps=1,
         neuron_cfg=quarters,
         norm_cfg=norm_cfg,
         align_corners=False,

@@ -1,13 +1,8 @@
 _base_ = './metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits.py'
 
-timesteps = 4
 
 # _delete_: nothing of the stateless neuron's options carries over.
 model = dict(
-    backbone=dict(
-        timesteps=timesteps, neuron_cfg=dict(_delete_=True, type='mmspike.ILIF', D=4, norm=None)
-    ),
-    head=dict(
-        timesteps=timesteps, neuron_cfg=dict(_delete_=True, type='mmspike.ILIF', D=4, norm=1)
-    ),
+    backbone=dict(timesteps=4, neuron_cfg=dict(_delete_=True, type='mmspike.ILIF', D=4, norm=None)),
+    head=dict(timesteps=4, neuron_cfg=dict(_delete_=True, type='mmspike.ILIF', D=4, norm=1)),
 )

@@ -1,10 +1,9 @@
 _base_ = './metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits.py'
 
-timesteps = 4
 neuron = dict(type='mmspike.LIF', tau=2.0)
 
 # _delete_: nothing of the integer neuron's options carries over.
 model = dict(
-    backbone=dict(timesteps=timesteps, neuron_cfg=dict(_delete_=True, **neuron)),
-    head=dict(timesteps=timesteps, neuron_cfg=dict(_delete_=True, **neuron)),
+    backbone=dict(timesteps=4, neuron_cfg=dict(_delete_=True, **neuron)),
+    head=dict(timesteps=4, neuron_cfg=dict(_delete_=True, **neuron)),
 )

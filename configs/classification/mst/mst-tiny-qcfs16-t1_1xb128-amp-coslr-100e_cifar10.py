@@ -28,4 +28,4 @@ param_scheduler = [
     ),
 ]  # fmt: skip
 train_cfg = dict(max_epochs=100)
-auto_scale_lr = dict(base_batch_size=128)
+auto_scale_lr = dict(enable=False, base_batch_size=128)

@@ -6,7 +6,6 @@ _base_ = [
     '../../_base_/classification_runtime.py',
 ]
 
-timesteps = 8
 embed_dims = 64
 model = dict(
     backbone=dict(
@@ -14,7 +13,7 @@ model = dict(
         arch=dict(_delete_=True, embed_dims=embed_dims, depth=1),
         pooling_stat='0111',
         dvs_pool=False,
-        timesteps=timesteps,
+        timesteps=8,
     ),
-    head=dict(in_channels=embed_dims, timesteps=timesteps),
+    head=dict(in_channels=embed_dims, timesteps=8),
 )

@@ -40,4 +40,4 @@ train_pipeline = [
 train_dataloader = dict(batch_size=36, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=36)
 test_dataloader = val_dataloader
-auto_scale_lr = dict(base_batch_size=288)
+auto_scale_lr = dict(enable=False, base_batch_size=288)

@@ -1,7 +1,6 @@
 _base_ = './sdt-2-256-lif-t16_1xb16-amp-coslr-210e_dvs128-gesture.py'
 
-timesteps = 10
-model = dict(backbone=dict(timesteps=timesteps), head=dict(timesteps=timesteps))
+model = dict(backbone=dict(timesteps=10), head=dict(timesteps=10))
 
 learning_rate, warmup_rate, lowest_rate = 2e-3, 1e-5, 1e-5
 optim_wrapper = dict(optimizer=dict(lr=learning_rate, weight_decay=1e-4))
@@ -12,7 +11,7 @@ param_scheduler = [
 
 train_pipeline = [
     dict(type='mmspike.LoadEvents'),
-    dict(type='mmspike.IntegrateEvents', timesteps=timesteps, by='number'),
+    dict(type='mmspike.IntegrateEvents', timesteps=10, by='number'),
     dict(type='mmspike.PackEventFrames'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -3,8 +3,7 @@ _base_ = './sdt-2-256-lif-t10_1xb32-amp-tet-coslr-210e_cifar10-dvs.py'
 # What the authors of SDT advise those whom the released recipe leaves short of the paper: cutout,
 # an average of the weights, no mixed precision. Flips and shifts stand in their code, unused. T is
 # that of the result in the paper.
-timesteps = 16
-model = dict(backbone=dict(timesteps=timesteps), head=dict(timesteps=timesteps))
+model = dict(backbone=dict(timesteps=16), head=dict(timesteps=16))
 # _delete_: the options of mixed precision.
 optim_wrapper = dict(
     _delete_=True,
@@ -16,7 +15,7 @@ custom_hooks = [*_base_.custom_hooks, dict(type='EMAHook', momentum=2e-4)]
 
 train_pipeline = [
     dict(type='mmspike.LoadEvents'),
-    dict(type='mmspike.IntegrateEvents', timesteps=timesteps, by='number'),
+    dict(type='mmspike.IntegrateEvents', timesteps=16, by='number'),
     dict(type='Resize', scale=64, interpolation='bilinear'),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='mmspike.RandomShift', max_shift=5),
@@ -25,7 +24,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='mmspike.LoadEvents'),
-    dict(type='mmspike.IntegrateEvents', timesteps=timesteps, by='number'),
+    dict(type='mmspike.IntegrateEvents', timesteps=16, by='number'),
     dict(type='Resize', scale=64, interpolation='bilinear'),
     dict(type='mmspike.PackEventFrames'),
 ]

@@ -18,4 +18,4 @@ model = dict(
 train_dataloader = dict(batch_size=36)
 val_dataloader = dict(batch_size=36)
 test_dataloader = val_dataloader
-auto_scale_lr = dict(base_batch_size=288)
+auto_scale_lr = dict(enable=False, base_batch_size=288)

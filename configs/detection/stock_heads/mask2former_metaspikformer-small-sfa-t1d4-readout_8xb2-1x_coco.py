@@ -152,4 +152,4 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=0.01, norm_type=2),
 )
 train_dataloader = dict(batch_size=2)
-auto_scale_lr = dict(base_batch_size=16)
+auto_scale_lr = dict(enable=False, base_batch_size=16)

@@ -8,8 +8,9 @@ _base_ = [
 # image. `model.backbone.init_cfg.checkpoint=...` names others.
 pretrained = 'checkpoints/metaspikformer-digits-sfa-t1d4.pth'
 norm_cfg = dict(type='BN', requires_grad=True)
+data_preprocessor = dict(mean=[60.0, 60.0, 60.0], std=[60.0, 60.0, 60.0], size=(128, 128))
 model = dict(
-    data_preprocessor=dict(mean=[60.0, 60.0, 60.0], std=[60.0, 60.0, 60.0], size=(128, 128)),
+    data_preprocessor=data_preprocessor,
     backbone=dict(
         # _delete_: a dict in place of a name.
         arch=dict(
@@ -49,4 +50,4 @@ train_cfg = dict(type='IterBasedTrainLoop', max_iters=1500, val_interval=500)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 default_hooks = dict(checkpoint=dict(interval=250))
-auto_scale_lr = dict(base_batch_size=8)
+auto_scale_lr = dict(enable=False, base_batch_size=8)

@@ -9,17 +9,19 @@ pretrained = 'checkpoints/metaspikformer-small-sfa-t1d4_in1k.pth'
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 # Stages 1, 3 and 4 have strides 4, 16 and 16. At 16, mmseg halves the dilations that it has at 8.
 # Channels are those of the smallest DeepLabV3+ of mmseg, on a ResNet-18.
+# At the top as well, where tools of mmseg look for it; change both.
+data_preprocessor = dict(
+    type='SegDataPreProcessor',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
+    pad_val=0,
+    seg_pad_val=255,
+    size=(512, 512),
+)
 model = dict(
     type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512),
-    ),
+    data_preprocessor=data_preprocessor,
     backbone=dict(
         type='mmspike.MetaSpikformer',
         arch='small',

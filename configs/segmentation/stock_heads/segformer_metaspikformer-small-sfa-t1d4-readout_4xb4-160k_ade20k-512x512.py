@@ -8,17 +8,19 @@ _base_ = [
 pretrained = 'checkpoints/metaspikformer-small-sfa-t1d4_in1k.pth'
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 # Stages 1 to 4 have strides 4, 8, 16 and 16; the head brings all maps to the size of the first.
+# At the top as well, where tools of mmseg look for it; change both.
+data_preprocessor = dict(
+    type='SegDataPreProcessor',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
+    pad_val=0,
+    seg_pad_val=255,
+    size=(512, 512),
+)
 model = dict(
     type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512),
-    ),
+    data_preprocessor=data_preprocessor,
     backbone=dict(
         type='mmspike.MetaSpikformer',
         arch='small',

@@ -1,0 +1,98 @@
+"""Settings of a config that nothing reads.
+
+A config is Python: what its bases make of a name happened before a child gives that name another
+value. ``data_root = 'mine'`` in a child, or ``--cfg-options data_root=mine``, changes no dataset.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmspike.utils.config import READ_KEYS
+
+
+def unread_settings(cfg: Config) -> dict[str, list[str]]:
+    """Names at the top of a config that are given a value without effect.
+
+    Args:
+        cfg: The config of a run, with what the command line changed in it.
+
+    Returns:
+        Each name with the places in the config that bear it, which were probably meant.
+    """
+    if not cfg.filename or not Path(cfg.filename).is_file():
+        return {}
+    file = Path(cfg.filename)
+    as_written = Config.fromfile(file, import_custom_modules=False)
+    names = [
+        key
+        for key, value in cfg.items()
+        if key not in READ_KEYS and (key not in as_written or as_written[key] != value)
+    ]
+    names += _without_effect(file, frozenset())
+    # A model's own goes before that of the top.
+    own = (cfg.get('model') or {}).get('data_preprocessor')
+    if own is not None and cfg.get('data_preprocessor', own) != own:
+        names.append('data_preprocessor')
+    return {name: list(_places(cfg, name))[:4] for name in dict.fromkeys(names)}
+
+
+def _without_effect(file: Path, read_above: frozenset[str]) -> Iterator[str]:
+    """Names that a config file and its bases assign and nobody reads."""
+    if file.suffix != '.py':
+        return
+    tree = ast.parse(file.read_text())
+    assigned = [
+        node.id
+        for statement in tree.body
+        if isinstance(statement, ast.Assign | ast.AnnAssign)
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    ]
+    read = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    read_below = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == '_base_'
+    }
+    yield from (name for name in assigned if name not in READ_KEYS | read | read_above)
+    for base in _bases(tree):
+        if '::' not in base:
+            yield from _without_effect(file.parent / base, read_above | read_below)
+
+
+def _bases(tree: ast.Module) -> list[str]:
+    """The files that a config names as its ``_base_``."""
+    for statement in tree.body:
+        if (
+            isinstance(statement, ast.Assign)
+            and getattr(statement.targets[0], 'id', '') == '_base_'
+        ):
+            bases = ast.literal_eval(statement.value)
+            return [bases] if isinstance(bases, str) else list(bases)
+    return []
+
+
+def _places(node: Any, name: str, path: str = '') -> Iterator[str]:
+    """Dotted paths below the top whose last key is ``name``."""
+    if isinstance(node, dict | Config):
+        children = node.items()
+    elif isinstance(node, list | tuple):
+        children = enumerate(node)
+    else:
+        return
+    for key, child in children:
+        if not path and key not in READ_KEYS:
+            continue
+        if path and key == name:
+            yield path + str(key)
+        yield from _places(child, name, f'{path}{key}.')

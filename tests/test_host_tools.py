@@ -1,0 +1,183 @@
+"""The configs in the tools that come with mmpretrain, mmdet and mmseg."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import TRANSFORMS, init_default_scope
+from small_runs import CONFIGS, DIGITS, ROOT
+from torch.utils.data import DataLoader
+
+from mmspike.datasets.digit_scenes import write_digit_scenes
+
+SCENES = ROOT / 'configs/{}/digit-scenes/{}_metaspikformer-digits-sfa-t1d4_{}_digit-scenes.py'
+KINDS = {
+    'classifier': DIGITS,
+    'events': ROOT
+    / 'configs/classification/sdt/sdt-1-64-lif-t8_1xb32-tet-coslr-15e_event-digits.py',
+    'retinanet': Path(str(SCENES).format('detection', 'retinanet', 'fpn_1xb4-4e')),
+    'mask-rcnn': Path(str(SCENES).format('detection', 'mask-rcnn', 'fpn_1xb4-4e')),
+    'segmentor': Path(str(SCENES).format('segmentation', 'semantic-fpn', '1xb8-1500')),
+}
+# What makes a run as short as it gets.
+SHORT = {
+    'mmpretrain': (
+        *('train_cfg.max_epochs=1', 'train_dataloader.dataset.indices=64'),
+        *('val_dataloader.dataset.indices=20', 'test_dataloader.dataset.indices=20'),
+    ),
+    'mmdet': ('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'model.backbone.init_cfg=None'),
+    'mmseg': (
+        *('train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=2'),
+        *('default_hooks.checkpoint.interval=2', 'model.backbone.init_cfg=None'),
+    ),
+}
+# Pictures that must come out are named last.
+ANALYSIS = {
+    'classifier': [
+        # Its other modes need a matplotlib older than 3.11.
+        'visualization/browse_dataset.py CONFIG --output-dir OUT --not-show -n 2 '
+        '-m original > 0.jpg',
+        'visualization/vis_scheduler.py CONFIG --not-show --save-path OUT/lr.png '
+        '--dataset-size 100 > lr.png',
+        'analysis_tools/confusion_matrix.py CONFIG CHECKPOINT --show-path OUT/c.png > c.png',
+        'analysis_tools/get_flops.py CONFIG --shape 32 >',
+        'analysis_tools/analyze_logs.py plot_curve LOG --keys loss --out OUT/log.png > log.png',
+    ],
+    'events': [
+        'analysis_tools/confusion_matrix.py CONFIG CHECKPOINT --show-path OUT/c.png > c.png'
+    ],
+    'retinanet': [
+        'analysis_tools/browse_dataset.py CONFIG --output-dir OUT --not-show > digits_000000.png',
+        'analysis_tools/confusion_matrix.py CONFIG PREDICTIONS OUT > confusion_matrix.png',
+        'analysis_tools/get_flops.py CONFIG --num-images 1 >',
+        'analysis_tools/analyze_logs.py plot_curve LOG --keys loss --out OUT/log.png > log.png',
+    ],
+    'mask-rcnn': [],
+    'segmentor': [
+        'analysis_tools/browse_dataset.py CONFIG --output-dir OUT --not-show > digits_000000.png',
+        'analysis_tools/confusion_matrix.py CONFIG PREDICTIONS OUT > confusion_matrix.png',
+        'analysis_tools/get_flops.py CONFIG --shape 128 128 >',
+        'analysis_tools/analyze_logs.py LOG --keys loss --out OUT/log.png > log.png',
+    ],
+}
+
+
+def tools_of(host: str) -> Path:
+    return Path(find_spec(host).origin).parent / '.mim/tools'
+
+
+# --- All configs, as far as it is quick ----------------------------------------------------------
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: f'{path.parent.name}/{path.stem}')
+def test_what_the_hosts_tools_ask_of_a_config(path):
+    cfg = Config.fromfile(path)
+    for part in ('train', 'val', 'test'):
+        loader = cfg[f'{part}_dataloader']
+        if cfg.default_scope == 'mmpretrain':
+            # As its train.py does.
+            loader = ConfigDict(dict(pin_memory=True, persistent_workers=True), **loader)
+        options = {key: loader.get(key, 0) for key in ('num_workers', 'persistent_workers')}
+        DataLoader([0], **options)  # torch refuses what does not go together
+    assert not cfg.auto_scale_lr.enable  # mmdet's --auto-scale-lr wants to find it
+    assert cfg.auto_scale_lr.base_batch_size
+    assert cfg.default_hooks.visualization
+    assert cfg.visualizer.vis_backends[0].type == 'LocalVisBackend'
+    if cfg.default_scope == 'mmseg':
+        assert cfg.tta_model.type == 'SegTTAModel'
+        init_default_scope('mmseg')
+        for step in cfg.tta_pipeline:
+            TRANSFORMS.build(step)
+        # visualization_cam.py reads it there.
+        assert cfg.data_preprocessor == cfg.model.data_preprocessor
+        assert cfg.data_preprocessor.mean
+
+
+# --- One config of each kind, through the tools --------------------------------------------------
+
+
+@pytest.fixture(scope='module', params=KINDS)
+def trained(request, tmp_path_factory):
+    """A config that the host's train.py has trained, and a way to run the host's other tools."""
+    path = KINDS[request.param]
+    folder = tmp_path_factory.mktemp(request.param)
+    host = Config.fromfile(path, import_custom_modules=False).default_scope
+    if host != 'mmpretrain':
+        write_digit_scenes(folder / 'data/digit_scenes', num_train=2, num_val=2)
+    short = list(SHORT[host])
+    if request.param == 'events':
+        short += [f'{part}_dataloader.dataset.camera.saccade=10000' for part in ('train', 'val')]
+        short += ['test_dataloader.dataset.camera.saccade=10000', 'timesteps=2']
+
+    def run(tool: str, *arguments: object) -> str:
+        command = [sys.executable, tools_of(host) / tool, *arguments]
+        done = subprocess.run(
+            list(map(str, command)),
+            cwd=folder,
+            env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT), MPLBACKEND='agg'),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+        return done.stdout + done.stderr
+
+    options = ['--cfg-options', *short]
+    run('train.py', path, '--work-dir', 'run', *options)
+    (checkpoint,) = (folder / 'run').glob('[ei]*_[12].pth')
+    return SimpleNamespace(
+        kind=request.param,
+        host=host,
+        path=path,
+        folder=folder,
+        checkpoint=checkpoint,
+        options=options,
+        run=run,
+    )
+
+
+@pytest.mark.slow  # every tool starts a process, which imports the host
+def test_a_host_trains_tests_draws_and_analyses(trained):
+    folder, options = trained.folder, trained.options
+    test = ('test.py', trained.path, trained.checkpoint, '--work-dir', 'test')
+    shown, predictions = folder / 'shown', folder / 'predictions'
+    if trained.host != 'mmseg':
+        predictions = predictions.with_suffix('.pkl')
+    draw = [] if trained.kind == 'events' else ['--show-dir', shown]
+    trained.run(*test, '--out', predictions, *draw, *options)
+    assert predictions.exists()
+    if draw:
+        assert list(
+            folder.rglob('*digits_000000*.png' if trained.host != 'mmpretrain' else '0_0.png')
+        )
+    if trained.kind != 'mask-rcnn':
+        trained.run(*test, '--tta', *options)
+    (log,) = folder.glob('run/*/vis_data/2*.json')
+    for i, line in enumerate(ANALYSIS[trained.kind]):
+        out = folder / f'analysis{i}'
+        out.mkdir()
+        command, picture = line.split('>')
+        words = dict(
+            CONFIG=trained.path, CHECKPOINT=trained.checkpoint, PREDICTIONS=predictions, LOG=log
+        )
+        tool, *arguments = [
+            words.get(word, word.replace('OUT', str(out))) for word in command.split()
+        ]
+        if 'confusion' in tool and trained.host == 'mmpretrain':
+            arguments += options
+        trained.run(tool, *arguments)
+        if picture.strip():
+            assert (out / picture.strip()).stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_tensorboard(trained):
+    if trained.kind != 'classifier':
+        pytest.skip('one is enough')
+    backend = 'visualizer.vis_backends.0.type=TensorboardVisBackend'
+    trained.run('train.py', trained.path, '--work-dir', 'tb', *trained.options, backend)
+    assert list(trained.folder.glob('tb/*/vis_data/events.out.tfevents.*'))
