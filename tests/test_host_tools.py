@@ -55,16 +55,20 @@ ANALYSIS = {
         'analysis_tools/browse_dataset.py CONFIG --output-dir OUT --not-show > digits_000000.png',
         'analysis_tools/confusion_matrix.py CONFIG PREDICTIONS OUT > confusion_matrix.png',
         'analysis_tools/get_flops.py CONFIG --num-images 1 >',
-        'analysis_tools/analyze_logs.py plot_curve LOG --keys loss --out OUT/log.png > log.png',
+        'analysis_tools/analyze_logs.py plot_curve LOG --keys loss --style default '
+        '--out OUT/log.png > log.png',
     ],
     'mask-rcnn': [],
     'segmentor': [
         'analysis_tools/browse_dataset.py CONFIG --output-dir OUT --not-show > digits_000000.png',
         'analysis_tools/confusion_matrix.py CONFIG PREDICTIONS OUT > confusion_matrix.png',
         'analysis_tools/get_flops.py CONFIG --shape 128 128 >',
-        'analysis_tools/analyze_logs.py LOG --keys loss --out OUT/log.png > log.png',
     ],
 }
+if find_spec('seaborn'):
+    ANALYSIS['segmentor'].append(
+        'analysis_tools/analyze_logs.py LOG --keys loss --out OUT/log.png > log.png'
+    )
 
 
 def tools_of(host: str) -> Path:

@@ -125,7 +125,8 @@ def _counts(runner: Runner) -> Iterator[tuple[str, int]]:
     """Names of the modules that have ``num_classes``, and how many."""
     for name, module in unwrapped(runner.model).named_modules():
         count = getattr(module, 'num_classes', None)
-        if isinstance(count, int) and count > 0:
+        # A segmentor repeats the number of its head.
+        if name and isinstance(count, int) and count > 0:
             yield name, count
 
 

@@ -102,11 +102,11 @@ def test_heads_for_other_classes(detector, part):
 
 @pytest.fixture
 def segmentor(tmp_path):
-    """A config, and a way to change the label maps of training."""
+    """A config, and a way to change the label maps."""
     cfg = small_config(SEGMENTOR, tmp_path)
 
     def change(how) -> None:
-        for path in (tmp_path / 'scenes/annotations/training').iterdir():
+        for path in (tmp_path / 'scenes/annotations').glob('*/*.png'):
             labels = how(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
             cv2.imwrite(str(path), labels.astype(np.uint8))
 
