@@ -10,6 +10,12 @@ SUFFIX=$($PYTHON -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFI
 FLAGS=(-O1 -g -fno-omit-frame-pointer -std=c++17 -ffp-contract=off -fno-math-errno -fPIC -fopenmp
     -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all)
 
+# Python itself is not watched, so the runtime has to be there first. Its leaks are not ours.
+watched() {
+    LD_PRELOAD=$(${CXX:-g++} -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
+        UBSAN_OPTIONS=print_stacktrace=1 "$@"
+}
+
 for variant in baseline avx2; do
     if [ $variant = avx2 ]; then
         grep -qw avx2 /proc/cpuinfo || continue
@@ -22,9 +28,7 @@ for variant in baseline avx2; do
     # Without -fopenmp: the loader provides torch's own OpenMP runtime.
     ${CXX:-g++} -shared -fsanitize=address,undefined "$object" \
         -o "$MMSPIKE_HOST_KERNELS/_host_$variant$SUFFIX"
-    # Python itself is not watched, so the runtime has to be there first. Its leaks are not ours.
-    LD_PRELOAD=$(${CXX:-g++} -print-file-name=libasan.so) \
-        ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-        $PYTHON -m pytest -q -p no:cacheprovider --hypothesis-profile sanitize \
+    watched $PYTHON -c 'from mmspike.neurons.kernels import host; assert host.AVAILABLE'
+    watched $PYTHON -m pytest -q -p no:cacheprovider --hypothesis-profile sanitize \
         tests/neurons/kernels/test_{ops,backend,count,fuzz}.py "$@"
 done
