@@ -28,7 +28,9 @@ from mmspike.conversion import (
     insert_qcfs,
     simulate,
 )
+from mmspike.utils.checkpoint import read_training_checkpoint
 from mmspike.utils.config import load_config
+from mmspike.utils.inference import check_weights
 
 
 class Plain(nn.Module):
@@ -84,6 +86,7 @@ def main() -> None:
     init_default_scope(cfg.default_scope)
     preprocessor = cfg.model.get('data_preprocessor') or cfg.data_preprocessor
     model = MODELS.build(dict(cfg.model, data_preprocessor=preprocessor))
+    check_weights(model, read_training_checkpoint(args.checkpoint), args.checkpoint)
     load_checkpoint(model, args.checkpoint, map_location='cpu', logger='silent')
     model.eval()
     net = Plain(model).eval()

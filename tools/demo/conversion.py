@@ -21,8 +21,10 @@ from torch.utils.data import DataLoader
 from mmspike.conversion import convert_to_spiking, simulate
 from mmspike.energy import EnergyCounter, EnergyReport, Origin
 from mmspike.evaluation import AccuracyOverTime
+from mmspike.utils.checkpoint import read_training_checkpoint
 from mmspike.utils.config import load_config
 from mmspike.utils.evaluation import evaluate
+from mmspike.utils.inference import check_weights
 from mmspike.visualization.plots import plot_accuracy_over_time
 
 TIMESTEPS = 64
@@ -109,7 +111,8 @@ class Conversion(Classification):
         cfg.backbone.readout = True
         cfg.data_preprocessor = self.cfg.data_preprocessor
         network = MODELS.build(cfg)
-        # Masks come with the weights.
+        # Looked at before mmengine loads them. Masks come with the weights.
+        check_weights(network, read_training_checkpoint(checkpoint), str(checkpoint))
         load_checkpoint(network, str(checkpoint), map_location='cpu', logger='silent')
         network.eval()
         spiking = convert_to_spiking(network)
