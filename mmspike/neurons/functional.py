@@ -2,9 +2,9 @@
 
 Every function takes the input current ``x`` of shape ``(T, ...)`` and, where the neuron has one,
 the membrane potential ``v`` of shape ``x.shape[1:]`` that the previous chunk left behind (None:
-at rest). It returns the output ``(T, ...)`` in the dtype of ``x``, and the membrane after the last
-step, or None with ``keep_state=False``. half and bfloat16 inputs are computed in float32, and so is
-their membrane.
+at rest; any other shape is a ValueError). It returns the output ``(T, ...)`` in the dtype of ``x``,
+and the membrane after the last step, or None with ``keep_state=False``. half and bfloat16 inputs
+are computed in float32, and so is their membrane.
 
 What they compute is written down in :mod:`mmspike.neurons.reference`, which also runs wherever the
 fused kernels of :mod:`mmspike.neurons.kernels` cannot. ``**firing`` stands for ``threshold``,

@@ -51,6 +51,22 @@ def at_rest(x: Tensor, rest: float) -> Tensor:
     return torch.full_like(_at_least_float32(x[0]), rest)
 
 
+def membrane(x: Tensor, v: Tensor | None, rest: float) -> Tensor:
+    """The membrane that an input ``(T, ...)`` meets: ``v``, or one at rest.
+
+    Raises:
+        ValueError: ``v`` is not of shape ``(...)``.
+    """
+    if v is None:
+        return at_rest(x, rest)
+    if v.shape != x.shape[1:]:
+        raise ValueError(
+            f'the membrane has shape {tuple(v.shape)}; for an input of shape {tuple(x.shape)}, '
+            f'(T, ...), it must have the shape of one step, {tuple(x.shape[1:])}'
+        )
+    return v
+
+
 def integrate_and_fire(
     x: Tensor,
     v: Tensor | None = None,
@@ -72,8 +88,11 @@ def integrate_and_fire(
 
     Returns:
         Spikes 0/1 ``(T, ...)`` and the membrane potential after the last step.
+
+    Raises:
+        ValueError: ``v`` has another shape.
     """
-    v = at_rest(x, v_reset or 0.0) if v is None else v
+    v = membrane(x, v, v_reset or 0.0)
     return _binary_neuron(
         x,
         v,
@@ -110,6 +129,9 @@ def leaky_integrate_and_fire(
 
     Returns:
         Spikes 0/1 ``(T, ...)`` and the membrane potential after the last step.
+
+    Raises:
+        ValueError: ``v`` has another shape.
     """
     # A division, as in the papers' code: times 1 / tau rounds otherwise and can miss a threshold.
     return _leaky_neuron(x, v, lambda d: d / tau, decay_input, v_reset, **firing)
@@ -138,7 +160,7 @@ def _leaky_neuron(
     **firing: Any,
 ) -> tuple[Tensor, Tensor]:
     rest = v_reset or 0.0
-    v = at_rest(x, rest) if v is None else v
+    v = membrane(x, v, rest)
 
     def charge(v: Tensor, current: Tensor) -> Tensor:
         if decay_input:
@@ -208,7 +230,7 @@ def integer_leaky_integrate_and_fire(
     Returns:
         Multiples of ``1 / norm`` ``(T, ...)`` and the membrane potential after the last step.
     """
-    v = at_rest(x, 0.0) if v is None else v
+    v = membrane(x, v, 0.0)
     fired = []
     for current in _at_least_float32(x):
         v = decay * v + current
@@ -272,7 +294,7 @@ def spiking_clip_floor_shift(
     threshold = threshold.to(x.dtype)
     spikes, v = integrate_and_fire(
         x / threshold,
-        at_rest(x, INITIAL_CHARGE) if v is None else v,
+        membrane(x, v, INITIAL_CHARGE),
         threshold=1.0,
         v_reset=None,
         detach_reset=True,

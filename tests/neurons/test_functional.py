@@ -1,6 +1,7 @@
 """The functional neurons against scalar simulations whose backward pass is written by hand."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -296,6 +297,12 @@ def run_lif(x, v=None):
     )
 
 
+def run_plif(x, v=None):
+    return functional.parametric_leaky_integrate_and_fire(
+        x, v, w=torch.tensor(0.0), decay_input=True, v_reset=0.25, **BINARY
+    )
+
+
 def run_ilif(x, v=None):
     return functional.integer_leaky_integrate_and_fire(
         x, v, decay=0.25, detach_reset=True, **INTEGER
@@ -383,3 +390,13 @@ def test_qcfs_in_double_precision_is_no_matter_of_kernels():
     out = functional.quantised_clip_floor_shift(x, threshold=threshold, levels=2)
     assert out.tolist() == [0.0, 0.0, 0.5, 1.0]
     assert out.dtype == torch.float64
+
+
+@pytest.mark.parametrize('backend', ['auto', 'reference'])
+@pytest.mark.parametrize('run', [run_if, run_lif, run_plif, run_ilif, run_spiking_qcfs])
+@pytest.mark.parametrize('shape', [(3,), (), (1,), (4096, 2), (1, 4096)])
+def test_a_membrane_of_another_shape_is_refused(run, shape, backend):
+    """Plain torch would broadcast some of them, and a kernel read memory that is not theirs."""
+    with neuron_backend(backend), pytest.raises(ValueError, match=re.escape(str(shape))) as error:
+        run(torch.zeros(2, 4096), torch.zeros(shape))
+    assert '(4096,)' in str(error.value)

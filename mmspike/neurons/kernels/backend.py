@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmspike.neurons.kernels import device, host
+from mmspike.neurons.kernels.dispatcher import is_plain
 from mmspike.neurons.kernels.settings import KERNEL_DTYPES
 
 # Device type -> the backend with kernels for it.
@@ -72,8 +73,8 @@ def use_kernels(x: Tensor) -> bool:
 
 
 def kernels_fit(x: Tensor) -> bool:
-    """Whether kernels may run an input and can: :func:`use_kernels` as a question."""
-    return _chosen != 'reference' and _obstacle(x) is None
+    """Whether kernels may read an input's memory and can: :func:`use_kernels` as a question."""
+    return _chosen != 'reference' and _obstacle(x) is None and is_plain(x)
 
 
 def _obstacle(x: Tensor) -> str | None:
@@ -82,6 +83,8 @@ def _obstacle(x: Tensor) -> str | None:
         return f'the input is on {x.device.type}; kernels exist for {" and ".join(KERNELS)}'
     if x.dtype not in KERNEL_DTYPES:
         return f'the input is {x.dtype}; kernels take float32, float16 and bfloat16'
+    if x.layout is not torch.strided or x.is_nested:
+        return 'the input is nested, sparse or packed; kernels take plain strided tensors'
     if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack():
         return 'a transform of torch.func (vmap, grad, jvp) is at work, which kernels cannot follow'
     if x.is_cuda:

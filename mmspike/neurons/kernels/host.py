@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mmspike.neurons.kernels.dispatcher import is_plain
 from mmspike.neurons.kernels.settings import SURROGATES, BinarySettings, IntegerSettings
 
 # Another folder with libraries, such as ones for a debugger.
@@ -330,7 +331,6 @@ def qcfs_backward(
 
 # --- counting -----------------------------------------------------------------------------------
 
-
 # Sums of more channels could overflow the kernel's integers.
 MOST_COUNTED_CHANNELS = 1 << 16
 # Powers of two within which a number and its inverse are normal numbers in float32.
@@ -378,6 +378,11 @@ def _check_counted(x: Tensor, step_value: float) -> None:
         raise ValueError(
             f'spikes are counted on a CPU in {", ".join(map(str, DTYPES))}, got {x.dtype} on '
             f'{x.device}'
+        )
+    if not x.is_neg() and not is_plain(x):
+        raise ValueError(
+            f'spikes are counted of plain tensors, got a {type(x).__name__} of layout {x.layout}, '
+            'a subclass, or zeros without memory'
         )
     if x.dim() < 2 or not x.numel() or x.shape[1] > MOST_COUNTED_CHANNELS:
         raise ValueError(

@@ -60,7 +60,13 @@ def test_missing_library_is_told_once(monkeypatch, capsys):
 
 def on_cuda(dtype=torch.float32):
     """What the choice looks at in a CUDA tensor."""
-    return SimpleNamespace(device=torch.device('cuda'), dtype=dtype, is_cuda=True)
+    return SimpleNamespace(
+        device=torch.device('cuda'),
+        dtype=dtype,
+        is_cuda=True,
+        layout=torch.strided,
+        is_nested=False,
+    )
 
 
 def test_cuda_inputs_go_to_cupy(monkeypatch):

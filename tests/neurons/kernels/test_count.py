@@ -61,3 +61,13 @@ def test_a_lazily_negated_view_is_counted_with_its_sign():
     sums = SpikeSums(x)
     assert sums.total == 276
     assert sums.active == 23
+
+
+@pytest.mark.parametrize(
+    'x',
+    [torch._efficientzerotensor((2, 3, 4)), torch.ones(2, 3, 4).to_sparse()],
+    ids=['zero', 'sparse'],
+)
+def test_tensors_without_plain_memory_are_refused(x):
+    with pytest.raises(ValueError, match='spikes are counted of plain tensors'):
+        host.count_spikes(x, 1.0)

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.library import CustomOpDef, custom_op
-from torch.nn import Parameter
 
 from mmspike.neurons.kernels import device, host
+from mmspike.neurons.kernels.dispatcher import may_be_left_out
 from mmspike.neurons.kernels.layout import state_of
 
 DEVICES = ('cpu', 'cuda')
@@ -27,25 +27,8 @@ def operator(name: str) -> Callable[[Callable], CustomOpDef]:
 
 
 def run(operator: CustomOpDef, *arguments: Any) -> tuple[Tensor, ...] | Tensor:
-    """Call an operator; in plain inference its body, without the dispatcher.
-
-    The dispatcher's way through Python takes 20 us, and with the caches full of maps 150 us: as
-    long as the kernel of a small map.
-    """
-    return (operator.body if _unobserved(arguments) else operator)(*arguments)
-
-
-def _unobserved(arguments: tuple) -> bool:
-    """Whether no gradient, tracer, mode, profiler or tensor subclass is there to see a call."""
-    return not (
-        torch.compiler.is_compiling()
-        or torch.is_grad_enabled()
-        or torch.jit.is_tracing()
-        or torch._C._len_torch_dispatch_stack()
-        or (torch._C._len_torch_function_stack() and not torch._C._is_torch_function_all_disabled())
-        or torch.autograd._profiler_enabled()
-        or any(isinstance(x, Tensor) and type(x) not in (Tensor, Parameter) for x in arguments)
-    )
+    """Call an operator; in plain inference its body, without torch's dispatcher."""
+    return (operator.body if may_be_left_out(arguments) else operator)(*arguments)
 
 
 def runner(x: Tensor) -> ModuleType:
