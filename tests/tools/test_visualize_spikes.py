@@ -94,8 +94,8 @@ def test_kinds(kind, run, tmp_path):
     _, firing, gif = (tmp_path / 'drawn' / name for name in names)
     picture(tmp_path / 'drawn' / names[0])
     height, width = picture(firing).shape[:2]
-    # Five stages below each other, beside each other the steps.
-    assert (height > 2 * width) == (steps == 1)
+    # Five stages below each other, beside each other the steps; or two rows of three panels.
+    assert (width > height) == (steps == 1)
     shown, seconds = frames(gif)
     assert len(shown) == 4  # steps, or slots of D=4
     assert seconds == [0.25] * 4

@@ -160,14 +160,23 @@ def rate_table(recording: Recording) -> Table:
 
 
 def firing_figure(recording: Recording) -> Figure:
-    """A row per stage, a column per time step."""
+    """A row per stage, a column per time step; at T=1 as many rows as columns, with the image."""
     size, panels = recording.image.shape[:2], []
     for one in recording.stages:
         for t, step in enumerate(one.per_step(), start=1):
             of_step = f', step {t}' if recording.timesteps > 1 else f', stride {one.stride}'
             title = f'{one.stage}{of_step}\nmean {step.mean:.3f}'
             panels.append(Panel(title, step.on_image(*size).numpy()))
-    return map_figure(recording.image, panels, recording.timesteps, 'spikes per neuron')[0]
+    return map_figure(
+        recording.image, panels, columns_of(panels, recording), 'spikes per neuron',
+        with_image=recording.timesteps == 1,
+    )[0]  # fmt: skip
+
+
+def columns_of(panels: Sequence[Panel], recording: Recording) -> int:
+    """A column per time step; where there is one only, about as many columns as rows."""
+    steps = recording.timesteps
+    return steps if steps > 1 else int(np.ceil(np.sqrt(len(panels) + 1)))
 
 
 def block_label(name: str) -> str:
@@ -183,11 +192,10 @@ def attention_figure(recording: Recording) -> Figure:
         for t, overlay in enumerate(one.on_image(*size), start=1):
             second = f'step {t}' if recording.timesteps > 1 else f'stride {one.stride}'
             panels.append(Panel(f'{block_label(one.block)}\n{second}', overlay.numpy()))
-    alone = recording.timesteps == 1
-    columns = int(np.ceil(np.sqrt(len(panels) + 1))) if alone else recording.timesteps
-    label = 'attended to, in multiples of an even share'
     return map_figure(
-        recording.image, panels, columns, label, cmap='viridis', with_image=alone
+        recording.image, panels, columns_of(panels, recording),
+        'attended to, in multiples of an even share', cmap='viridis',
+        with_image=recording.timesteps == 1,
     )[0]  # fmt: skip
 
 
