@@ -17,7 +17,7 @@ All integrate to one. Sigmoid with ``alpha=4`` is what SDT v1 and v2 were traine
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -55,6 +55,11 @@ class Surrogate:
 
     name: str
     alpha: float
+    # Both as text. For torch.compile with dynamic shapes a number may be a symbol; text is constant.
+    text: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'text', f'{self.name} {self.alpha!r}')
 
     def derivative(self, u: Tensor) -> Tensor:
         """Derivative of the spike with respect to ``u = v - threshold``, of the shape of ``u``."""
@@ -88,21 +93,22 @@ class _Spike(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(u: Tensor, name: str, alpha: float) -> Tensor:
+    def forward(u: Tensor, surrogate: str) -> Tensor:
         return (u >= 0).to(u)
 
     @staticmethod
     def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
-        u, ctx.name, ctx.alpha = inputs
+        u, ctx.surrogate = inputs
         ctx.save_for_backward(u)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         (u,) = ctx.saved_tensors
-        derivative, _ = DERIVATIVES[ctx.name]
-        return grad * derivative(u, ctx.alpha), None, None
+        name, alpha = ctx.surrogate.split()
+        derivative, _ = DERIVATIVES[name]
+        return grad * derivative(u, float(alpha)), None
 
 
 def spike(u: Tensor, surrogate: Surrogate) -> Tensor:
     """1 where ``u >= 0``, else 0, with the gradient of ``surrogate``. Shape and dtype of ``u``."""
-    return _Spike.apply(u, surrogate.name, surrogate.alpha)
+    return _Spike.apply(u, surrogate.text)
