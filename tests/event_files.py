@@ -1,11 +1,20 @@
 """Writes event files, byte by byte as the formats define them, and datasets of them."""
 
 import struct
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+import pytest
 
 from mmspike.datasets.events import Events
+
+
+def spikingjelly_datasets(module: str) -> ModuleType:
+    """A module of spikingjelly's datasets, which import torchaudio; skips the test without it."""
+    pytest.importorskip('torchaudio', reason='there is no torchaudio for this torch')
+    return import_module(f'spikingjelly.datasets.{module}')
 
 
 def some_events(

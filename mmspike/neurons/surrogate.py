@@ -55,7 +55,7 @@ class Surrogate:
 
     name: str
     alpha: float
-    # Both as text. For torch.compile with dynamic shapes a number may be a symbol; text is constant.
+    # Both as text, which stays constant where torch.compile makes numbers symbols.
     text: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -45,11 +45,12 @@ class SpikeSums:
 
 
 def _kernel_takes(x: Tensor) -> bool:
+    if torch.compiler.is_compiling():
+        return False
     # Of two dimensions there is one column, and torch is faster; more channels could overflow.
     few = x.dim() > 2 and x.numel() and x.shape[1] <= host.MOST_COUNTED_CHANNELS
     laid_out = few and x.is_contiguous() and not x.is_neg()
-    tracing = torch.compiler.is_compiling()
-    return laid_out and not tracing and x.device.type == 'cpu' and kernels_fit(x)
+    return laid_out and x.device.type == 'cpu' and kernels_fit(x)
 
 
 def sum_spikes(x: Tensor, dim: int, step_value: float = 1.0) -> Tensor:

@@ -7,7 +7,7 @@ from importlib.metadata import packages_distributions
 
 # library -> (oldest version that works, newest version tested, command that installs it)
 SUPPORTED = {
-    'torch': ('2.6', '2.9.1', 'pip install torch==2.9.1 torchvision==0.24.1 torchaudio==2.9.1'),
+    'torch': ('2.6', '2.14.1', 'pip install torch==2.9.1 torchvision==0.24.1 torchaudio==2.9.1'),
     'mmengine': ('0.10.8', '0.10.12', 'pip install onedl-mmengine==0.10.12'),
     'mmcv': ('2.1.0', '2.3.6', 'pip install --no-build-isolation onedl-mmcv==2.3.6'),
     'mmpretrain': ('1.0.0', '1.3.6', 'pip install --no-build-isolation onedl-mmpretrain==1.3.6'),

@@ -3,8 +3,6 @@ import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
-from spikingjelly.datasets.dvs128_gesture import _split_aedat_files_to_np
-from spikingjelly.datasets.utils import split_to_train_test_set
 
 from mmspike.datasets.event_recordings import CIFAR10DVS
 from mmspike.datasets.events import MalformedEventsError, read_events
@@ -84,7 +82,7 @@ def test_the_split_of_cifar10_dvs_is_that_of_the_reference(root):
         for label, name in enumerate(CIFAR10DVS.METAINFO['classes'])
         for file in (root / name).iterdir()
     )
-    halves = split_to_train_test_set(0.9, every, 10)
+    halves = ef.spikingjelly_datasets('utils').split_to_train_test_set(0.9, every, 10)
     for dataset, expected in zip((train, test), halves, strict=True):
         assert [(one['img_path'], one['gt_label']) for one in infos(dataset)] == list(expected)
     assert (len(train), len(test)) == (190, 20)
@@ -97,7 +95,7 @@ def test_gestures_are_cut_out_as_spikingjelly_does(root, tmp_path):
     for label in range(11):
         (tmp_path / 'npz' / str(label)).mkdir(parents=True)
     user = 'user01_led'
-    _split_aedat_files_to_np(
+    ef.spikingjelly_datasets('dvs128_gesture')._split_aedat_files_to_np(
         user, root / f'{user}.aedat', root / f'{user}_labels.csv', tmp_path / 'npz'
     )
     for one, file in zip(

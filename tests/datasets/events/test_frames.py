@@ -1,10 +1,6 @@
 import numpy as np
 import pytest
-from event_files import some_events
-from spikingjelly.datasets.utils import (
-    integrate_events_by_fixed_duration,
-    integrate_events_by_fixed_frames_number,
-)
+from event_files import some_events, spikingjelly_datasets
 
 from mmspike.datasets.events import Events, integrate_frames
 
@@ -16,7 +12,8 @@ SIZE = (20, 30)
 def test_agrees_with_spikingjelly(by, timesteps):
     events = some_events(SIZE, 1001)
     frames = integrate_frames(events, SIZE, timesteps, by)
-    expected = integrate_events_by_fixed_frames_number(events._asdict(), by, timesteps, *SIZE)
+    integrate = spikingjelly_datasets('utils').integrate_events_by_fixed_frames_number
+    expected = integrate(events._asdict(), by, timesteps, *SIZE)
     assert frames.dtype == np.float32
     assert frames.shape == (timesteps, 2, *SIZE)
     assert np.array_equal(frames, expected)
@@ -25,7 +22,8 @@ def test_agrees_with_spikingjelly(by, timesteps):
 
 def test_fixed_duration_agrees_with_spikingjelly():
     events = some_events(SIZE, 1001)
-    expected = integrate_events_by_fixed_duration(events._asdict(), 9_000, *SIZE)
+    integrate = spikingjelly_datasets('utils').integrate_events_by_fixed_duration
+    expected = integrate(events._asdict(), 9_000, *SIZE)
     frames = integrate_frames(events, SIZE, len(expected), 'time', 9_000)
     assert np.array_equal(frames, expected)
     # What comes later is left out, what is missing is empty.

@@ -8,8 +8,6 @@ import event_files as ef
 import numpy as np
 import pytest
 from conftest import ROOT
-from spikingjelly.datasets.cifar10_dvs import _load_origin_data
-from spikingjelly.datasets.utils import load_aedat_v3, load_ATIS_bin
 
 from mmspike.datasets.events import Events, MalformedEventsError, read_events
 
@@ -49,10 +47,15 @@ def test_reads_what_was_written(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ('name', 'reference'),
-    [('aedat2', _load_origin_data), ('aedat3', load_aedat_v3), ('atis', load_ATIS_bin)],
+    ('name', 'module', 'function'),
+    [
+        ('aedat2', 'cifar10_dvs', '_load_origin_data'),
+        ('aedat3', 'utils', 'load_aedat_v3'),
+        ('atis', 'utils', 'load_ATIS_bin'),
+    ],
 )
-def test_agrees_with_spikingjelly(tmp_path, name, reference):
+def test_agrees_with_spikingjelly(tmp_path, name, module, function):
+    reference = getattr(ef.spikingjelly_datasets(module), function)
     path, sensor, _ = written(tmp_path, name)
     assert same(read_events(path, sensor), Events(**reference(path)))
 
