@@ -25,6 +25,29 @@ def _at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+class _HardReset(torch.autograd.Function):
+    """``v_reset`` where a neuron fired (gate 1), else the membrane as it is (gate 0).
+
+    The same as ``(1 - gate) * v + gate * v_reset``, but with infinite membranes too.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(v: Tensor, gate: Tensor, v_reset: float) -> Tensor:
+        return torch.where(gate > 0, v_reset, v)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        v, gate, ctx.v_reset = inputs
+        ctx.save_for_backward(v, gate)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        v, gate = ctx.saved_tensors
+        return grad * (1 - gate), grad * (ctx.v_reset - v), None
+
+
 def _binary_neuron(
     x: Tensor,
     v: Tensor,
@@ -42,7 +65,7 @@ def _binary_neuron(
         fired = spike(v - threshold, surrogate)
         spikes.append(fired)
         gate = fired.detach() if detach_reset else fired
-        v = v - gate * threshold if v_reset is None else (1 - gate) * v + gate * v_reset
+        v = v - gate * threshold if v_reset is None else _HardReset.apply(v, gate, v_reset)
     return torch.stack(spikes).to(x.dtype), v
 
 
@@ -270,7 +293,10 @@ def quantised_clip_floor_shift(x: Tensor, *, threshold: Tensor, levels: int) -> 
         Multiples of ``threshold / levels`` from 0 to ``threshold``, shape and dtype of ``x``.
     """
     level = _Floor.apply(_at_least_float32(x) / threshold * levels + 0.5) / levels
-    return (level.clamp(0, 1) * threshold).to(x.dtype)
+    # Written out: whether clamp passes a gradient at its ends depends on the version of torch.
+    inside = (level >= 0) & (level <= 1)
+    level = torch.where(inside, level, level.detach().clamp(0, 1))
+    return (level * threshold).to(x.dtype)
 
 
 def spiking_clip_floor_shift(

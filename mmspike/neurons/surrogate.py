@@ -37,7 +37,8 @@ def _rectangular(u: Tensor, alpha: float) -> Tensor:
 
 
 def _triangular(u: Tensor, alpha: float) -> Tensor:
-    return (alpha - alpha**2 * u.abs()).clamp(min=0)
+    height = alpha - alpha**2 * u.abs()
+    return torch.where(height > 0, height, 0)
 
 
 # name -> (derivative, default alpha)
