@@ -113,7 +113,7 @@ def test_wrapped_models():
         (
             {'mlp': 0.5},
             ValueError,
-            'of Sequential. Its groups are all; its 5 neurons are 0, 1, 2, ...',
+            r'of Sequential. Its groups are all; its 5 neurons are 0, 1, 2, \.\.\.',
         ),
         ({'0': 0.5, '7': 0.5}, ValueError, "'7' names no neuron"),
     ],
