@@ -1,18 +1,39 @@
 """What the documentation shows works."""
 
+import ast
 import importlib
+import inspect
+import json
 import re
+import shutil
+import subprocess
+from functools import cache
 
+import cv2
+import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from docs_terminal import Terminal, blocks, inline_commands, make_clone, script
+from mmengine import registry
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData, PixelData
+from reference_cases import Case
+from small_runs import ROOT
 
 from mmspike.neurons import BaseNeuron
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+ALL_PAGES = [*PAGES, *sorted((ROOT / 'configs').rglob('README.md'))]
+WITH_COMMANDS = [
+    page
+    for page in ALL_PAGES
+    if inline_commands(page) or any(block.language for block in blocks(page))
+]
+
+
+def page_id(page):
+    return page.relative_to(ROOT).as_posix()
 
 
 def snippets(path):
@@ -66,17 +87,187 @@ def test_configs_of_the_readme_build_and_run(host):
         assert len(model(**data, mode='predict')) == 2
 
 
-RUNNABLE = [
-    pytest.param(code, id=f'{path.name}-{i}')
-    for path in PAGES
-    for i, code in enumerate(snippets(path))
-    if not code.startswith(('# mmpretrain', '# mmdet', '# mmseg', '# fragment'))
-]
+# What `make demo` leaves, and the published files that a page assumes: made when a page names them.
+CLS = 'metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits'
+DET = 'mask-rcnn_metaspikformer-digits-sfa-t1d4_fpn_1xb4-4e_digit-scenes'
+SEG = 'semantic-fpn_metaspikformer-digits-sfa-t1d4_1xb8-1500_digit-scenes'
+MST = 'mst-digits-qcfs32-t1_1xb32-coslr-25e_digits'
+SCENES = 'python tools/dataset_converters/digit_scenes.py --out data/digit_scenes'
+CLASSIFIER = 'checkpoints/metaspikformer-digits-sfa-t1d4.pth'
+DEMO = {
+    CLASSIFIER: f"""
+        python tools/train.py configs/classification/metaspikformer/{CLS}.py \\
+            --work-dir work_dirs/demo/{CLS}
+        cp work_dirs/demo/{CLS}/epoch_15.pth {CLASSIFIER}
+    """,
+    'checkpoints/mst-digits-qcfs32-t1.pth': f"""
+        python tools/train.py configs/classification/mst/{MST}.py --work-dir work_dirs/demo/{MST}
+        cp work_dirs/demo/{MST}/epoch_25.pth checkpoints/mst-digits-qcfs32-t1.pth
+    """,
+    DET: f"""
+        {SCENES}
+        python tools/train.py configs/detection/digit-scenes/{DET}.py \\
+            --work-dir work_dirs/demo/{DET}
+    """,
+    SEG: f"""
+        {SCENES}
+        python tools/train.py configs/segmentation/digit-scenes/{SEG}.py \\
+            --work-dir work_dirs/demo/{SEG}
+    """,
+}
+PUBLISHED = {
+    'V3_5.1M_1x4.pth': ('sdtv3_base_s', 'model'),
+    'V3_10.0M_1x4.pth': ('sdtv3_base_t_train', 'model'),
+    'V3_19.0M_1x4.pth': ('sdtv3_base_t_train', 'model'),
+    'model_best.pth.tar': ('sdt_v1_imagenet', 'state_dict'),
+    'imagenet_checkpoint.pth': ('mst_qcfs_imagenet_w4', 'model'),
+}
 
 
-@pytest.mark.parametrize('code', RUNNABLE)
-def test_snippets_run(code):
-    exec(code, {})
+@pytest.fixture(scope='module')
+def demo(tmp_path_factory):
+    """Makes what the demo leaves, each part once; returns the folder that it lies in."""
+    folder = tmp_path_factory.mktemp('demo')
+    terminal = Terminal(make_clone(folder / 'clone'), folder)
+
+    @cache
+    def make(part):
+        terminal.run(f'export DOCS_MODE=run; mkdir -p checkpoints; {DEMO[part]}')
+
+    def run(parts):
+        for part in parts:
+            make(part)
+        return terminal.clone
+
+    return run
+
+
+def prepare(page, clone, demo):
+    """Put into the clone what a page assumes.
+
+    Keys of published files are those that their authors use, the widths those of the reference
+    cases.
+    """
+    text = page.read_text()
+    for name, (case, key) in PUBLISHED.items():
+        if name in text:  # with the keys of the published one
+            torch.save({key: Case.load(case).weights()}, clone / name)
+    if 'data/fruit' in text:
+        make_own_data(clone / 'data')
+    if page.name == 'weights.md':  # it makes them by itself
+        return
+    parts = [part for part in DEMO if part.startswith('checkpoints') and part in text]
+    if 'work_dirs/demo' in text:
+        parts += [CLASSIFIER, *(part for part in (DET, SEG) if part in text)]
+    elif 'digit-scenes/' in text:
+        parts.append(CLASSIFIER)
+    made = demo(dict.fromkeys(sorted(parts)))
+    for folder in ('checkpoints', 'work_dirs', 'data'):
+        if parts and (made / folder).exists():
+            shutil.copytree(made / folder, clone / folder, dirs_exist_ok=True)
+
+
+def make_own_data(folder):
+    """A few noise images in each of the three formats of `docs/own_data.md`."""
+    random = np.random.default_rng(0)
+
+    def image(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), random.integers(0, 256, (80, 100, 3), dtype=np.uint8))
+
+    for split in ('train', 'val'):
+        coco = dict(images=[], annotations=[], categories=[])
+        coco['categories'] = [dict(id=7, name='apple'), dict(id=9, name='pear')]
+        for i in range(2):
+            image(folder / f'fruit/images/{split}/{i}.jpg')
+            coco['images'].append(dict(id=i, file_name=f'{i}.jpg', height=80, width=100))
+            coco['annotations'].append(
+                dict(
+                    id=i + 1,
+                    image_id=i,
+                    category_id=7 + 2 * i,
+                    iscrowd=0,
+                    area=1600,
+                    bbox=[10, 10, 40, 40],
+                    segmentation=[[10, 10, 50, 10, 50, 50, 10, 50]],
+                )
+            )
+            for name in ('daisy', 'rose'):
+                image(folder / f'flowers/{split}/{name}/{i}.jpg')
+        path = folder / f'fruit/annotations/{split}.json'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(coco))
+    for split in ('training', 'validation'):
+        for i in range(2):
+            image(folder / f'street/images/{split}/{i}.jpg')
+            labels = np.repeat(np.array([0, 1, 2, 255], np.uint8), 20)[:, None] * np.ones(100)
+            path = folder / f'street/annotations/{split}/{i}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), labels.astype(np.uint8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('page', WITH_COMMANDS, ids=page_id)
+def test_commands_of_a_page_run_in_order(page, tmp_path, demo):
+    """From a clean clone, as the page has them; see `docs_terminal`."""
+    clone = make_clone(tmp_path / 'clone')
+    prepare(page, clone, demo)
+    terminal = Terminal(clone, tmp_path)
+    terminal.run(script(page, tmp_path))
+    # Nothing went past the harness.
+    written = ''.join(block.text for block in blocks(page) if block.language == 'bash')
+    commands = re.findall(r'^(?:\w+=\S+ )*(?:python|make|pip|git|tools/)', written, re.MULTILINE)
+    assert len(terminal.asked) >= len(commands)
+
+
+@pytest.mark.parametrize('page', ALL_PAGES, ids=page_id)
+def test_no_command_escapes(page):
+    """Blocks are of a language that is run or marked, and every fragment names parts that exist."""
+    for block in blocks(page):
+        assert block.language in ('', 'bash', 'python'), (page, block.line)
+        # A command in a block without language would not be run.
+        if not block.language:
+            commands = re.findall(
+                r'^(?:\$ )?(?:python|make|pip|tools/\S+) ', block.text, re.MULTILINE
+            )
+            assert not commands, (page, block.line)
+        if block.language == 'bash':
+            subprocess.run(['bash', '-n', '-c', block.text], check=True)
+        if block.language == 'python' and block.is_fragment:
+            check_types(block.text)
+
+
+def check_types(code):
+    """Every `dict(type='mmspike.X', ...)` names a part of ours that takes the arguments."""
+    for node in ast.walk(ast.parse(code)):
+        if not (isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'dict'):
+            continue
+        keys = {keyword.arg: keyword.value for keyword in node.keywords}
+        name = keys.pop('type', None)
+        if isinstance(name, ast.Constant) and str(name.value).startswith('mmspike.'):
+            found = [
+                part
+                for part in (getattr(registry, kind).get(name.value) for kind in KINDS)
+                if part is not None
+            ]
+            assert found, name.value
+            inspect.signature(found[0]).bind_partial(**dict.fromkeys(keys))
+
+
+KINDS = ('MODELS', 'HOOKS', 'DATASETS', 'TRANSFORMS', 'METRICS')
+
+
+def test_table_of_weights_holds_what_configs_expect():
+    text = (ROOT / 'docs/weights.md').read_text()
+    wanted = set()
+    for path in (ROOT / 'configs').rglob('*.py'):
+        wanted |= set(re.findall(r'checkpoints/[\w.-]+\.pth', path.read_text()))
+    assert len(wanted) == 6
+    for name in wanted:
+        assert f'| `{name}` |' in text or f'`{name}` |' in text, name
+    rows = re.findall(r'^\|.*\| `(\w+_to_mmspike\.py)[^`]*` \|', text, flags=re.MULTILINE)
+    assert len(rows) >= 11
+    assert all((ROOT / 'tools/model_converters' / row).is_file() for row in rows)
 
 
 @pytest.mark.parametrize('path', [*PAGES, ROOT / 'CONTRIBUTING.md'], ids=lambda path: path.name)
