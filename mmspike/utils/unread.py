@@ -65,21 +65,10 @@ def _without_effect(file: Path, read_above: frozenset[str]) -> Iterator[str]:
         and node.value.id == '_base_'
     }
     yield from (name for name in assigned if name not in READ_KEYS | read | read_above)
-    for base in _bases(tree):
+    # As mmengine evaluates them: a base may be an expression.
+    for base in Config._get_base_files(str(file)):
         if '::' not in base:
             yield from _without_effect(file.parent / base, read_above | read_below)
-
-
-def _bases(tree: ast.Module) -> list[str]:
-    """The files that a config names as its ``_base_``."""
-    for statement in tree.body:
-        if (
-            isinstance(statement, ast.Assign)
-            and getattr(statement.targets[0], 'id', '') == '_base_'
-        ):
-            bases = ast.literal_eval(statement.value)
-            return [bases] if isinstance(bases, str) else list(bases)
-    return []
 
 
 def _places(node: Any, name: str, path: str = '') -> Iterator[str]:

@@ -76,3 +76,11 @@ def test_a_preprocessor_beside_that_of_the_model(tmp_path):
     )
     found = unread_settings(Config.fromfile(child))
     assert found == {'data_preprocessor': ['model.data_preprocessor']}
+
+
+def test_base_that_is_an_expression(tmp_path):
+    """As mmengine takes it; a config outside of the project names one of mmspike so."""
+    (tmp_path / 'base.py').write_text('width = 3\n')
+    child = tmp_path / 'child.py'
+    child.write_text("_base_ = ''.join(['base', '.py'])\nwidth = 4\n")
+    assert list(unread_settings(Config.fromfile(child))) == ['width']
