@@ -278,7 +278,7 @@ def _as_integers(path: Path, name: str, values: np.ndarray) -> np.ndarray:
             )
     elif values.dtype.kind not in 'iub':
         raise MalformedEventsError(f'{path}: {name} holds {values.dtype}, not numbers')
-    if values.dtype.kind in 'fu':
+    if values.dtype.kind in 'fu' and values.dtype.itemsize > 2:  # all of less fits
         # 2**63 is a float, too; the largest int64 is not.
         beyond = (values >= 2.0**63) | (values < -(2.0**63))
         if beyond.any():
