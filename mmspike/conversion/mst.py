@@ -157,9 +157,9 @@ def rename_key(key: str) -> str | None:
 
 
 def _reshaped(key: str, value: Tensor) -> Tensor:
-    """A threshold is a plain number here, a linear layer a 1x1 convolution."""
+    """A threshold has one dimension here, a linear layer is a 1x1 convolution."""
     if key.endswith('.threshold'):
-        return value.reshape(())
+        return value.reshape(1)
     pointwise = key.startswith('backbone.') and value.dim() == 2 and key.endswith('.weight')
     return value[..., None, None] if pointwise else value
 

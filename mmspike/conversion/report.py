@@ -128,7 +128,7 @@ def conversion_report(
     norms = [name for name, m in (before or model).named_modules() if isinstance(m, _BatchNorm)]
     return ConversionReport(
         neurons={
-            name: module.threshold.item()
+            name: module.positive_threshold.item()
             for name, module in model.named_modules()
             if isinstance(module, SpikingQCFS)
         },

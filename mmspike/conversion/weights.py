@@ -85,6 +85,12 @@ def fit_to_model(
         ValueError: A tensor has another shape than the model's.
     """
     expected = model.state_dict()
+    # Learned numbers of neurons have one dimension here, and none in some published files.
+    numbers = {key for key, value in expected.items() if value.shape == (1,)}
+    tensors = {
+        key: value.reshape(1) if key in numbers and value.dim() == 0 else value
+        for key, value in tensors.items()
+    }
     for old, new in renamed.items():
         if new in expected and tensors[new].shape != expected[new].shape:
             raise ValueError(

@@ -1,5 +1,6 @@
 """What all neurons share: time, state, and a record of themselves in checkpoints."""
 
+import math
 import warnings
 from abc import abstractmethod
 
@@ -162,11 +163,39 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
         if 'neuron' in metadata:
             self.load_masking_ratio(metadata.get('masking_ratio', 0.0), load)
 
+    def check_learned(self, name: str, value: float, recorded: bool) -> None:
+        """Refuse a learned number of a checkpoint that the neuron cannot compute with.
+
+        Args:
+            name: Name of the parameter in the model.
+            value: The number in the checkpoint.
+            recorded: Whether the checkpoint has the record of a neuron of mmspike.
+
+        Raises:
+            ValueError: The number is infinite or NaN.
+        """
+        if not math.isfinite(value):
+            raise ValueError(
+                f'{name} is {value} in the checkpoint: its training diverged; load an earlier one'
+            )
+
+    def _read_learned(self, name: str, prefix: str, state_dict: dict, recorded: bool) -> None:
+        key = prefix + name
+        value = state_dict.get(key)
+        # Only plain numbers: not parts of one that several processes hold, nor mere shapes.
+        if type(value) not in (Tensor, nn.Parameter) or value.is_meta or value.numel() != 1:
+            return
+        if value.dim() == 0:  # as learned numbers were saved once
+            state_dict[key] = value.reshape(1)
+        self.check_learned(key, value.item(), recorded)
+
     def _load_from_state_dict(
         self, state_dict, prefix, local_metadata, strict, missing_keys, *args
     ) -> None:
         # All modules that are loaded together are handed the same list of missing keys.
         self.check_record(local_metadata, missing_keys)
+        for name in self._parameters:
+            self._read_learned(name, prefix, state_dict, 'neuron' in local_metadata)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, *args
         )

@@ -16,8 +16,8 @@ from mmspike.registry import MODELS
 class PLIF(BinaryNeuron):
     """Parametric LIF neuron, ``(T*B, ...)`` to spikes 0/1 ``(T*B, ...)``.
 
-    The charge equations are those of :class:`~mmspike.neurons.lif.LIF`. One scalar parameter,
-    ``w`` as in spikingjelly's ``ParametricLIFNode``, is shared by the layer.
+    The charge equations are those of :class:`~mmspike.neurons.lif.LIF`. One parameter of
+    shape ``(1,)``, ``w`` as in spikingjelly's ``ParametricLIFNode``, is shared by the layer.
 
     Args:
         init_tau: Initial membrane time constant in time steps, above 1.
@@ -32,12 +32,13 @@ class PLIF(BinaryNeuron):
         super().__init__(**kwargs)
         init_tau = check_number('init_tau', init_tau, above=1)
         self.decay_input = decay_input
-        self.w = nn.Parameter(torch.tensor(-math.log(init_tau - 1)))
+        self.w = nn.Parameter(torch.tensor([-math.log(init_tau - 1)]))
 
     @property
     def tau(self) -> float:
         """The membrane time constant in time steps, as learned so far."""
-        return 1 / self.w.detach().sigmoid().item()
+        decay = self.w.detach().sigmoid().item()
+        return 1 / decay if decay else math.inf
 
     def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return functional.parametric_leaky_integrate_and_fire(

@@ -5,50 +5,51 @@ steps their firing rate is the activation's value. Masked Spiking Transformer tr
 and a threshold that starts at 2 (bic-L/Masked-Spiking-Transformer).
 """
 
-import torch
-from torch import Tensor, nn
+from typing import Any
+
+from torch import Tensor
 
 from mmspike.neurons import functional
-from mmspike.neurons.base import BaseNeuron, check_number
+from mmspike.neurons.base import check_number
+from mmspike.neurons.learned_threshold import LearnedThreshold
 from mmspike.registry import MODELS
 
 
 @MODELS.register_module()
-class QCFS(BaseNeuron):
+class QCFS(LearnedThreshold):
     """``threshold * clamp(floor(x / threshold * levels + 0.5) / levels, 0, 1)``, any shape.
 
     It has no memory: every time step is on its own, and ``stateful`` changes nothing.
 
     Args:
         levels: Number of steps between 0 and the threshold.
-        init_threshold: Initial value of the threshold, one learned number per layer.
-        **kwargs: See :class:`~mmspike.neurons.base.BaseNeuron`.
+        **kwargs: See :class:`~mmspike.neurons.learned_threshold.LearnedThreshold`, whose
+            ``init_threshold`` is 2.
 
     Raises:
-        TypeError: ``levels`` is not an integer, or ``init_threshold`` no number.
-        ValueError: One of them is not positive.
+        TypeError: ``levels`` is not an integer.
+        ValueError: ``levels`` is not positive.
     """
 
-    def __init__(self, *, levels: int = 16, init_threshold: float = 2.0, **kwargs) -> None:
+    def __init__(self, *, levels: int = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(levels, bool) or not isinstance(levels, int):
             raise TypeError(f'levels must be an int, got {levels!r} ({type(levels).__name__})')
         check_number('levels', levels, at_least=1)
         self.levels = levels
-        self.threshold = nn.Parameter(
-            torch.tensor(check_number('init_threshold', init_threshold, above=0))
-        )
 
     @property
     def step_value(self) -> float:
-        return self.threshold.item() / self.levels
+        return self.positive_threshold.item() / self.levels
 
     @property
     def max_spikes(self) -> int:
         return self.levels
 
     def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, None]:
-        out = functional.quantised_clip_floor_shift(x, threshold=self.threshold, levels=self.levels)
+        out = functional.quantised_clip_floor_shift(
+            x, threshold=self.positive_threshold, levels=self.levels
+        )
         return out, None
 
     def describe(self) -> dict[str, str | int]:

@@ -26,26 +26,26 @@ def _at_least_float32(x: Tensor) -> Tensor:
 
 
 class _HardReset(torch.autograd.Function):
-    """``v_reset`` where a neuron fired (gate 1), else the membrane as it is (gate 0).
+    """The target where a neuron fired (gate 1), else the membrane as it is (gate 0).
 
-    The same as ``(1 - gate) * v + gate * v_reset``, but with infinite membranes too.
+    The same as ``(1 - gate) * v + gate * target``, but with infinite membranes too. The target is a
+    tensor: torch.compile mixes up numbers that such functions keep.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(v: Tensor, gate: Tensor, v_reset: float) -> Tensor:
-        return torch.where(gate > 0, v_reset, v)
+    def forward(v: Tensor, gate: Tensor, target: Tensor) -> Tensor:
+        return torch.where(gate > 0, target, v)
 
     @staticmethod
     def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
-        v, gate, ctx.v_reset = inputs
-        ctx.save_for_backward(v, gate)
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        v, gate = ctx.saved_tensors
-        return grad * (1 - gate), grad * (ctx.v_reset - v), None
+        v, gate, target = ctx.saved_tensors
+        return grad * (1 - gate), grad * (target - v), None
 
 
 def _binary_neuron(
@@ -59,13 +59,14 @@ def _binary_neuron(
     surrogate: Surrogate,
 ) -> tuple[Tensor, Tensor]:
     """Charge, fire, reset, once per step. ``charge(v, x[t])`` is the new membrane potential."""
+    target = None if v_reset is None else v.new_full((), v_reset)
     spikes = []
     for current in _at_least_float32(x):
         v = charge(v, current)
         fired = spike(v - threshold, surrogate)
         spikes.append(fired)
         gate = fired.detach() if detach_reset else fired
-        v = v - gate * threshold if v_reset is None else _HardReset.apply(v, gate, v_reset)
+        v = v - gate * threshold if target is None else _HardReset.apply(v, gate, target)
     return torch.stack(spikes).to(x.dtype), v
 
 
@@ -169,8 +170,8 @@ def parametric_leaky_integrate_and_fire(
     v_reset: float | None,
     **firing: Any,
 ) -> tuple[Tensor, Tensor]:
-    """:func:`leaky_integrate_and_fire` with ``1 / tau = sigmoid(w)``, w a learned scalar."""
-    decay = w.sigmoid()
+    """:func:`leaky_integrate_and_fire` with ``1 / tau = sigmoid(w)``, w one learned number."""
+    decay = w.sigmoid().reshape(())
     return _leaky_neuron(x, v, lambda d: d * decay, decay_input, v_reset, **firing)
 
 
@@ -286,12 +287,14 @@ def quantised_clip_floor_shift(x: Tensor, *, threshold: Tensor, levels: int) -> 
 
     Args:
         x: Input of any shape.
-        threshold: Learned threshold, 0-d.
+        threshold: Learned threshold, one number, ``(1,)`` or ``()``.
         levels: Number of steps between 0 and the threshold.
 
     Returns:
         Multiples of ``threshold / levels`` from 0 to ``threshold``, shape and dtype of ``x``.
     """
+    # Without dimensions a number does not change the dtype of what it is multiplied with.
+    threshold = threshold.reshape(())
     level = _Floor.apply(_at_least_float32(x) / threshold * levels + 0.5) / levels
     # Written out: whether clamp passes a gradient at its ends depends on the version of torch.
     inside = (level >= 0) & (level <= 1)
@@ -311,13 +314,13 @@ def spiking_clip_floor_shift(
     Args:
         x: Input current ``(T, ...)``.
         v: Membrane potential ``(...)``; None starts at :data:`INITIAL_CHARGE`.
-        threshold: Learned threshold, 0-d.
+        threshold: Learned threshold, one number, ``(1,)`` or ``()``.
         surrogate: Gradient of the spike.
 
     Returns:
         0 or the threshold ``(T, ...)``, and the membrane potential after the last step.
     """
-    threshold = threshold.to(x.dtype)
+    threshold = threshold.reshape(()).to(x.dtype)
     spikes, v = integrate_and_fire(
         x / threshold,
         membrane(x, v, INITIAL_CHARGE),

@@ -6,18 +6,19 @@ levels puts out. Masked Spiking Transformer runs its published weights with it
 (bic-L/Masked-Spiking-Transformer).
 """
 
-import torch
-from torch import Tensor, nn
+from typing import Any
+
+from torch import Tensor
 
 from mmspike.neurons import functional
-from mmspike.neurons.base import BaseNeuron, check_number
 from mmspike.neurons.functional import INITIAL_CHARGE
+from mmspike.neurons.learned_threshold import LearnedThreshold
 from mmspike.neurons.surrogate import Surrogate, get_surrogate
 from mmspike.registry import MODELS
 
 
 @MODELS.register_module()
-class SpikingQCFS(BaseNeuron):
+class SpikingQCFS(LearnedThreshold):
     """``v += x / threshold``; a spike worth ``threshold`` where ``v >= 1``, and then ``v -= 1``.
 
     The membrane starts at 0.5 and may become negative. The threshold is the learned number of
@@ -25,36 +26,31 @@ class SpikingQCFS(BaseNeuron):
     load into the other; :func:`mmspike.conversion.convert_to_spiking` replaces one by the other.
 
     Args:
-        init_threshold: Initial value of the threshold, one number per layer.
         surrogate: Surrogate gradient, should the spiking network be trained further.
-        **kwargs: See :class:`~mmspike.neurons.base.BaseNeuron`.
+        **kwargs: See :class:`~mmspike.neurons.learned_threshold.LearnedThreshold`, whose
+            ``init_threshold`` is 2.
 
     Raises:
-        TypeError, ValueError: ``init_threshold`` is no positive number, or the surrogate unknown.
+        ValueError: The surrogate is unknown.
     """
 
-    def __init__(
-        self,
-        *,
-        init_threshold: float = 2.0,
-        surrogate: str | dict | Surrogate = 'sigmoid',
-        **kwargs,
-    ) -> None:
+    def __init__(self, *, surrogate: str | dict | Surrogate = 'sigmoid', **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.threshold = nn.Parameter(
-            torch.tensor(check_number('init_threshold', init_threshold, above=0))
-        )
         self.surrogate = get_surrogate(surrogate)
         self.set_reset_value('v', INITIAL_CHARGE)
         self.reset()
 
     @property
     def step_value(self) -> float:
-        return self.threshold.item()
+        return self.positive_threshold.item()
 
     def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return functional.spiking_clip_floor_shift(
-            x, v, threshold=self.threshold, surrogate=self.surrogate, keep_state=self.stateful
+            x,
+            v,
+            threshold=self.positive_threshold,
+            surrogate=self.surrogate,
+            keep_state=self.stateful,
         )
 
     def describe(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ def noise(*shape):
 @pytest.mark.parametrize(('init_tau', 'w'), [(2.0, 0.0), (1 + math.e, -1.0), (1 + 1 / math.e, 1.0)])
 def test_initial_weight(init_tau, w):
     neuron = PLIF(init_tau=init_tau)
-    assert neuron.w.shape == ()
+    assert neuron.w.shape == (1,)
     assert neuron.w.item() == pytest.approx(w, abs=1e-6)
     assert neuron.tau == pytest.approx(init_tau, rel=1e-6)
 

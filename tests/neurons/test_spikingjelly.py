@@ -64,7 +64,7 @@ def assert_same(ours, theirs, currents):
         x = currents.clone().requires_grad_()
         out = node(fold_time(x)).view_as(x) if fold else node(x)
         ((out * weights).sum() + node.v.square().sum()).backward()
-        results.append([out, node.v, x.grad, *(p.grad for p in node.parameters())])
+        results.append([out, node.v, x.grad, *(p.grad.reshape(()) for p in node.parameters())])
     assert torch.equal(results[0][0], results[1][0])
     tolerance = 1e-10 if currents.dtype == torch.float64 else 1e-5
     torch.testing.assert_close(*results, rtol=tolerance, atol=tolerance)

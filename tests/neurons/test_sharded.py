@@ -1,0 +1,17 @@
+"""Sharded training (FSDP): two processes compute what one does, for every neuron."""
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from sharded_training import RANKS, network, train, work
+
+
+@pytest.mark.slow
+def test_two_processes_compute_what_one_does(tmp_path):
+    mp.spawn(work, args=(str(tmp_path),), nprocs=RANKS)
+    sharded = torch.load(tmp_path / 'whole.pth', weights_only=True)
+    start, alone = network().state_dict(), train(network(), 0, 1).state_dict()
+    assert list(sharded) == list(alone)
+    for name, value in alone.items():
+        torch.testing.assert_close(sharded[name], value, rtol=1e-4, atol=1e-5, msg=name)
+        assert not torch.equal(value, start[name]), f'{name} did not learn'
