@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmspike.execution.spike_driven import unwrapped
+from mmspike.hooks.file_name_hook import NamingCompose
 from mmspike.registry import HOOKS
 
 # As many label maps are looked at for what no single one can tell.
@@ -172,7 +173,8 @@ def _values(dataset: Any) -> set[int]:
     values: set[int] = set()
     for transform in dataset.pipeline.transforms:
         if isinstance(transform, LoadAnnotations):
+            load = NamingCompose([transform])
             for index in range(min(len(dataset), _LOOKED_AT)):
-                loaded = transform(dataset.get_data_info(index))
+                loaded = load(dataset.get_data_info(index))
                 values |= set(np.unique(loaded['gt_seg_map']).tolist())
     return values

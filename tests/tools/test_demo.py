@@ -5,7 +5,10 @@ from functools import cache
 
 import pytest
 import torch
-from small_runs import ROOT, make_scenes
+from small_runs import DIGITS, ROOT, make_scenes
+
+from mmspike.registry import MODELS
+from mmspike.utils.config import load_config
 
 PRETRAINED = 'model.backbone.init_cfg.checkpoint'
 
@@ -19,9 +22,13 @@ def scenes(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def no_pretraining(tmp_path_factory):
-    """A checkpoint without weights."""
-    path = tmp_path_factory.mktemp('weights') / 'empty.pth'
-    torch.save(dict(state_dict={'backbone.nothing': torch.zeros(1)}), path)
+    """A checkpoint of an untrained backbone."""
+    path = tmp_path_factory.mktemp('weights') / 'untrained.pth'
+    options = load_config(DIGITS).model.backbone
+    backbone = MODELS.build(options)
+    torch.save(
+        dict(state_dict={f'backbone.{k}': v for k, v in backbone.state_dict().items()}), path
+    )
     return path
 
 

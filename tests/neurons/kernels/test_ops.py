@@ -93,8 +93,10 @@ def compare(name, x, v, **options):
         if ours.numel() == 0:
             continue
         error = (ours.grad.double() - right).abs().max().item()
-        # Long sums amplify rounding: then the kernel may be as far off as plain torch is.
-        allowed = TOLERANCE[x.dtype] * max(right.abs().max().item(), 1.0)
+        # Long sums amplify rounding: then the kernel may be as far off as plain torch is. A learned
+        # number's gradient sums one term per element, of size about 1, which nearly cancel.
+        terms = x.numel() ** 0.5 if ours.numel() == 1 else 1.0
+        allowed = TOLERANCE[x.dtype] * max(right.abs().max().item(), terms)
         assert error <= allowed + 2 * (simple - right).abs().max().item()
 
 
