@@ -7,8 +7,10 @@ says once which, and why. The environment variable ``MMSPIKE_NEURON_BACKEND`` or
 
 import logging
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 import torch
@@ -30,12 +32,29 @@ def _check(name: str) -> str:
     return name
 
 
-_chosen = _check(os.environ.get('MMSPIKE_NEURON_BACKEND', 'auto'))
+# The choice of threads that make none.
+_PROCESS_CHOICE = _check(os.environ.get('MMSPIKE_NEURON_BACKEND', 'auto'))
+_chosen = ContextVar('neuron_backend', default=_PROCESS_CHOICE)
+# The blocks that are open, of all threads, and their names as one text. Compiled code is bound to
+# that text: torch.compile can follow a change of it, but not the choice of a thread.
+_open_blocks: list[str] = []
+_open_names = ''
+_lock = threading.Lock()
+
+
+def _note(change: Callable[[str], None], name: str) -> None:
+    global _open_names
+    with _lock:
+        change(name)
+        _open_names = ' '.join(_open_blocks)
 
 
 @contextmanager
 def neuron_backend(name: str) -> Iterator[None]:
     """Run the neurons inside the block on one implementation.
+
+    The choice belongs to the thread (or asyncio task) that opened the block. Other threads keep
+    theirs, and threads that are started inside begin with the choice of the process.
 
     Args:
         name: ``'auto'``, ``'reference'`` (plain torch), ``'host'`` (compiled, for CPU tensors) or
@@ -44,12 +63,27 @@ def neuron_backend(name: str) -> Iterator[None]:
     Raises:
         ValueError: The name is unknown.
     """
-    global _chosen
-    previous, _chosen = _chosen, _check(name)
+    previous = _chosen.get()
+    _chosen.set(_check(name))
+    _note(_open_blocks.append, name)
     try:
         yield
     finally:
-        _chosen = previous
+        _note(_open_blocks.remove, name)
+        _chosen.set(previous)
+
+
+def chosen_backend() -> str:
+    """The name of the backend that this thread chose."""
+    if torch.compiler.is_compiling():
+        return _chosen_while_open(_open_names)
+    return _chosen.get()
+
+
+@torch.compiler.assume_constant_result
+def _chosen_while_open(open_names: str) -> str:
+    """The choice of the thread that compiles; it is compiled anew where other blocks are open."""
+    return _chosen.get()
 
 
 def use_kernels(x: Tensor) -> bool:
@@ -58,23 +92,24 @@ def use_kernels(x: Tensor) -> bool:
     Raises:
         RuntimeError: They were chosen explicitly and cannot; the message says what to do.
     """
-    if _chosen == 'reference':
+    chosen = chosen_backend()
+    if chosen == 'reference':
         return False
     reason = _obstacle(x)
-    if _chosen == 'auto':
+    if chosen == 'auto':
         if not torch.compiler.is_compiling():
             _tell_once(x.device.type, reason)
         return reason is None
-    if _chosen != KERNELS.get(x.device.type):
+    if chosen != KERNELS.get(x.device.type):
         reason = f'the input is on {x.device.type}; move it, or use auto or reference'
     if reason is not None:
-        raise RuntimeError(f'neuron backend {_chosen!r} was chosen, but {reason}')
+        raise RuntimeError(f'neuron backend {chosen!r} was chosen, but {reason}')
     return True
 
 
 def kernels_fit(x: Tensor) -> bool:
     """Whether kernels may read an input's memory and can: :func:`use_kernels` as a question."""
-    return _chosen != 'reference' and _obstacle(x) is None and is_plain(x)
+    return chosen_backend() != 'reference' and _obstacle(x) is None and is_plain(x)
 
 
 def _obstacle(x: Tensor) -> str | None:

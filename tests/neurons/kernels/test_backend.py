@@ -1,4 +1,5 @@
 import multiprocessing
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 
 from mmspike.neurons import LIF, SFA, reference
 from mmspike.neurons.kernels import backend, device, host
-from mmspike.neurons.kernels.backend import neuron_backend, use_kernels
+from mmspike.neurons.kernels.backend import chosen_backend, neuron_backend, use_kernels
 
 BUILT = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
 
@@ -125,7 +126,97 @@ def test_unknown_backend():
 def test_choice_ends_with_the_block():
     with pytest.raises(KeyError), neuron_backend('reference'):
         raise KeyError
-    assert backend._chosen == 'auto'
+    assert chosen_backend() == 'auto'
+
+
+def test_blocks_in_blocks():
+    with neuron_backend('host'):
+        with neuron_backend('reference'):
+            assert chosen_backend() == 'reference'
+        assert chosen_backend() == 'host'
+        with neuron_backend('host'):
+            assert chosen_backend() == 'host'
+        assert chosen_backend() == 'host'
+    assert chosen_backend() == 'auto'
+
+
+def test_every_thread_has_its_own_choice():
+    """Blocks overlap: the first to open is the first to close."""
+    steps = [threading.Event() for _ in range(3)]
+    seen = []
+
+    def first():
+        with neuron_backend('reference'):
+            steps[0].set()
+            steps[1].wait(30)
+            seen.append(chosen_backend())
+        steps[2].set()
+
+    def second():
+        steps[0].wait(30)
+        seen.append(chosen_backend())
+        with neuron_backend('host'):
+            steps[1].set()
+            steps[2].wait(30)
+            seen.append(chosen_backend())
+        seen.append(chosen_backend())
+
+    threads = [threading.Thread(target=run) for run in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert seen == ['auto', 'reference', 'host', 'auto']
+    assert chosen_backend() == 'auto'
+    assert backend._open_names == ''
+
+
+@BUILT
+def test_compiled_code_follows_the_choice():
+    """A graph is made for each choice, and found again."""
+    torch._dynamo.reset()
+    x, graphs = torch.randn(2, 3), []
+
+    def keep(graph, example):
+        graphs.append(str(graph.code))
+        return graph
+
+    compiled = torch.compile(SFA(), fullgraph=True, backend=keep)
+    for _ in range(2):
+        compiled(x)
+        with neuron_backend('reference'):
+            compiled(x)
+            with neuron_backend('host'):
+                compiled(x)
+    assert ['mmspike' in graph for graph in graphs] == [True, False, True]
+
+
+@BUILT
+def test_exports_follow_the_choice():
+    def exported():
+        return str(torch.export.export(SFA(), (torch.randn(2, 3),)).graph)
+
+    assert 'mmspike' in exported()
+    with neuron_backend('reference'):
+        assert 'mmspike' not in exported()
+    assert 'mmspike' in exported()
+
+
+@BUILT
+def test_compiled_code_of_another_thread_is_not_refused():
+    """It used to see the block, and its float64 was an error there."""
+    results = []
+
+    def run():
+        torch._dynamo.reset()
+        compiled = torch.compile(SFA(), fullgraph=True, backend='eager')
+        results.append(compiled(torch.ones(2, 3, dtype=torch.float64)).tolist())
+
+    with neuron_backend('host'):
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join(60)
+    assert results == [[[0.25] * 3] * 2]
 
 
 @pytest.mark.parametrize(('value', 'code'), [('reference', 0), ('quick', 1)])
