@@ -44,7 +44,8 @@ def main() -> None:
         adapt_to_devices(cfg, args.launcher)
     except (OSError, ValueError) as error:
         sys.exit(f'test.py: {error}')
-    cfg.load_from = args.checkpoint
+    # A resumed training writes resume=True into the config that it leaves.
+    cfg.load_from, cfg.resume = args.checkpoint, False
     runner = Runner.from_cfg(cfg)
     if not args.allow_mismatch:
         try:

@@ -124,10 +124,10 @@ def interrupted(cfg: Config, args: argparse.Namespace) -> str:
     state = f'the newest checkpoint is {newest}' if newest else 'there is no checkpoint yet'
     if args.launcher != 'none':
         return f'interrupted; {state}. To go on, start it as before, with --resume'
-    typed = sys.argv[1:]
+    typed = [word for word in sys.argv[1:] if not word.startswith('--resume=')]
     if '--resume' in typed:
         place = typed.index('--resume')
-        del typed[place : place + (1 if args.resume == 'auto' else 2)]
+        del typed[place : place + (2 if typed[place + 1 : place + 2] == [args.resume] else 1)]
     # Behind the config, where no option takes it for one of its values.
     typed.insert(typed.index(args.config) + 1, '--resume')
     command = shlex.join([sys.executable, sys.argv[0], *typed])

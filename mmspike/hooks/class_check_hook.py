@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.model import BaseDataPreprocessor
 from mmengine.runner import Runner
 
 from mmspike.execution.spike_driven import unwrapped
@@ -126,6 +127,10 @@ def _counts(runner: Runner) -> Iterator[tuple[str, int]]:
     """Names of the modules that have ``num_classes``, and how many."""
     for name, module in unwrapped(runner.model).named_modules():
         count = getattr(module, 'num_classes', None)
+        # mmpretrain's preprocessor uses its number only to make labels of one number vectors; heads
+        # for edges (STDC) have two classes whatever the data has.
+        if isinstance(module, BaseDataPreprocessor) or hasattr(module, 'boundary_threshold'):
+            continue
         # A segmentor repeats the number of its head.
         if name and isinstance(count, int) and count > 0:
             yield name, count

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
@@ -120,7 +120,8 @@ class FiniteLossHook(Hook):
 
 def _optimizers(runner: Runner) -> list[torch.optim.Optimizer]:
     wrapper = runner.optim_wrapper
-    wrappers = [wrapper] if isinstance(wrapper, OptimWrapper) else list(wrapper.values())
+    several = isinstance(wrapper, OptimWrapperDict)  # it is an OptimWrapper, too
+    wrappers = list(wrapper.values()) if several else [wrapper]
     return [one.optimizer for one in wrappers]
 
 
@@ -198,9 +199,7 @@ class _Call:
         bad = first_not_finite(dict(model.named_parameters()), dict(model.named_parameters()))
         if bad is not None:
             return f'{bad} was not finite before, because a gradient of a step before was not'
-        inputs = tree_leaves((self.args, self.kwargs))
-        if not all(map(_is_finite, inputs)):
-            return 'the batch itself is not finite'
+        batch_is_finite = all(map(_is_finite, tree_leaves((self.args, self.kwargs))))
         names = {module: name for name, module in model.named_modules() if name}
         found: list[str] = []
 
@@ -218,6 +217,9 @@ class _Call:
                 torch.cuda.set_rng_state(self.random_cuda, self.device)
             with torch.no_grad(), torch.autocast(**self.autocast):
                 model(*self.args, **self.kwargs)
+        # Said only now: the other processes wait for this one where layers talk to each other.
+        if not batch_is_finite:
+            return 'the batch itself is not finite'
         if found:
             return f'the first layer whose output is not finite is {found[0]}'
         return 'the outputs of all layers are finite: the loss itself makes it so'

@@ -1,5 +1,6 @@
 """Averaged weights with batch-norm statistics of their own."""
 
+from bisect import bisect
 from typing import Any
 
 import torch
@@ -63,10 +64,11 @@ class PreciseEMAHook(EMAHook):
         """Average; measure if a validation follows and there are no epochs."""
         super().after_train_iter(runner, *args, **kwargs)
         loop, done = runner.train_loop, runner.iter + 1
-        if isinstance(loop, IterBasedTrainLoop) and (
-            done % loop.val_interval == 0 or done == loop.max_iters
-        ):
-            self._measure(runner)
+        if isinstance(loop, IterBasedTrainLoop):
+            # The interval that the loop will take once it has counted this iteration.
+            place = bisect(loop.dynamic_milestones, done + 1) - 1
+            if done % loop.dynamic_intervals[place] == 0 or done == loop.max_iters:
+                self._measure(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Measure."""

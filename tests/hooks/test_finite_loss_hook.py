@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from mmengine.model import BaseModel
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner
 from small_runs import CONFIGS
@@ -42,7 +42,9 @@ class Toy(BaseModel):
         return dict(loss_a=[y.mean(), (y - 1).abs().mean()], loss_b=y.mean(), accuracy=y.mean())
 
 
-def run(folder, model, *, bad=None, at=10, by_epoch=True, wrapper=None, lr=0.0, **hook):
+def run(
+    folder, model, *, bad=None, at=10, by_epoch=True, wrapper=None, lr=0.0, optimizers=None, **hook
+):
     """Train two epochs; batch ``at`` of each is made of ``bad``."""
     data = torch.rand(BATCHES, 2)
     if bad is not None:
@@ -59,7 +61,7 @@ def run(folder, model, *, bad=None, at=10, by_epoch=True, wrapper=None, lr=0.0, 
         model,
         str(folder),
         train_dataloader=loader,
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=lr), **(wrapper or {})),
+        optim_wrapper=optimizers or dict(optimizer=dict(type='SGD', lr=lr), **(wrapper or {})),
         train_cfg=dict(by_epoch=by_epoch, **train_cfg),
         randomness=dict(seed=0),
         default_hooks=dict(
@@ -124,6 +126,42 @@ def test_a_loss_alone(tmp_path):
 def test_a_batch_that_is_not_finite(tmp_path):
     with pytest.raises(NotFiniteError, match='the batch itself is not finite'):
         run(tmp_path, Toy(), bad=math.nan)
+
+
+def test_the_model_runs_before_a_batch_is_blamed(tmp_path):
+    """Layers may wait for those of other processes, whose batches are finite."""
+    calls = []
+
+    class Counting(Toy):
+        def forward(self, x, mode='tensor'):
+            calls.append(mode)
+            return super().forward(x, mode)
+
+    with pytest.raises(NotFiniteError, match='the batch itself is not finite'):
+        run(tmp_path, Counting(), bad=math.nan, at=0)
+    assert calls == ['loss', 'loss']
+
+
+def test_several_optimizers(tmp_path):
+    class Two(Toy):
+        def train_step(self, data, optim_wrapper):
+            losses = super().forward(data[0], 'loss')
+            loss = losses['loss_b']
+            optim_wrapper['first'].zero_grad()
+            optim_wrapper['last'].zero_grad()
+            optim_wrapper['first'].backward(loss)
+            optim_wrapper['first'].step()
+            optim_wrapper['last'].step()
+            return dict(loss=loss)
+
+    model = Two()
+    wrappers = OptimWrapperDict(
+        first=OptimWrapper(torch.optim.SGD(model.first.parameters(), lr=0.1)),
+        last=OptimWrapper(torch.optim.SGD(model.last.parameters(), lr=0.1)),
+    )
+    before = model.last.weight.clone()
+    run(tmp_path, model, optimizers=wrappers)
+    assert not torch.equal(model.last.weight, before)
 
 
 def test_other_values_than_losses_may_be_nan(tmp_path):

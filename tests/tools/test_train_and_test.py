@@ -4,11 +4,14 @@ import json
 import os
 import pickle
 import re
+import runpy
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -200,6 +203,35 @@ def test_weights_that_do_not_fit_can_be_allowed(uninterrupted, tmp_path, run_too
     )
     assert status == 0
     assert 'accuracy/top1' in printed
+
+
+def test_the_config_of_a_resumed_training_only_loads(uninterrupted, tmp_path, run_tool):
+    config, whole = uninterrupted
+    path = tmp_path / 'weights.pth'
+    weights = read_training_checkpoint(whole / 'epoch_3.pth')['state_dict']
+    torch.save(dict(state_dict=weights), path)  # nothing that could be resumed
+    status, printed = run_tool(
+        'test.py', config, path, '--work-dir', tmp_path / 'work', '--cfg-options', 'resume=True'
+    )
+    assert status == 0
+    assert 'accuracy/top1' in printed
+
+
+@pytest.mark.parametrize(
+    'typed',
+    [
+        ['c.py'],
+        ['c.py', '--resume'],
+        ['c.py', '--resume', 'epoch_3.pth'],
+        ['c.py', '--resume=epoch_3.pth'],
+        ['--resume', 'auto', 'c.py'],
+    ],
+)
+def test_an_interrupted_training_goes_on_from_its_newest_checkpoint(monkeypatch, tmp_path, typed):
+    tool = runpy.run_path(str(ROOT / 'tools/train.py'), run_name='train')
+    monkeypatch.setattr(sys, 'argv', ['train.py', *typed, '--work-dir', 'w'])
+    said = tool['interrupted'](SimpleNamespace(work_dir=str(tmp_path)), tool['parse_args']())
+    assert said.endswith('train.py c.py --resume --work-dir w')
 
 
 def test_a_missing_pretrained_file_is_told_at_once(run_tool):
