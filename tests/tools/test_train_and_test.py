@@ -228,6 +228,8 @@ def test_the_config_of_a_resumed_training_only_loads(uninterrupted, tmp_path, ru
     ],
 )
 def test_an_interrupted_training_goes_on_from_its_newest_checkpoint(monkeypatch, tmp_path, typed):
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')  # the tool sets both for its process
+    monkeypatch.setenv('LOCAL_RANK', '0')
     tool = runpy.run_path(str(ROOT / 'tools/train.py'), run_name='train')
     monkeypatch.setattr(sys, 'argv', ['train.py', *typed, '--work-dir', 'w'])
     said = tool['interrupted'](SimpleNamespace(work_dir=str(tmp_path)), tool['parse_args']())
