@@ -3,11 +3,20 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mmspike.neurons import BaseNeuron
+from mmspike.neurons.kernels.backend import chosen_backend, neuron_backend
+
+
+@contextmanager
+def _second_run(module: nn.Module, backend: str) -> Iterator[None]:
+    """Run a module as the first time, in whichever thread, but without moving statistics."""
+    with neuron_backend(backend), _without_statistics(module):
+        yield
 
 
 @contextmanager
@@ -39,14 +48,19 @@ def recompute(block: nn.Module, x: Tensor) -> Tensor:
     Raises:
         RuntimeError: A neuron of the block is stateful; it would go through its steps twice.
     """
-    if any(isinstance(module, BaseNeuron) and module.stateful for module in block.modules()):
+    neurons = [module for module in block.modules() if isinstance(module, BaseNeuron)]
+    if any(neuron.stateful and neuron.has_memory for neuron in neurons):
         raise RuntimeError(
             'with_cp=True runs every neuron twice and would advance the state of stateful neurons '
             'twice; use one of the two'
         )
+    if torch.compiler.is_compiling():
+        # Compiled code moves statistics in the first run alone.
+        return checkpoint(block, x, use_reentrant=False)
+    backend = chosen_backend()
     return checkpoint(
         block,
         x,
         use_reentrant=False,
-        context_fn=lambda: (nullcontext(), _without_statistics(block)),
+        context_fn=lambda: (nullcontext(), _second_run(block, backend)),
     )

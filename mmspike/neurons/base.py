@@ -4,6 +4,7 @@ import math
 import warnings
 from abc import abstractmethod
 
+import torch
 from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
 
@@ -11,6 +12,9 @@ from mmspike.neurons.functional import at_rest
 from mmspike.neurons.masking import SpikeMasking
 from mmspike.temporal import TemporalModule, fold_time, unfold_time
 from mmspike.utils.checks import check_number as check_number  # for the neurons
+
+# The number of the backward pass that this thread is in, -1 outside. There is no public way to ask.
+_current_backward_pass = getattr(torch._C, '_current_graph_task_id', lambda: -1)
 
 
 class NeuronMismatchError(RuntimeError):
@@ -66,6 +70,9 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
         self.register_memory('v', 0.0)
         self._register_state_dict_hook(_record_neuron)
 
+    # Whether there is a membrane to carry; without one, ``stateful`` changes nothing.
+    has_memory = True
+
     @abstractmethod
     def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Run T steps.
@@ -98,15 +105,25 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
 
         Raises:
             ValueError: The first size is not a multiple of T, or does not fit the carried state.
+            RuntimeError: A stateful neuron is run again in a backward pass.
         """
         sequence = unfold_time(x, self.timesteps)
-        if not self.stateful:
+        if not (self.stateful and self.has_memory):
             return self.mask_spikes(fold_time(self.fire(sequence, None)[0]))
-        out, v = self.fire(sequence, self._carried(sequence))
-        if v is not None:
-            self.v = v
+        self._check_first_pass()
+        out, self.v = self.fire(sequence, self._carried(sequence))
         # The membrane has been reset by every spike: a masked one was fired, but not sent.
         return self.mask_spikes(fold_time(out))
+
+    def _check_first_pass(self) -> None:
+        # Only activation checkpointing runs a forward pass within a backward pass.
+        if not torch.compiler.is_compiling() and _current_backward_pass() != -1:
+            raise RuntimeError(
+                f'a stateful {type(self).__name__} was run again in a backward pass, as activation '
+                "checkpointing does (torch.utils.checkpoint, mmengine's activation_checkpointing): "
+                'its steps, and so its gradients, would be those of the next chunk. Checkpoint '
+                'layers without stateful neurons, or set stateful=False'
+            )
 
     def _carried(self, sequence: Tensor) -> Tensor:
         if not isinstance(self.v, Tensor):

@@ -31,6 +31,8 @@ class QCFS(LearnedThreshold):
         ValueError: ``levels`` is not positive.
     """
 
+    has_memory = False
+
     def __init__(self, *, levels: int = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(levels, bool) or not isinstance(levels, int):

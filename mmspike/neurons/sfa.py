@@ -25,6 +25,8 @@ class SFA(IntegerNeuron):
         TypeError, ValueError: ``eval_D`` is no integer of at least 1.
     """
 
+    has_memory = False
+
     def __init__(self, *, eval_D: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if eval_D is not None:

@@ -1,5 +1,7 @@
 """Layers under torch.compile: every batch and image size."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from mmspike.layers import (
     SpikeSepConv,
     SpikeWindowAttention,
     TemporalMean,
+    recompute,
 )
 from mmspike.temporal import set_timesteps
 
@@ -63,3 +66,25 @@ def test_compiles_for_all_sizes(name):
             grads.append(leaf.grad)
         torch.testing.assert_close(*outs)
         torch.testing.assert_close(*grads)
+
+
+def test_recomputation_moves_statistics_once():
+    class Recomputed(nn.Module):
+        def __init__(self, block):
+            super().__init__()
+            self.block = block
+
+        def forward(self, x):
+            return recompute(self.block, x)
+
+    plain = SpikeMLP(4, **SFA, **NORM).train()
+    net = Recomputed(copy.deepcopy(plain))
+    compiled = torch.compile(net, fullgraph=True, dynamic=True, backend='aot_eager')
+    for size in [(4, 4, 5, 6), (6, 4, 7, 6)]:
+        leaves = [torch.randn(size, requires_grad=True)]
+        leaves.append(leaves[0].detach().clone().requires_grad_())
+        for run, leaf in zip((compiled, plain), leaves, strict=True):
+            run(leaf).square().sum().backward()
+        torch.testing.assert_close(leaves[0].grad, leaves[1].grad)
+    for ours, expected in zip(net.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(ours, expected)
