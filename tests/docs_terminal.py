@@ -212,15 +212,15 @@ def shorten(tool: str, arguments: list[str], parsed: argparse.Namespace) -> list
     options = _options(cfg, 'val' if tool == 'train.py' else 'test')
     if 'size' in cfg.model.get('data_preprocessor', {}):
         options.append(f'model.data_preprocessor.size=({SIDE},{SIDE})')
+    # Workers of a loader would live on in the process of the tests.
+    for part in ('train', 'val') if tool == 'train.py' else ('test',):
+        loader = f'{part}_dataloader'
+        options += [f'{loader}.num_workers=0', f'{loader}.persistent_workers=False']
     if tool == 'train.py':
         length, unit = ('max_iters', 2) if 'max_iters' in cfg.train_cfg else ('max_epochs', 1)
         options += [
             *_options(cfg, 'train'),
             'train_dataloader.batch_size=2',
-            'train_dataloader.num_workers=0',
-            'train_dataloader.persistent_workers=False',
-            'val_dataloader.num_workers=0',
-            'val_dataloader.persistent_workers=False',
             f'train_cfg.{length}={unit}',
             f'train_cfg.val_interval={unit}',
             f'default_hooks.checkpoint.interval={unit}',
