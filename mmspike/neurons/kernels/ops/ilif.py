@@ -1,6 +1,7 @@
 """The integer leaky integrate-and-fire neuron."""
 
-from collections.abc import Sequence
+# torch 2.6 reads operators' schemas from this one only.
+from typing import Sequence  # noqa: UP035
 
 import torch
 from torch import Tensor
