@@ -53,7 +53,9 @@ class LearnedThreshold(BaseNeuron):
     @property
     def positive_threshold(self) -> Tensor:
         """The threshold that the neuron computes with, ``(1,)``."""
-        return _AtLeastSmallest.apply(self.threshold)
+        if torch.is_grad_enabled():
+            return _AtLeastSmallest.apply(self.threshold)
+        return self.threshold.clamp(min=SMALLEST_THRESHOLD)
 
     def check_learned(self, name: str, value: float, recorded: bool) -> None:
         """Refuse a threshold that is not positive; warn if a neuron of mmspike was trained to it.

@@ -58,12 +58,17 @@ def may_be_left_out(arguments: Iterable[object]) -> bool:
     Args:
         arguments: What the operator is called with; its tensors are looked at.
     """
-    return not (
+    if (
         _OTHER is None
         or torch.compiler.is_compiling()
         or torch.is_grad_enabled()
         or _keys_of_thread().raw_repr() & _OTHER
         or (_function_modes() and not _function_modes_off())
         or _profiling()
-        or any(isinstance(x, Tensor) and not is_plain(x) for x in arguments)
-    )
+    ):
+        return False
+    # A loop: all() over a generator takes a microsecond longer.
+    for argument in arguments:
+        if isinstance(argument, Tensor) and not is_plain(argument):
+            return False
+    return True

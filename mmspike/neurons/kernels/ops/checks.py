@@ -77,13 +77,14 @@ def check_learned(op: str, name: str, learned: Tensor | None, device: torch.devi
     Raises:
         ValueError: As :func:`check_tensor`.
     """
-    if learned is not None and (learned.numel() != 1 or learned.dim() > 1):
+    if learned is None:
+        return
+    if learned.numel() != 1 or learned.dim() > 1:
         raise ValueError(
             f'mmspike::{op}: {name} has shape {tuple(learned.shape)}; it must be one number, of '
             'shape (1,) or ()'
         )
-    if learned is not None:
-        check_tensor(op, name, learned, learned.shape, torch.float32, device)
+    check_tensor(op, name, learned, learned.shape, torch.float32, device)
 
 
 def check_mask(op: str, mask: Tensor, bytes_: int, device: torch.device) -> None:
