@@ -12,24 +12,6 @@ from mmspike.neurons.base import BaseNeuron, check_number
 SMALLEST_THRESHOLD = 2.0**-24
 
 
-class _AtLeastSmallest(torch.autograd.Function):
-    """Raise what is below the smallest threshold to it; the gradient passes as it is."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(threshold: Tensor) -> Tensor:
-        return torch.where(threshold < SMALLEST_THRESHOLD, SMALLEST_THRESHOLD, threshold)
-
-    @staticmethod
-    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
-        return grad
-
-
 class LearnedThreshold(BaseNeuron):
     """A neuron with one learned threshold per layer, ``threshold`` of shape ``(1,)``.
 
@@ -53,9 +35,11 @@ class LearnedThreshold(BaseNeuron):
     @property
     def positive_threshold(self) -> Tensor:
         """The threshold that the neuron computes with, ``(1,)``."""
+        threshold = self.threshold.detach().clamp(min=SMALLEST_THRESHOLD)
         if torch.is_grad_enabled():
-            return _AtLeastSmallest.apply(self.threshold)
-        return self.threshold.clamp(min=SMALLEST_THRESHOLD)
+            # The difference is zero; with it the gradient passes, below the bound too.
+            threshold = threshold + (self.threshold - self.threshold.detach())
+        return threshold
 
     def check_learned(self, name: str, value: float, recorded: bool) -> None:
         """Refuse a threshold that is not positive; warn if a neuron of mmspike was trained to it.

@@ -135,7 +135,10 @@ def test_every_layout_gives_what_contiguous_tensors_give(name, layouts, shape, s
         for key, value in arguments.items()
     }
     for ours, expected in zip(call(name, arguments), call(name, plain), strict=True):
-        assert torch.equal(ours, expected)
+        if ours.numel() == 1:  # the gradient of a learned number: a sum, in the order of the memory
+            torch.testing.assert_close(ours, expected)
+        else:
+            assert torch.equal(ours, expected)
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
