@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,11 +38,15 @@ def _fixed_seed():
 
 
 @pytest.fixture(autouse=True)
-def _restored_default_scope():
-    """A Runner sets the scope of its config for the whole process, and leaves it."""
-    instances = DefaultScope._instance_dict.copy()
+def _no_runner_left():
+    """A Runner sets scope and log file of its config for the whole process, and leaves them."""
+    scopes, loggers = DefaultScope._instance_dict.copy(), MMLogger._instance_dict.copy()
     yield
-    DefaultScope._instance_dict = instances
+    for name, logger in MMLogger._instance_dict.items():
+        if name not in loggers:
+            for handler in logger.handlers:
+                handler.close()
+    DefaultScope._instance_dict, MMLogger._instance_dict = scopes, loggers
 
 
 @pytest.fixture(scope='session')

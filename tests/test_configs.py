@@ -1,4 +1,3 @@
-import logging
 import re
 from pathlib import Path
 
@@ -63,7 +62,6 @@ def test_config_takes_a_step_and_evaluates(path, tmp_path):
         assert not any(isinstance(module, BaseNeuron) for module in runner.model.modules())
     else:
         assert get_timesteps(runner.model) == int(steps[1])
-    logging.shutdown()
 
 
 @pytest.fixture(scope='module')

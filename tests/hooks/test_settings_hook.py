@@ -1,6 +1,5 @@
 """T and D from the top of a config, in a Runner as any host's tool builds it."""
 
-import logging
 
 import pytest
 import torch
@@ -66,7 +65,6 @@ def test_t_and_d_in_training_when_resumed_and_in_a_test(host, tmp_path):
     other = Runner.from_cfg(config(HOSTS[host], tmp_path, D=4, load_from=str(last)))
     with pytest.raises(NeuronMismatchError, match='D=3'):
         other.test()
-    logging.shutdown()
 
 
 def test_frames_follow_in_training_validation_and_test(tmp_path):
