@@ -129,7 +129,7 @@ class SpikeFPN(NeuronInit, TemporalModule, BaseModule):
         laterals = [conv(inputs[i]) for i, conv in zip(self.used, self.lateral_convs, strict=True)]
         for i in range(len(laterals) - 1, 0, -1):
             laterals[i - 1] = laterals[i - 1] + self._upsample(laterals[i], laterals[i - 1])
-        outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals, strict=False)]
+        outs = [self.fpn_convs[i](x) for i, x in enumerate(laterals)]
         source = {
             'on_input': inputs[self.used[-1]], 'on_lateral': laterals[-1], 'on_output': outs[-1]
         }.get(self.add_extra_convs)  # fmt: skip

@@ -1,6 +1,5 @@
 """T and D from the top of a config, in a Runner as any host's tool builds it."""
 
-
 import pytest
 import torch
 from mmengine.config import Config
