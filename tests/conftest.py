@@ -3,6 +3,7 @@
 import gc
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from mmengine.registry import DefaultScope
 ROOT = Path(__file__).resolve().parent.parent
 
 torch.set_num_threads(1)
+# A shell lets what it starts in the background ignore this signal, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # More examples where a test takes as many as the profile says: --hypothesis-profile nightly.
 settings.register_profile('nightly', max_examples=5000, print_blob=True)
 settings.register_profile('sanitize', max_examples=500, print_blob=True)

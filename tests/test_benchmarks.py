@@ -22,6 +22,7 @@ STEM = 'backbone.stages.0.downsample.conv'
 RESNET = ROOT / 'configs/classification/conversion/resnet18-w16_1xb32-coslr-15e_digits.py'
 
 
+@pytest.mark.slow
 def test_neurons(run_python, tmp_path):
     out = run_python(
         'benchmarks/neurons.py', '--neurons', 8192, '--timesteps', 1, 2, '--threads', 1,
@@ -35,6 +36,7 @@ def test_neurons(run_python, tmp_path):
         assert (tmp_path / f'{name}.png').read_bytes().startswith(b'\x89PNG')
 
 
+@pytest.mark.slow
 def test_model(run_python):
     out = run_python(
         'benchmarks/model.py', '--arch', 'tiny', '--size', 32, '--batch', 1, '--repetitions', 1
@@ -43,6 +45,7 @@ def test_model(run_python):
         assert words in out
 
 
+@pytest.mark.slow
 def test_detector(run_python):
     out = run_python(
         'benchmarks/detector.py', '--size', 64, '--objects', 2, '--repetitions', 1
@@ -51,6 +54,7 @@ def test_detector(run_python):
         assert words in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('kind', 'options', 'metric', 'parts', 'analog'),
     [
@@ -121,12 +125,14 @@ def test_published_energy_of_sdt():
         assert spent == pytest.approx(3.56)
 
 
+@pytest.mark.slow
 def test_published_energy_of_sdt_as_a_script(run_python):
     out = run_python('benchmarks/sdt_energy.py', '8-384', '--image', 32, '--layers').stdout
     assert '| backbone.stages.0.conv.conv | 1.33 |' in out
     assert '| 8-384 | 32 | 1.3 |' in out
 
 
+@pytest.mark.slow
 def test_traffic(run_python):
     assert 'QCFS' in run_python('benchmarks/traffic.py').stdout
 
@@ -152,6 +158,7 @@ def test_counted_bytes():
         assert kept_bytes(lambda: lif(sequence.clone().requires_grad_())) == 16000
 
 
+@pytest.mark.slow
 def test_simulation(run_python):
     arguments = ('--timesteps', 2, '--chunk', 2, '--size', 32)
     out = run_python('benchmarks/simulation.py', *arguments, '--repetitions', 1).stdout
@@ -162,6 +169,7 @@ def test_simulation(run_python):
     assert float(difference) < 1e-4
 
 
+@pytest.mark.slow
 def test_conversion(run_python):
     out = run_python('benchmarks/conversion.py', *trained(RESNET), '--timesteps', 4).stdout
     for words in ('top-1 in % of 4 images', 'step by step', 'spikingjelly, 99.9 %', 't=4'):

@@ -38,6 +38,7 @@ def name_of(path):
     return f'{path.parent.name}/{path.stem}'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', CONFIGS, ids=name_of)
 def test_config_takes_a_step_and_evaluates(path, tmp_path):
     runner = Runner.from_cfg(small_config(path, tmp_path))

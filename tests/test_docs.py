@@ -68,6 +68,7 @@ def batch_of(host):
     return dict(inputs=inputs, data_samples=samples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('host', ['mmpretrain', 'mmdet', 'mmseg'])
 def test_configs_of_the_readme_build_and_run(host):
     (code,) = (s for s in snippets(ROOT / 'README.md') if s.startswith(f'# {host}\n'))

@@ -155,6 +155,7 @@ def test_segmentor_takes_any_size(model_of, size, label):
     assert answer.pred_sem_seg.data.max() < 11
 
 
+@pytest.mark.slow
 def test_dataset_with_crowds_an_empty_image_and_a_class_without_samples(tmp_path):
     cfg = small_config(MASK_RCNN, tmp_path)
     for subset in ('training', 'validation'):

@@ -71,6 +71,7 @@ def test_wheel_from_the_sdist_holds_configs_and_tools(wheel):
     assert any('_host_baseline' in name for name in names) == host.AVAILABLE
 
 
+@pytest.mark.slow
 def test_wheel_works_without_the_sources(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
@@ -88,6 +89,7 @@ def test_wheel_works_without_the_sources(wheel, tmp_path):
     assert str(host.AVAILABLE) in done.stdout
 
 
+@pytest.mark.slow
 def test_wheel_finds_its_configs_from_an_empty_folder(wheel, tmp_path):
     """Another library's tables are left alone; the hosts find the models nevertheless."""
     with zipfile.ZipFile(wheel) as archive:

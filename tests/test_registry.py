@@ -13,23 +13,27 @@ print(registry.get(name).__name__)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('host', ['mmengine', 'mmpretrain', 'mmdet', 'mmseg'])
 def test_scoped_name_is_found_from_every_host_with_nothing_imported(run_python, host):
     out = run_python('-c', SCOPED.format(name='mmspike.MetaSpikformer', host=host)).stdout
     assert out.split()[-1] == 'MetaSpikformer'
 
 
+@pytest.mark.slow
 def test_hosted_parts_are_found_and_load_their_host(run_python):
     code = SCOPED.format(name='mmspike.SpikeLinearClsHead', host='mmengine')
     assert run_python('-c', code).stdout.split()[-1] == 'SpikeLinearClsHead'
 
 
+@pytest.mark.slow
 def test_parts_without_host_load_no_host(run_python):
     code = SCOPED.format(name='mmspike.LIF', host='mmengine')
     code += "assert not {'mmpretrain', 'mmdet', 'mmseg', 'cupy'} & set(sys.modules)"
     run_python('-c', code)
 
 
+@pytest.mark.slow
 def test_import_is_light_and_touches_no_gpu(run_python):
     """What the import may load is what keeps it fast."""
     code = """
@@ -54,6 +58,7 @@ importlib.util.find_spec = lambda name, *a: None if name in {blocked!r} else fin
 """
 
 
+@pytest.mark.slow
 def test_missing_host_is_named_with_its_install_command(run_python):
     code = BLOCK.format(blocked=['mmpretrain']) + (
         'from mmengine.registry import MODELS\n'
@@ -66,6 +71,7 @@ def test_missing_host_is_named_with_its_install_command(run_python):
     assert re.search(r'pip install --force-reinstall --no-deps .*onedl-mmpretrain==', error)
 
 
+@pytest.mark.slow
 def test_backbone_works_without_any_host_but_mmcv(run_python):
     code = BLOCK.format(blocked=['mmpretrain', 'mmdet', 'mmseg', 'cupy']) + (
         'from mmengine.registry import MODELS\n'
@@ -130,6 +136,7 @@ def test_neurons_without_prefix_or_misspelled(backbone, neuron):
         MODELS.build(cfg)
 
 
+@pytest.mark.slow
 def test_misspelled_name_while_a_host_is_missing(run_python):
     code = BLOCK.format(blocked=['mmpretrain']) + (
         "from mmengine.registry import MODELS\nMODELS.build(dict(type='mmspike.Lif'))"

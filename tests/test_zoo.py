@@ -91,6 +91,7 @@ def test_weights_that_do_not_fit_are_refused():
         mmspike.get_model(name, str(checkpoint))
 
 
+@pytest.mark.slow
 def test_mmpretrain_knows_the_classifiers_after_registration(run_python):
     code = f"""
 import mmpretrain, mmspike

@@ -106,6 +106,7 @@ def test_stateful_neurons_and_recomputation_exclude_each_other():
         net(torch.rand(2, 3, 8, 8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('neuron', ['SFA', 'LIF', 'PLIF', 'ILIF'])
 def test_compiles_into_one_graph(neuron):
     net = tiny_net(neuron_cfg=dict(type=f'mmspike.{neuron}'), timesteps=2).eval()

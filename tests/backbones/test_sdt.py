@@ -236,6 +236,7 @@ def test_checkpointing_changes_neither_gradients_nor_statistics():
         assert torch.equal(a, b), name
 
 
+@pytest.mark.slow
 def test_compiles_into_one_graph():
     net = loud(tiny_net()).eval()
     x = torch.randn(2, 3, 8, 8)

@@ -231,6 +231,7 @@ def test_teachers_that_do_not_fit(weights, tmp_path):
         loss_of(student(weights, teacher=dict(PLAIN, backbone=backbone)))
 
 
+@pytest.mark.slow
 def test_resumed_training_equals_uninterrupted_training(weights, tmp_path):
     def train(name, **options):
         cfg = small_config(DIGITS, tmp_path / name)

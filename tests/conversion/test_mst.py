@@ -228,6 +228,7 @@ def test_other_objects_are_not_loaded(tmp_path, weights, capsys):
     assert 'loaded' not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_tool(tmp_path, run_python, root, write_as_published, weights):
     write_as_published(tmp_path / 'published.pth', weights)
     tool = root / 'tools/model_converters/mst_to_mmspike.py'

@@ -171,6 +171,7 @@ def test_unsafe_file_is_refused(tmp_path, weights, capsys):
     assert 'executed' not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path, weights, run_python):
     tool = 'tools/model_converters/sdt_to_mmspike.py'
     torch.save(as_published(weights), tmp_path / 'a.pth.tar')

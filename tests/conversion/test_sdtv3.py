@@ -194,6 +194,7 @@ def test_bad_files(tmp_path, published, capsys):
     assert target.read_bytes() == b'old'
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path, published, run_python):
     tool = 'tools/model_converters/sdtv3_to_mmspike.py'
     out = run_python(tool, published, tmp_path / 'a.pth').stdout

@@ -50,6 +50,7 @@ def test_weights_of_a_classifier():
         convert_sdtv3_dense(weights, nn.Linear(1, 1))
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path, run_python):
     """A segmentor's file, through a config of its size, into a checkpoint that loads."""
     case = Case.load('sdtv3_seg_fpn')

@@ -380,6 +380,7 @@ def test_mmseg_reads_them(folder):
 # The tool
 
 
+@pytest.mark.slow
 def test_the_tool(run_python, folder, tmp_path):
     options = [f'--{name.replace("_", "-")}={value}' for name, value in ARGUMENTS.items()]
     preview = tmp_path / 'preview.png'

@@ -52,6 +52,7 @@ def classifier(timesteps, num_classes, preprocessor):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', BASES)
 def test_a_network_learns_from_every_base(tmp_path, name):
     cfg, made = loaders(name, tmp_path)
@@ -77,6 +78,7 @@ def test_a_network_learns_from_every_base(tmp_path, name):
     assert sizes.pop()[:2] == (step.timesteps, 2)
 
 
+@pytest.mark.slow
 def test_one_image_of_all_events_for_a_network_without_time(tmp_path):
     cfg, _ = loaders('n_cars', tmp_path)
     dataset = cfg.train_dataloader.dataset

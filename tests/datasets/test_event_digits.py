@@ -102,6 +102,7 @@ def test_a_damaged_file_is_recorded_anew(few, tmp_path, damage):
     assert bytes_in(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(tmp_path):
     code = (
         'from mmspike.datasets.events.camera import EventCamera\n'

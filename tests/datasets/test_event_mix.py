@@ -471,6 +471,7 @@ def test_the_config_of_the_docs_trains():
     assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_mmpretrain_finds_it_with_nothing_imported(run_python):
     code = """
 import sys

@@ -14,6 +14,7 @@ def items(split):
     return [dataset.get_data_info(i) for i in range(len(dataset))]
 
 
+@pytest.mark.slow
 def test_the_splits_are_the_whole_set_once():
     train, test = items('train'), items('test')
     assert (len(train), len(test)) == (1437, 360)
@@ -31,6 +32,7 @@ def test_classes_are_stratified():
     assert max(share.values()) - min(share.values()) <= 2
 
 
+@pytest.mark.slow
 def test_the_split_is_the_same_every_time():
     a, b = items('test'), items('test')
     assert all(np.array_equal(x['img'], y['img']) for x, y in zip(a, b, strict=True))

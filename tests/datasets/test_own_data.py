@@ -90,6 +90,7 @@ def test_wrong_folder_of_the_images(detector):
     fails(cfg, FileNotFoundError, 'lists the image .*scenes/train/digits_000000.png, which is not')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('part', ['train', 'val'])
 def test_heads_for_other_classes(detector, part):
     cfg, _, _ = detector
@@ -122,6 +123,7 @@ def number_from_0(cfg) -> None:
                 step.reduce_zero_label = False
 
 
+@pytest.mark.slow
 def test_a_label_too_large(segmentor):
     cfg, change = segmentor
     change(lambda labels: np.where(labels == 1, 12, labels))
@@ -133,6 +135,7 @@ def test_a_label_too_large(segmentor):
     )
 
 
+@pytest.mark.slow
 def test_labels_from_1_without_reduce_zero_label(segmentor):
     cfg, change = segmentor
     number_from_0(cfg)
@@ -140,6 +143,7 @@ def test_labels_from_1_without_reduce_zero_label(segmentor):
     fails(cfg, ValueError, 'has the label 11; .*set reduce_zero_label=True')
 
 
+@pytest.mark.slow
 def test_labels_from_0_with_reduce_zero_label(segmentor, capfd):
     cfg, change = segmentor
     # Every class is in every map.
@@ -148,6 +152,7 @@ def test_labels_from_0_with_reduce_zero_label(segmentor, capfd):
     assert re.search("none holds class 10 \\('9'\\), all others are there", said(capfd))
 
 
+@pytest.mark.slow
 def test_maps_of_0_and_255(segmentor, capfd):
     cfg, change = segmentor
     number_from_0(cfg)
@@ -156,6 +161,7 @@ def test_maps_of_0_and_255(segmentor, capfd):
     assert 'they hold nothing but [0, 255]' in said(capfd)
 
 
+@pytest.mark.slow
 def test_right_maps_are_not_warned_of(segmentor, capfd):
     cfg, change = segmentor
     change(lambda labels: 1 + np.arange(labels.size).reshape(labels.shape) % 11)
@@ -176,6 +182,7 @@ def test_validation_labels_are_looked_at(segmentor, tmp_path):
         Runner.from_cfg(cfg).test()
 
 
+@pytest.mark.slow
 def test_a_head_for_other_classes(segmentor):
     cfg, _ = segmentor
     cfg.model.decode_head.num_classes = 150
@@ -234,6 +241,7 @@ def classifier(tmp_path):
     return cfg, tmp_path / 'own'
 
 
+@pytest.mark.slow
 def test_own_folders_train(classifier):
     cfg, _ = classifier
     runner = Runner.from_cfg(cfg)
@@ -242,12 +250,14 @@ def test_own_folders_train(classifier):
     assert list(runner.train_dataloader.dataset.metainfo['classes']) == ['cat', 'dog', 'owl']
 
 
+@pytest.mark.slow
 def test_a_classifier_for_other_classes(classifier):
     cfg, _ = classifier
     cfg.model.head.num_classes = 10
     fails(cfg, ValueError, 'head.num_classes is 10, but ImageFolders has 3 classes: cat, dog, owl')
 
 
+@pytest.mark.slow
 def test_a_class_without_folder_in_validation(classifier):
     cfg, data = classifier
     shutil.rmtree(data / 'val' / 'dog')
@@ -279,6 +289,7 @@ def test_no_folders(classifier):
     fails(cfg, FileNotFoundError, r'no folder .*training \(from data_root=')
 
 
+@pytest.mark.slow
 def test_labels_of_a_list_that_are_too_large(classifier):
     cfg, data = classifier
     (data / 'train.txt').write_text('cat/0.png 0\ndog/0.png 3\n')

@@ -1,6 +1,9 @@
 """The benchmark of the counter runs."""
 
+import pytest
 
+
+@pytest.mark.slow
 def test_benchmark(run_python):
     out = run_python(
         'benchmarks/energy.py', '--arch', 'tiny', '--size', 32, '--batch', 1, '--repetitions', 1,

@@ -293,6 +293,7 @@ def test_a_report_without_an_origin_says_versions_date_and_command(report):
     assert made_from['command']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('what', ['weights', 'images'])
 def test_what_is_random_looks_so_everywhere(what):
     plain, report = (

@@ -113,6 +113,7 @@ def network(tmp_path_factory):
     return copy_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', CONFIGS)
 def test_exact_weights_give_equal_predictions(network, name):
     net = network(name)

@@ -90,6 +90,7 @@ def train(pictures, *extra, workers=0, wrapped=False):
     ).train()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['1.png', 'labels_1.png'])
 @pytest.mark.parametrize('content', [b'', b'<html>', 'half', None], ids=str)
 @pytest.mark.parametrize('wrapped', [False, True], ids=['plain', 'wrapped'])
@@ -112,6 +113,7 @@ def test_a_worker_names_it_last(pictures):
     assert str(pictures / '1.png') in str(error.value).strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_other_errors_stay_what_they_are_with_a_note(pictures):
     with pytest.raises(KeyError, match='absent') as error:
         train(pictures, dict(type='Buggy'))

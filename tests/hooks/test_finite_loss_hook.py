@@ -253,6 +253,7 @@ def test_intervals_are_checked(option):
         FiniteLossHook(**{option: 0})
 
 
+@pytest.mark.slow
 def test_all_configs_have_it():
     for path in CONFIGS:
         hooks = load_config(path).default_hooks

@@ -62,6 +62,7 @@ def test_training_with_evaluation(tmp_path):
     assert 'energy/mj: ' in log
 
 
+@pytest.mark.slow
 def test_results_are_those_without_the_hook(tmp_path):
     plain, _ = run(tmp_path, name='plain')
     counted, _ = run(tmp_path, HOOK(interval=1), name='counted')
@@ -79,6 +80,7 @@ def test_results_are_those_without_the_hook(tmp_path):
     assert not torch.overrides._get_current_function_mode_stack()
 
 
+@pytest.mark.slow
 def test_test_and_sampling(tmp_path):
     whole, metrics = run(tmp_path, HOOK(), mode='test')
     assert set(metrics) == {'accuracy/top1'}
@@ -112,6 +114,7 @@ class Stop(Hook):
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_an_interrupted_evaluation_leaves_nothing_in_the_next(tmp_path):
     runner, _ = run(tmp_path, HOOK(), mode='test')
     (hook,) = (h for h in runner._hooks if isinstance(h, FiringRateEnergyHook))
@@ -125,6 +128,7 @@ def test_an_interrupted_evaluation_leaves_nothing_in_the_next(tmp_path):
     assert not torch.overrides._get_current_function_mode_stack()
 
 
+@pytest.mark.slow
 def test_two_processes_add_up_what_they_counted(tmp_path):
     """Sums, not means: each process sees half of the images."""
     config, checkpoint = trained(DIGITS)
@@ -174,6 +178,7 @@ def test_bad_options(options, error, message):
         FiringRateEnergyHook(**options)
 
 
+@pytest.mark.slow
 def test_reports_say_what_they_were_made_from(tmp_path):
     _, checkpoint = trained(DIGITS)
     loaded = report(run(tmp_path, HOOK(), mode='test', name='test', checkpoint=checkpoint)[0])

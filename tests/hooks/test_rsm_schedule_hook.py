@@ -111,6 +111,7 @@ def test_by_epoch(tmp_path):
     assert runner.message_hub.get_scalar('train/masking/net.1').current() == pytest.approx(0.6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('train_cfg', [
     dict(by_epoch=True, max_epochs=2),
     dict(by_epoch=False, max_iters=4, val_interval=2),

@@ -32,6 +32,7 @@ def ds_of(model) -> set[tuple[int, float]]:
     return {(neuron.D, neuron.norm) for neuron in integer_neurons(unwrapped(model))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('host', HOSTS)
 def test_t_and_d_in_training_when_resumed_and_in_a_test(host, tmp_path):
     cfg = config(HOSTS[host], tmp_path, timesteps=2, D=3)
@@ -66,6 +67,7 @@ def test_t_and_d_in_training_when_resumed_and_in_a_test(host, tmp_path):
         other.test()
 
 
+@pytest.mark.slow
 def test_frames_follow_in_training_validation_and_test(tmp_path):
     runner = Runner.from_cfg(config(EVENTS, tmp_path, timesteps=3))
     runner.train()
@@ -75,6 +77,7 @@ def test_frames_follow_in_training_validation_and_test(tmp_path):
     assert get_timesteps(runner.model) == 3
 
 
+@pytest.mark.slow
 def test_frames_follow_inside_of_wrappers_and_nested_transforms(tmp_path):
     cfg = config(EVENTS, tmp_path, timesteps=3)
     inner = cfg.train_dataloader.dataset
@@ -86,6 +89,7 @@ def test_frames_follow_inside_of_wrappers_and_nested_transforms(tmp_path):
     assert runner.train_dataloader.dataset[0]['inputs'].shape[0] == 3
 
 
+@pytest.mark.slow
 def test_a_second_choice_is_refused(tmp_path):
     cfg = config(DIGITS, tmp_path, timesteps=2)
     cfg.custom_hooks = [dict(type='mmspike.TimestepExpansionHook', T=dict(test=4))]
@@ -103,6 +107,7 @@ def test_a_network_without_spikes_has_no_steps(tmp_path):
         Runner.from_cfg(config(path, tmp_path, timesteps=2)).train()
 
 
+@pytest.mark.slow
 def test_settings_without_effect_are_named(tmp_path, capsys):
     cfg = config(EVENTS, tmp_path, train_pipeline='mine')
     Runner.from_cfg(cfg).train()
@@ -110,6 +115,7 @@ def test_settings_without_effect_are_named(tmp_path, capsys):
     assert "the config sets 'train_pipeline', which nothing reads" in said.out + said.err
 
 
+@pytest.mark.slow
 def test_the_teacher_of_a_distilled_network_follows(tmp_path):
     path = ROOT / (
         'configs/classification/metaspikformer/'

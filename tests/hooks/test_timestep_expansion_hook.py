@@ -137,6 +137,7 @@ def test_schedules_by_epoch(tmp_path):
     assert runner.model.neuron.norm == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('train_cfg', [
     dict(by_epoch=True, max_epochs=2),
     dict(by_epoch=False, max_iters=4, val_interval=2),

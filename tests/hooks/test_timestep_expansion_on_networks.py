@@ -10,6 +10,7 @@ from mmspike.execution import get_execution
 CLASSIFICATION = ROOT / 'configs/classification'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('recipe', 'T', 'after'),
     [

@@ -46,6 +46,7 @@ def _compiled_anew():
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', LAYERS)
 def test_compiles_for_all_sizes(name):
     # A convolution before and after: in a network, a layer never gets the input itself.
@@ -68,6 +69,7 @@ def test_compiles_for_all_sizes(name):
         torch.testing.assert_close(*grads)
 
 
+@pytest.mark.slow
 def test_recomputation_moves_statistics_once():
     class Recomputed(nn.Module):
         def __init__(self, block):

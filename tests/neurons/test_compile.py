@@ -51,6 +51,7 @@ def compare(compiled, net, x):
     torch.testing.assert_close(a.grad, b.grad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('backend', 'dynamic'), CASES)
 @pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
 def test_one_graph_serves_all_sizes(neuron, backend, dynamic):
@@ -75,6 +76,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('layout', ['channels_last', 'transposed'])
 @pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
 def test_one_graph_serves_all_sizes_of_a_layout(neuron, layout):
@@ -88,6 +90,7 @@ def test_one_graph_serves_all_sizes_of_a_layout(neuron, layout):
     assert counter.frame_count == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
 def test_a_stream_of_any_size(neuron):
     """Stateful neurons: the membrane is an input and an output of the graph."""

@@ -78,6 +78,7 @@ def test_build_from_the_root_registry(name):
     assert type(build_activation_layer(dict(type=f'mmspike.{name}'))) is NEURONS[name]
 
 
+@pytest.mark.slow
 def test_the_first_use_imports_the_package(run_python):
     script = (
         'import sys; from mmcv.cnn import ConvModule; '

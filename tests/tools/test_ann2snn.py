@@ -24,6 +24,7 @@ def run(run_tool):
     return call
 
 
+@pytest.mark.slow
 def test_a_network_with_relus(run, tmp_path):
     status, out = run(*trained(RELU), '--timesteps', 6, '--chunk', 4, '--calibrate', 1)
     assert status == 0
@@ -51,6 +52,7 @@ def test_a_network_with_relus(run, tmp_path):
     assert runner.model.simulation.timesteps == 6
 
 
+@pytest.mark.slow
 def test_a_network_with_qcfs_stops_early(run, tmp_path):
     arguments = ('--timesteps', 40, '--chunk', 4, '--patience', 3, '--no-fold')
     status, _ = run(*trained(QCFS), *arguments)
@@ -61,6 +63,7 @@ def test_a_network_with_qcfs_stops_early(run, tmp_path):
     assert content['parts']['folded'] == []
 
 
+@pytest.mark.slow
 def test_what_cannot_be_converted(run):
     status, _ = run(*trained(CLASSIFICATION))
     assert 'spiking one already' in status

@@ -168,6 +168,7 @@ def test_again(scenes, no_pretraining, run_python, tmp_path):
     assert left.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_run_is_said(tmp_path, run_python):
     (tmp_path / 'x').mkdir()
     config = next((ROOT / 'configs/detection/digit-scenes').glob('mask-rcnn*.py'))

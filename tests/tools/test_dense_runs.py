@@ -87,6 +87,7 @@ def weights(path: Path) -> dict:
     return torch.load(path, weights_only=False)['state_dict']
 
 
+@pytest.mark.slow
 @BOTH
 def test_killed_training_resumes_exactly(base, scenes, tmp_path):
     config = write_config(base, scenes, tmp_path)
@@ -108,6 +109,7 @@ def test_killed_training_resumes_exactly(base, scenes, tmp_path):
         assert torch.equal(value, resumed[name]), name
 
 
+@pytest.mark.slow
 def test_a_label_map_that_cannot_be_read_is_named(scenes, tmp_path, run_python):
     folder = shutil.copytree(scenes, tmp_path / 'scenes')
     maps = sorted((folder / 'annotations/training').glob('*.png'))
@@ -127,6 +129,7 @@ def logged(work_dir: Path, key: str) -> list[float]:
     return [record[key] for record in records if key in record]
 
 
+@pytest.mark.slow
 @BOTH
 def test_two_processes_stay_together_and_evaluate_as_one(base, scenes, tmp_path):
     hook = dict(type='mmspike.SameWeightsOnAllRanks', path=str(tmp_path / 'ok'))
@@ -169,6 +172,7 @@ model = dict(
 """
 
 
+@pytest.mark.slow
 def test_config_of_mmdet_with_our_backbone_and_neck_trains_from_the_tools_of_mmdet(
     scenes, tmp_path, run_python
 ):

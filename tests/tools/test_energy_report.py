@@ -34,6 +34,7 @@ def run(run_tool, tmp_path):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', [CLASSIFICATION, CLASSIFICATION_T4, DETECTION, SEGMENTATION],
                          ids=['classification', 't4', 'detection', 'segmentation'])  # fmt: skip
 def test_kinds(kind, run, tmp_path):
@@ -63,6 +64,7 @@ def test_kinds(kind, run, tmp_path):
     assert names == ['energy.csv', 'energy.html', 'energy.json', 'energy.png', 'rates.png']
 
 
+@pytest.mark.slow
 def test_random_images_beside_a_network_without_spikes(run, tmp_path):
     config, checkpoint = trained(CLASSIFICATION)
     status, out, report = run(
@@ -91,6 +93,7 @@ def test_random_images_beside_a_network_without_spikes(run, tmp_path):
     assert 'layer4.1.conv2' in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', [DETECTION, SEGMENTATION], ids=['detection', 'segmentation'])
 def test_random_images_for_dense_prediction(kind, run):
     config, _ = trained(kind)
@@ -100,6 +103,7 @@ def test_random_images_for_dense_prediction(kind, run):
     assert 'RANDOM WEIGHTS AND RANDOM IMAGES' in out
 
 
+@pytest.mark.slow
 def test_the_first_images_only(run):
     config, checkpoint = trained(CLASSIFICATION)
     for images in (1, 3):
@@ -131,6 +135,7 @@ def test_bad_arguments_give_one_clear_sentence(run, tmp_path, arguments, message
     assert report is None
 
 
+@pytest.mark.slow
 def test_strict(run):
     """Without a box, the mask head has nothing to do."""
     config, checkpoint = trained(DETECTION)
@@ -144,6 +149,7 @@ def test_strict(run):
     assert 'never called: roi_head.mask_head.' in status
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own(run_python, tmp_path, monkeypatch):
     monkeypatch.delenv('COLUMNS', raising=False)
     config, checkpoint = trained(CLASSIFICATION)
@@ -163,6 +169,7 @@ def test_in_a_process_of_its_own(run_python, tmp_path, monkeypatch):
     assert max(map(len, table)) <= 80
 
 
+@pytest.mark.slow
 def test_two_networks_are_compared(run):
     config, checkpoint = trained(CLASSIFICATION)
     status, out, _ = run(config, checkpoint, '--vs', config, checkpoint, '--images', 2)

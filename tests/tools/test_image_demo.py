@@ -55,6 +55,7 @@ def picture(path):
     return pixels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', [CLASSIFICATION, CLASSIFICATION_T4, DETECTION, SEGMENTATION],
                          ids=['classification', 't4', 'detection', 'segmentation'])  # fmt: skip
 def test_kinds(kind, run, tmp_path):
@@ -114,6 +115,7 @@ def test_no_box_above_the_score(run, tmp_path):
     picture(tmp_path / 'drawn/digits_000000.png')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', [DETECTION, SEGMENTATION], ids=['detection', 'segmentation'])
 def test_weights_that_do_not_say_their_classes(kind, run, tmp_path):
     config, checkpoint = trained(kind)
@@ -155,6 +157,7 @@ def test_stock_model_has_no_maps(run, tmp_path):
     picture(tmp_path / 'work_dirs/image_demo/resnet/noise.png')
 
 
+@pytest.mark.slow
 def test_folder(run, tmp_path):
     config, checkpoint = trained(CLASSIFICATION)
     folder = tmp_path / 'images'
@@ -218,6 +221,7 @@ def test_bad_arguments_give_one_clear_sentence(run, tmp_path, changed, message):
     assert '\n' not in status
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own(run_python, tmp_path):
     """Not a word of the hosts, and no traceback, comes between."""
     config, checkpoint = trained(CLASSIFICATION)

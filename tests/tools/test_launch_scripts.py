@@ -135,6 +135,7 @@ def test_port_that_is_no_number(project):
     assert 'port abc cannot be used here' in run(project, PORT='abc').stderr
 
 
+@pytest.mark.slow
 def test_training_starts_without_an_activated_environment(tmp_path):
     """With the real interpreter: the tool's own message shows that it runs."""
     path = f'{tmp_path}:/usr/bin:/bin'

@@ -32,6 +32,7 @@ def count_tests(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_points_table_and_files(run, tmp_path, count_tests):
     config, checkpoint = trained(CLASSIFICATION)
     arguments = (config, checkpoint, '--ratios', 0.5, 0.9, '--groups', 'mlp', 'all')
@@ -60,6 +61,7 @@ def test_points_table_and_files(run, tmp_path, count_tests):
     assert anew == points
 
 
+@pytest.mark.slow
 def test_a_masked_checkpoint_is_swept_from_no_masks_on(run, tmp_path):
     config, checkpoint = trained(CLASSIFICATION)
     plain = run(config, checkpoint, '--ratios', 0)[2]
@@ -70,6 +72,7 @@ def test_a_masked_checkpoint_is_swept_from_no_masks_on(run, tmp_path):
     assert run(config, tmp_path / 'masked.pth', '--ratios', 0)[2] == plain
 
 
+@pytest.mark.slow
 def test_finetuning(run, tmp_path):
     config, checkpoint = trained(CLASSIFICATION)
     arguments = (config, checkpoint, '--ratios', 0.5, '--groups', 'all', '--finetune', 1)
@@ -109,6 +112,7 @@ def test_ratios_out_of_range(run, capsys):
     assert run('a.py', 'a.pth', '--ratios', 1)[0] == 2
 
 
+@pytest.mark.slow
 def test_segmentation(run):
     config, checkpoint = trained(SEGMENTATION)
     groups = ('decode_head.*+neck.*', 'all')

@@ -75,6 +75,7 @@ def test_no_compiler(setup):
     assert 'apt install g++' in text
 
 
+@pytest.mark.slow
 def test_no_network(setup):
     offline = dict(
         PIP_INDEX_URL='http://127.0.0.1:9/simple',
@@ -102,6 +103,7 @@ def test_no_version_of_torch(setup, torch):
     assert 'make setup TORCH=2.14.1' in text
 
 
+@pytest.mark.slow
 def test_another_torch_has_an_environment_of_its_own(setup, tmp_path):
     offline = dict(
         PIP_INDEX_URL='http://127.0.0.1:9/simple',

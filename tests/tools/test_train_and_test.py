@@ -71,6 +71,7 @@ def uninterrupted(tmp_path_factory):
     return config, folder / 'work'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kill', [signal.SIGINT, signal.SIGKILL], ids=lambda kill: kill.name)
 def test_interrupted_training_resumes_exactly(uninterrupted, tmp_path, kill):
     config, whole = uninterrupted
@@ -97,6 +98,7 @@ def test_interrupted_training_resumes_exactly(uninterrupted, tmp_path, kill):
         assert torch.equal(value, final_weights(work_dir)[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('note', ['damaged', 'truncated'])
 def test_resuming_passes_over_what_is_damaged(uninterrupted, tmp_path, run_tool, note):
     """`max_epochs` is reached already, so that nothing is left to train."""
@@ -135,6 +137,7 @@ def test_a_damaged_file_is_refused_with_the_good_one_beside_it(uninterrupted, tm
         assert f'epoch_{epoch}.pth (4 bytes) cannot be read' in status
 
 
+@pytest.mark.slow
 def test_a_second_training_in_the_folder_is_refused(uninterrupted, tmp_path, run_tool):
     config, _ = uninterrupted
     process = start(config, tmp_path / 'work')
@@ -145,6 +148,7 @@ def test_a_second_training_in_the_folder_is_refused(uninterrupted, tmp_path, run
     assert f'another training writes into {tmp_path}/work (process {process.pid} on' in status
 
 
+@pytest.mark.slow
 def test_nan_ends_training_with_the_layer_and_the_last_good_weights(tmp_path, run_python):
     config = write_config(tmp_path)
     done = run_python(
@@ -244,6 +248,7 @@ def test_a_missing_pretrained_file_is_told_at_once(run_tool):
     assert '--cfg-options model.backbone.init_cfg=None' in status
 
 
+@pytest.mark.slow
 def test_other_seeds_train_other_weights(uninterrupted, tmp_path):
     config, whole = uninterrupted
     finish(start(config, tmp_path / 'work', '--cfg-options', 'randomness.seed=1'))
@@ -251,6 +256,7 @@ def test_other_seeds_train_other_weights(uninterrupted, tmp_path):
     assert not torch.equal(final_weights(whole)[name], final_weights(tmp_path / 'work')[name])
 
 
+@pytest.mark.slow
 def test_evaluation_writes_predictions(uninterrupted, tmp_path, run_python):
     config, whole = uninterrupted
     out = tmp_path / 'predictions.pkl'
@@ -264,6 +270,7 @@ def test_evaluation_writes_predictions(uninterrupted, tmp_path, run_python):
     assert top1 == pytest.approx(100 * sum(right) / 20, abs=0.01)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_the_same_total_batch(tmp_path):
     losses, weights = {}, {}
     for processes in (1, 2):
@@ -356,6 +363,7 @@ def test_bad_arguments_give_one_clear_sentence(places, run_tool, arguments, mess
     assert message in status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -375,6 +383,7 @@ def test_bad_arguments_of_a_process(places, run_python, arguments, message):
     assert 'executed' not in done.stdout
 
 
+@pytest.mark.slow
 def test_misspelled_option_of_a_part_names_it(tmp_path, run_python):
     done = run_python(
         'tools/train.py', DIGITS, '--work-dir', tmp_path,

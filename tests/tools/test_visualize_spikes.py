@@ -80,6 +80,7 @@ def frames(path):
     return np.stack(shown), seconds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', [CLASSIFICATION, CLASSIFICATION_T4, DETECTION, SEGMENTATION],
                          ids=['classification', 't4', 'detection', 'segmentation'])  # fmt: skip
 def test_kinds(kind, run, tmp_path):
@@ -117,6 +118,7 @@ def test_kinds(kind, run, tmp_path):
     assert f'{"step" if steps > 1 else "slot"} 4' in out
 
 
+@pytest.mark.slow
 def test_chosen_stages(run, tmp_path):
     config, checkpoint = trained(CLASSIFICATION)
     image = digit(tmp_path / 'a.png')

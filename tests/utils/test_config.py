@@ -22,6 +22,7 @@ def test_misspelled_keys_are_refused(wrong, right):
         check_keys(Config({wrong: 1}))
 
 
+@pytest.mark.slow
 def test_variables_of_a_config_are_accepted():
     names = (
         *('train_pipeline', 'test_pipeline', 'tta_pipeline', 'train_dataset', 'dataset_type'),

@@ -35,6 +35,7 @@ def test_another_process_is_named_and_its_death_frees_the_folder(tmp_path, holde
     FolderLock(tmp_path / 'work').release()
 
 
+@pytest.mark.slow
 def test_a_forked_process_does_not_hold_it(tmp_path):
     """Loader workers outlive a killed training for some seconds."""
     lock = FolderLock(tmp_path)

@@ -17,6 +17,7 @@ EVENTS = ROOT / (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', IN_TIME, ids=lambda path: f'{path.parent.name}/{path.stem}')
 def test_every_config_is_built_with_the_steps_of_its_top_level(path):
     cfg = load_config(path, dict(timesteps=3))

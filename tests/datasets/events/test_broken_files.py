@@ -106,6 +106,7 @@ def contents(name, files):
     return changed | lying_npz() if name.startswith('npz') else changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', FORMATS)
 def test_broken_files(tmp_path, files, name):
     path = tmp_path / f'recording{WRITERS[name][0]}'

@@ -139,6 +139,7 @@ def test_events_are_ordered_and_within_the_sensor_and_the_recording():
     assert set(events.p) == {0, 1}
 
 
+@pytest.mark.slow
 def test_recordings_do_not_depend_on_each_other():
     pictures = np.stack([digit(i) for i in range(60)])
     keys = [(1, i) for i in range(60)]

@@ -205,6 +205,7 @@ def test_arguments_of_scaling(arguments, error):
         ScaleEventFrames(**arguments)
 
 
+@pytest.mark.slow
 def test_parts_for_events_are_found_with_nothing_imported(run_python):
     code = """
 import sys

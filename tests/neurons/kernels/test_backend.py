@@ -109,6 +109,7 @@ def test_the_choice_is_logged_once_per_device(monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_importing_needs_no_cupy_and_no_cuda(run_python):
     program = (
         'import sys; sys.modules["cupy"] = None; import mmspike, torch; '
@@ -219,6 +220,7 @@ def test_compiled_code_of_another_thread_is_not_refused():
     assert results == [[[0.25] * 3] * 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('value', 'code'), [('reference', 0), ('quick', 1)])
 def test_environment_variable(run_python, value, code):
     program = (

@@ -68,6 +68,7 @@ def run(neuron, x, state):
     return [out, v_end, *grads[:2]], list(grads[2:])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize('steps', [1, 4, 8, 21])

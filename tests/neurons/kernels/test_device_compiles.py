@@ -31,6 +31,7 @@ def test_every_option_is_among_the_compiled_kernels():
     assert groups == {'1', '4', '8'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('architecture', registers.ARCHITECTURES)
 def test_kernels_compile_without_spills(architecture):
     if architecture not in registers.supported():
@@ -42,6 +43,7 @@ def test_kernels_compile_without_spills(architecture):
     assert not any(entry.spill_stores or entry.spill_loads for entry in entries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('storage', device.STORAGE.values())
 def test_aligned_sequences_are_read_16_bytes_at_a_time(storage):
     names = [name for name in NAMES if name.endswith('true>') and f'<{storage},' in name]
