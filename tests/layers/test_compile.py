@@ -30,8 +30,7 @@ LAYERS = {
     'sdsa_pooled': lambda: SpikeDrivenSelfAttention(
         4, **LIF, **NORM, dvs_pool=True, legacy_dvs_pool=True, num_heads=2
     ),
-    'windows': lambda: SpikeWindowAttention(4, 2, window_size=3, shifted=False, **QCFS),
-    'shifted_windows': lambda: SpikeWindowAttention(4, 2, window_size=3, shifted=True, **QCFS),
+    'windows': lambda: SpikeWindowAttention(4, 2, window_size=3, shifted=True, **QCFS),
     'drop_path': lambda: DropPath(0.5),
     'mean': TemporalMean,
 }
