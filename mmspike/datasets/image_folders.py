@@ -40,10 +40,15 @@ class ImageFolders(CustomDataset):
         if classes != folders:
             missing = [name for name in classes if name not in folders]
             added = [name for name in folders if name not in classes]
+            difference = (
+                f'missing are {in_words(missing)}, no class are {in_words(added)}'
+                if missing or added
+                else 'the order differs'
+            )
             raise ValueError(
                 f"the folders of {root} are not the config's classes in alphabetical order: "
-                f'missing are {in_words(missing)}, no class are {in_words(added)}. The folders '
-                f'are {in_words(folders)}, the classes {in_words(classes)}'
+                f'{difference}. The folders are {in_words(folders)}, the classes '
+                f'{in_words(classes)}'
             )
         empty = [
             name

@@ -108,4 +108,4 @@ def leave_amp_out(cfg: Config) -> None:
     wrapper['type'] = 'OptimWrapper'
     for key in ('loss_scale', 'dtype', 'use_fp64'):
         wrapper.pop(key, None)
-    print_log('no GPU: training in full precision instead of AMP', 'current')
+    print_log('no GPU: full precision instead of AMP', 'current')
