@@ -38,7 +38,7 @@ class SFA(IntegerNeuron):
         return self.D if self.eval_D is None or self.training else self.eval_D
 
     def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, None]:
-        return functional.integer_fire(x, **dict(self.firing_options, D=self.max_spikes)), None
+        return functional.integer_fire(x, **{**self.firing_options, 'D': self.max_spikes}), None
 
     def describe(self) -> dict[str, str | float | None]:
         other = {} if self.eval_D is None else dict(eval_D=self.eval_D)
