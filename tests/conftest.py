@@ -52,6 +52,14 @@ def _no_runner_left():
     DefaultScope._instance_dict, MMLogger._instance_dict = scopes, loggers
 
 
+@pytest.fixture
+def compiled_anew():
+    """No code that torch compiled for another test, and none left for the next."""
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
 @pytest.fixture(scope='session')
 def run_python():
     """Run a Python command in a process of its own, without this one's imports.

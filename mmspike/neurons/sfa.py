@@ -38,6 +38,7 @@ class SFA(IntegerNeuron):
         return self.D if self.eval_D is None or self.training else self.eval_D
 
     def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, None]:
+        # torch 2.6 does not compile dict(options, D=...).
         return functional.integer_fire(x, **{**self.firing_options, 'D': self.max_spikes}), None
 
     def describe(self) -> dict[str, str | float | None]:

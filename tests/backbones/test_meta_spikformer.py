@@ -107,8 +107,9 @@ def test_stateful_neurons_and_recomputation_exclude_each_other():
 
 
 @pytest.mark.slow
-def test_learned_neurons_compile_into_one_graph():
-    net = tiny_net(neuron_cfg=dict(type='mmspike.PLIF'), timesteps=2).eval()
+@pytest.mark.parametrize('neuron', ['SFA', 'LIF', 'PLIF', 'ILIF'])
+def test_compiles_into_one_graph(neuron):
+    net = tiny_net(neuron_cfg=dict(type=f'mmspike.{neuron}'), timesteps=2).eval()
     x = torch.randn(2, 3, 8, 8)
     compiled = torch.compile(net, fullgraph=True, backend='aot_eager')
     torch.testing.assert_close(compiled(x)[0], net(x)[0])

@@ -30,7 +30,8 @@ LAYERS = {
     'sdsa_pooled': lambda: SpikeDrivenSelfAttention(
         4, **LIF, **NORM, dvs_pool=True, legacy_dvs_pool=True, num_heads=2
     ),
-    'windows': lambda: SpikeWindowAttention(4, 2, window_size=3, shifted=True, **QCFS),
+    'windows': lambda: SpikeWindowAttention(4, 2, window_size=3, shifted=False, **QCFS),
+    'shifted_windows': lambda: SpikeWindowAttention(4, 2, window_size=3, shifted=True, **QCFS),
     'drop_path': lambda: DropPath(0.5),
     'mean': TemporalMean,
 }
@@ -38,11 +39,7 @@ LAYERS = {
 SIZES = [(4, 4, 8, 7), (6, 4, 8, 10), (10, 4, 10, 5)]
 
 
-@pytest.fixture(autouse=True)
-def _compiled_anew():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures('compiled_anew')
 
 
 @pytest.mark.slow

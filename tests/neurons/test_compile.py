@@ -33,11 +33,7 @@ CASES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _compiled_anew():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures('compiled_anew')
 
 
 def compare(compiled, net, x):

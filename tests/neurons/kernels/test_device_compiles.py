@@ -31,9 +31,8 @@ def test_every_option_is_among_the_compiled_kernels():
     assert groups == {'1', '4', '8'}
 
 
-# The oldest, the newest and two between; benchmarks/registers.py compiles for all.
 @pytest.mark.slow
-@pytest.mark.parametrize('architecture', [70, 80, 90, 120])
+@pytest.mark.parametrize('architecture', registers.ARCHITECTURES)
 def test_kernels_compile_without_spills(architecture):
     if architecture not in registers.supported():
         pytest.skip(f'this NVRTC does not know sm_{architecture}')

@@ -14,7 +14,11 @@ from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, SCALE
 from mmspike.neurons.surrogate import DERIVATIVES, get_surrogate
 
-pytestmark = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
+pytestmark = [
+    pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD),
+    # All neurons share one forward method, which is compiled for so many of them only.
+    pytest.mark.usefixtures('compiled_anew'),
+]
 
 SHAPES = st.sampled_from([(0,), (1,), (7,), (2, 3, 5), (513,), (1031,), (4, 700)])
 DTYPES = st.sampled_from([torch.float32, torch.float16, torch.bfloat16])
@@ -23,14 +27,6 @@ SEEDS = st.integers(0, 10_000)
 BOOLS = st.booleans()
 # How far a gradient may be from the float64 one, relative to the largest.
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
-
-
-@pytest.fixture(autouse=True)
-def _compiled_anew():
-    """All neurons share one forward method, which is compiled for so many of them only."""
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 @pytest.fixture(autouse=True, scope='module')
