@@ -210,7 +210,7 @@ def test_page_stands_alone(report, number):
     other = EnergyReport(EnergyCounts(1, {'fc': LayerCount('linear', 1, 10, 10, 10.0)}), name='ANN')
     text = energy_page([report, other][:number])
     page = Page(text)
-    assert len(page.links) == 2 if number == 1 else 3
+    assert len(page.links) == (2 if number == 1 else 3)
     assert all(link.startswith('data:image/png;base64,') for link in page.links)
     # Its own script is all that it runs, and it loads nothing.
     assert len(re.findall('<script', text)) == text.count(f'<script>{SCRIPT}</script>') == 1

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from loaded_anew import loaded_anew
+from mmengine.logging import MMLogger
 
 from mmspike.neurons import LIF, SFA, reference
 from mmspike.neurons.kernels import backend, device, host
@@ -48,13 +50,20 @@ def test_other_devices_run_in_plain_torch():
         LIF()(torch.randn(2, 3, device='meta'))
 
 
-def test_missing_library_is_told_once(monkeypatch, capsys):
+@pytest.fixture
+def log(caplog):
+    """What mmengine's logger is given."""
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    yield caplog
+    MMLogger.get_current_instance().removeHandler(caplog.handler)
+
+
+def test_missing_library_is_told_once(monkeypatch, log):
     monkeypatch.setattr(host, 'AVAILABLE', False)
-    backend._tell_once.cache_clear()
+    anew = loaded_anew(backend)
     for _ in range(3):
-        LIF()(torch.randn(2, 3))
-    printed = capsys.readouterr()
-    assert (printed.out + printed.err).count('neurons run in plain torch') <= 1
+        assert not anew.use_kernels(torch.randn(2, 3))
+    assert log.messages == [f'neurons on cpu run in plain torch: {host.HOW_TO_BUILD}']
     with neuron_backend('host'), pytest.raises(RuntimeError, match='install a C\\+\\+ compiler'):
         LIF()(torch.randn(2, 3))
 
@@ -95,15 +104,12 @@ def test_cupy_was_chosen_for_a_cpu_input():
 
 
 @BUILT
-def test_the_choice_is_logged_once_per_device(monkeypatch):
-    said = []
-    monkeypatch.setattr(backend, 'print_log', lambda message, **options: said.append(message))
+def test_the_choice_is_logged_once_per_device(monkeypatch, log):
     monkeypatch.setattr(device, 'obstacle', lambda: 'CuPy is missing')
-    backend._tell_once.cache_clear()
+    anew = loaded_anew(backend)
     for x in (torch.ones(2, 3), on_cuda(), torch.ones(4)) * 2:
-        use_kernels(x)
-    backend._tell_once.cache_clear()
-    assert said == [
+        anew.use_kernels(x)
+    assert log.messages == [
         'neurons on cpu run in fused kernels (host)',
         'neurons on cuda run in plain torch: CuPy is missing',
     ]

@@ -1,14 +1,15 @@
 """When the dispatcher is left out, and that it never is where a tensor or a mode needs it."""
 
-import importlib.util
-
 import pytest
 import torch
+from kernel_calls import watch_kernels
+from loaded_anew import loaded_anew
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
 from mmspike.neurons.kernels import dispatcher, host
 from mmspike.neurons.kernels.dispatcher import is_plain, may_be_left_out
+from mmspike.neurons.kernels.ops import common
 from mmspike.utils.spike_sums import SpikeSums
 
 BUILT = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
@@ -117,11 +118,9 @@ def test_sums_of_negated_spikes():
     ],
 )
 def test_a_torch_without_a_private_name_takes_the_dispatcher(owner, name, monkeypatch):
-    spec = importlib.util.spec_from_file_location('dispatcher_anew', dispatcher.__file__)
-    anew = importlib.util.module_from_spec(spec)
     with monkeypatch.context() as patch:
         patch.delattr(owner, name)
-        spec.loader.exec_module(anew)
+        anew = loaded_anew(dispatcher)
     x = torch.ones(2)
     with torch.no_grad():
         assert may_be_left_out((x,))
@@ -133,11 +132,16 @@ def test_a_torch_without_a_private_name_takes_the_dispatcher(owner, name, monkey
 @pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
 def test_neurons_run_without_the_private_names(neuron, monkeypatch):
     x = 3 * torch.randn(4, 10)
+    dispatched = watch_kernels(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.delattr(torch._C, '_dispatch_keys')
+        anew = loaded_anew(dispatcher)
     with torch.no_grad():
         expected = neuron(x)
-        monkeypatch.setattr(dispatcher, '_OTHER', None)
+        monkeypatch.setattr(common, 'may_be_left_out', anew.may_be_left_out)
         assert torch.equal(neuron(x), expected)
+    assert dispatched == [False, True]
 
 
 def test_this_torch_has_all_private_names():
-    assert dispatcher._OTHER is not None
+    assert is_plain(torch.ones(2))
