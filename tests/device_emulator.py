@@ -8,11 +8,14 @@ import ctypes
 import subprocess
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
 from mmspike.neurons.kernels import device
+from mmspike.neurons.kernels.ops import common
 
 # What NVRTC knows by itself.
 PROLOGUE = """
@@ -88,3 +91,10 @@ class DeviceEmulator:
         wrong = self._library(name).emulate(pointers, sizes, len(values), blocks, device.BLOCK)
         assert not wrong, f'{name}: wrong number of arguments, or argument {wrong - 2} is wrong'
         self.launched.append(name)
+
+    def take_cpu_tensors(self, patch: pytest.MonkeyPatch) -> None:
+        """Run the kernels of CPU tensors: a device with one multiprocessor."""
+        patch.setattr(device, 'launch', self)
+        one = SimpleNamespace(multi_processor_count=1)
+        patch.setattr(torch.cuda, 'get_device_properties', lambda where: one)
+        patch.setattr(common, 'host', device)

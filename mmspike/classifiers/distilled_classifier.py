@@ -77,8 +77,13 @@ class DistilledClassifier(ImageClassifier):
         self.distill_weight = check_number('distill_weight', distill_weight, at_least=0)
         self.teacher_cfg = teacher
         self._teacher_checkpoint = os.fspath(teacher_checkpoint)
-        # In a list, where torch does not look for modules.
+        # In a list: torch does not look for modules there.
         self._teacher: list[BaseModel] = []
+
+    @property
+    def teacher(self) -> nn.Module | None:
+        """The frozen teacher; None before the first loss."""
+        return self._teacher[0] if self._teacher else None
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """The head's losses and ``distill_loss``.

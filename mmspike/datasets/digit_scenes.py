@@ -100,7 +100,7 @@ def compose_scene(
         ink = _enlarge(rng, digits[which], sides)
         colour = _bright_colour(rng, target)
         mask = ink > _MASK_THRESHOLD
-        place = _find_place(rng, mask, owner, areas)
+        place = find_place(rng, mask, owner, areas)
         if place is None:
             continue
         owner[place][mask] = len(placed)
@@ -158,12 +158,19 @@ def _enlarge(rng: np.random.Generator, digit: np.ndarray, sides: tuple[float, fl
     return ink[rows, columns]
 
 
-def _find_place(
+def find_place(
     rng: np.random.Generator, mask: np.ndarray, owner: np.ndarray, areas: list[int]
 ) -> tuple[slice, slice] | None:
-    """Rows and columns of ``owner`` at which ``mask`` hides little; None if none was found.
+    """Draw where a digit hides little of those before it.
 
-    ``areas`` are the pixels that each earlier digit has, or had before others covered it.
+    Args:
+        rng: Where the places that are tried come from.
+        mask: Where the digit is ``(h, w)``.
+        owner: Number of the digit that is seen at each pixel ``(H, W)``, -1 for none.
+        areas: Pixels of each digit when it was placed, which others may have covered since.
+
+    Returns:
+        Rows and columns of ``owner``; None if no place was found.
     """
     height, width = mask.shape
     if not mask.any():

@@ -73,13 +73,13 @@ class SpikeDrivenSelfAttention(BaseModule):
             k, v = max_pool2d(k, 3, 1, 1), max_pool2d(v, 3, 1, 1)
         kv = k * v
         if self.legacy_dvs_pool:
-            kv = self._pool_tokens(kv)
+            kv = self.pool_tokens(kv)
         out = q * self.kv_neuron(kv.sum((2, 3), keepdim=True))
         if self.legacy_dvs_pool:
-            out = self._pool_tokens(out)
+            out = self.pool_tokens(out)
         return self.out(out)
 
-    def _pool_tokens(self, x: Tensor) -> Tensor:
+    def pool_tokens(self, x: Tensor) -> Tensor:
         """Max-pool ``(T*B, C, H, W)`` over 3 tokens x 3 channels of a head."""
         heads = x.flatten(2).unflatten(1, (-1, self.head_dims)).transpose(-2, -1)
         return max_pool2d(heads, 3, 1, 1).transpose(-2, -1).reshape(x.shape)

@@ -10,7 +10,7 @@ from mmspike.neurons.kernels import host
 from mmspike.neurons.kernels.backend import kernels_fit
 
 # The most numbers that wait, and the most sequences of names that are kept apart.
-_MOST_WAITING, _MOST_SEQUENCES = 4096, 64
+MOST_WAITING, MOST_SEQUENCES = 4096, 64
 
 
 class SpikeSums:
@@ -114,7 +114,7 @@ class Tally:
     def add(self, name: Hashable, number: Tensor, times: int = 1) -> None:
         """Add a number (float64, no dimensions), multiplied by ``times``."""
         keys, _ = self._waiting.get(number.device, ([], []))
-        if keys and (keys[0] == (name, times) or len(keys) >= _MOST_WAITING):
+        if keys and (keys[0] == (name, times) or len(keys) >= MOST_WAITING):
             self._settle()
         keys, numbers = self._waiting.setdefault(number.device, ([], []))
         keys.append((name, times))
@@ -126,7 +126,7 @@ class Tally:
             sums = torch.stack(numbers)
             self._sums[sequence] = self._sums[sequence] + sums if sequence in self._sums else sums
         self._waiting.clear()
-        if len(self._sums) > _MOST_SEQUENCES:
+        if len(self._sums) > MOST_SEQUENCES:
             self._collect()
 
     def _collect(self) -> None:

@@ -176,7 +176,7 @@ def test_pool_of_tokens_runs_over_tokens_and_channels_of_a_head():
     attn = tiny_net(dvs_pool=True, legacy_dvs_pool=True, num_heads=4).stages[5].attn
     x = torch.zeros(1, 16, 2, 3)
     x[0, 5, 1, 0] = 1  # head 1, its second of four channels, token 3
-    spread = attn._pool_tokens(x).flatten(2)[0]
+    spread = attn.pool_tokens(x).flatten(2)[0]
     assert {tuple(at) for at in spread.nonzero().tolist()} == {
         (channel, token) for channel in (4, 5, 6) for token in (2, 3, 4)
     }

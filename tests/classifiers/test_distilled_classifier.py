@@ -106,7 +106,7 @@ def test_gradient_goes_into_the_student_alone(weights):
     losses = loss_of(model)
     losses['distill_loss'].backward()
     assert model.head.fc.weight.grad.any()
-    (teacher,) = model._teacher
+    teacher = model.teacher
     assert not teacher.training
     for parameter in teacher.parameters():
         assert not parameter.requires_grad
@@ -124,22 +124,22 @@ def test_the_teacher_is_no_part_of_the_model(weights):
     assert len(list(model.parameters())) == len(list(plain.parameters()))
     plain.load_state_dict(model.state_dict())
     averaged = ExponentialMovingAverage(student(weights))
-    assert averaged.module._teacher == []
+    assert averaged.module.teacher is None
 
 
 def test_copies_do_without_the_teacher_and_load_it_again(weights):
     model = student(weights).eval()
     taught = loss_of(model)['distill_loss']
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert twin._teacher == []
+        assert twin.teacher is None
         assert torch.equal(loss_of(twin)['distill_loss'], taught)
-    assert len(model._teacher) == 1
+    assert model.teacher is not None
 
 
 def test_the_teacher_follows_the_inputs(weights):
     model = student(weights)
     loss_of(model)
-    (teacher,) = model._teacher
+    teacher = model.teacher
     moved = []
     teacher.to = lambda device: moved.append(device) or teacher
     loss_of(model)
@@ -167,7 +167,7 @@ def test_the_teacher_is_not_masked(weights, tmp_path, monkeypatch):
     # Neither a warning nor a line in the log says that it is.
     assert said == []
     assert torch.equal(taught, loss_of(without)['distill_loss'])
-    assert get_masking(with_masks) == get_masking(with_masks._teacher[0]) == {}
+    assert get_masking(with_masks) == get_masking(with_masks.teacher) == {}
 
 
 def test_losses_on_every_step_are_averaged_for_the_teacher(weights):
@@ -190,7 +190,7 @@ def test_a_teacher_of_another_kind(weights, tmp_path):
     for teacher in (cfg, str(tmp_path / 'resnet.py')):
         model = student(path, teacher=teacher)
         assert loss_of(model)['distill_loss'].isfinite()
-        assert type(model._teacher[0].backbone).__name__ == 'ResNet'
+        assert type(model.teacher.backbone).__name__ == 'ResNet'
 
 
 def test_what_the_teacher_does_is_not_counted_as_energy(weights):

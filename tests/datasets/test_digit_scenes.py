@@ -129,7 +129,7 @@ def test_digits_stand_out(scenes):
 def test_occlusion_is_limited(monkeypatch):
     """Every digit keeps at least half of the pixels it had when it was placed."""
     areas = []
-    find_place = digit_scenes._find_place
+    find_place = digit_scenes.find_place
 
     def watch(rng, mask, owner, earlier):
         place = find_place(rng, mask, owner, earlier)
@@ -137,7 +137,7 @@ def test_occlusion_is_limited(monkeypatch):
             areas.append(mask.sum())
         return place
 
-    monkeypatch.setattr(digit_scenes, '_find_place', watch)
+    monkeypatch.setattr(digit_scenes, 'find_place', watch)
     shares = []
     for seed in range(30):
         areas.clear()

@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -11,7 +12,6 @@ from torch.nn import functional
 
 from mmspike.energy import EnergyCounter
 from mmspike.execution import SpikeFlow, SpikeTrain
-from mmspike.execution.spike_flow import _Closed
 from mmspike.neurons import LIF, QCFS, SFA
 from mmspike.neurons.kernels import host
 from mmspike.neurons.kernels.backend import neuron_backend
@@ -313,19 +313,38 @@ def test_an_interrupted_flow_that_nobody_closed():
 
 
 def test_flows_that_end_in_another_order_leave_the_neuron_as_it_was():
-    net = nn.Sequential(SFA())
+    """Two threads follow one model, and the flow that began first ends first."""
+    net, x = nn.Sequential(Inside()), torch.rand(2, 3)
     net[0].forward = own = net[0].forward
-    first, second = SpikeFlow(net), SpikeFlow(net)
-    handles = [_Closed.close(net[0]) for _ in (first, second)]
-    assert handles[0] is handles[1] is vars(net[0])['forward']
-    copied = copy.deepcopy(net)
-    x = torch.rand(2, 3)
-    assert torch.equal(copied(x), net(x))
-    assert copied[0].forward.neuron is copied[0]
-    handles[0].remove()
-    assert isinstance(vars(net[0])['forward'], _Closed)
-    handles[1].remove()
-    assert vars(net[0])['forward'] is own
+    second_began, first_ended = threading.Event(), threading.Event()
+
+    def second():
+        with SpikeFlow(net):
+            second_began.set()
+            first_ended.wait(60)
+            net(x)
+            return Inside.seen
+
+    with ThreadPoolExecutor(1) as pool:
+        with SpikeFlow(net):
+            seen = pool.submit(second)
+            second_began.wait(60)
+        first_ended.set()
+        assert seen.result() is False
+    assert net[0].forward is own
+    net(x)
+    assert Inside.seen is True
+
+
+def test_a_copy_of_a_followed_model_has_neurons_of_its_own():
+    net, x = nn.Sequential(Inside()), torch.rand(2, 3)
+    with SpikeFlow(net):
+        copied = copy.deepcopy(net)
+        assert torch.equal(copied(x), net(x))
+    copied[0].error = KeyError
+    net(x)
+    with pytest.raises(KeyError):
+        copied(x)
 
 
 def test_two_threads_in_one_followed_model():

@@ -90,18 +90,14 @@ def test_one_kept_file_would_be_none_for_a_while():
 def test_best_checkpoint_is_there_at_any_time(tmp_path, monkeypatch):
     """The old best file goes only after the new one is complete."""
     seen = []
-    original = AtomicCheckpointHook._save_best_checkpoint
+    save = Runner.save_checkpoint
 
-    def watched(hook, runner, metrics):
-        save = runner.save_checkpoint
-        runner.save_checkpoint = lambda *a, **k: (
-            seen.append(sorted(p.name for p in tmp_path.glob('best*'))),
-            save(*a, **k),
-        )
-        original(hook, runner, metrics)
-        runner.save_checkpoint = save
+    def watched(runner, out_dir, filename, *rest, **options):
+        if filename.startswith('best'):
+            seen.append(sorted(p.name for p in tmp_path.glob('best*')))
+        save(runner, out_dir, filename, *rest, **options)
 
-    monkeypatch.setattr(AtomicCheckpointHook, '_save_best_checkpoint', watched)
+    monkeypatch.setattr(Runner, 'save_checkpoint', watched)
     train(tmp_path, save_best='score', rule='greater')
     assert len(seen) >= 3
     assert seen[0] == []

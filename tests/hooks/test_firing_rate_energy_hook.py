@@ -13,7 +13,6 @@ from small_checkpoints import trained
 from small_runs import DIGITS, small_config
 from tool_runs import run_script
 
-from mmspike.energy import EnergyCounter
 from mmspike.hooks import FiringRateEnergyHook
 from mmspike.neurons import BaseNeuron
 
@@ -44,6 +43,17 @@ def report(runner):
         return json.load(file)
 
 
+def follows(model):
+    """Whether anything still follows what the neurons of a model do."""
+    hooks = [
+        hook
+        for module in model.modules()
+        if isinstance(module, BaseNeuron)
+        for hook in (*module._forward_hooks, *module._forward_pre_hooks)
+    ]
+    return hooks or torch.overrides._get_current_function_mode_stack()
+
+
 def test_training_with_evaluation(tmp_path):
     runner, _ = run(tmp_path, HOOK(interval=2))
     *training, evaluation = scalars(runner)
@@ -72,12 +82,7 @@ def test_results_are_those_without_the_hook(tmp_path):
     for mine, line in zip(scalars(counted), theirs, strict=True):
         for key in set(line) - {'time', 'data_time'}:
             assert mine[key] == line[key]
-    assert not any(
-        module._forward_hooks or module._forward_pre_hooks
-        for module in counted.model.modules()
-        if isinstance(module, BaseNeuron)
-    )
-    assert not torch.overrides._get_current_function_mode_stack()
+    assert not follows(counted.model)
 
 
 @pytest.mark.slow
@@ -117,15 +122,14 @@ class Stop(Hook):
 @pytest.mark.slow
 def test_an_interrupted_evaluation_leaves_nothing_in_the_next(tmp_path):
     runner, _ = run(tmp_path, HOOK(), mode='test')
-    (hook,) = (h for h in runner._hooks if isinstance(h, FiringRateEnergyHook))
-    runner.register_hook(Stop(), priority='HIGHEST')
+    stop = Stop()
+    runner.register_hook(stop, priority='HIGHEST')
     with pytest.raises(KeyboardInterrupt):
         runner.test()
-    runner._hooks = [h for h in runner._hooks if not isinstance(h, Stop)]
+    runner.hooks.remove(stop)
     runner.test()
-    assert hook._running is None
     assert report(runner)['samples'] == 4
-    assert not torch.overrides._get_current_function_mode_stack()
+    assert not follows(runner.model)
 
 
 @pytest.mark.slow
@@ -151,16 +155,19 @@ def test_other_costs(tmp_path):
     assert totals['energy_mj'] == pytest.approx((totals['sops'] + totals['macs']) / 1e9)
 
 
-def test_one_prediction_is_one_sample():
+class ShownTwice(Hook):
+    """Calls the model once more, as an augmentation of test images does."""
+
+    def before_test_iter(self, runner, batch_idx, data_batch=None):
+        runner.model.test_step(data_batch)
+
+
+def test_one_prediction_is_one_sample(tmp_path):
     """However often an augmentation shows the image."""
-    net = torch.nn.Sequential(torch.nn.Linear(2, 2))
-    hook = FiringRateEnergyHook()
-    counter = hook._counter = EnergyCounter(net)
-    hook.before_test_iter(None, 0)
-    for _ in range(5):
-        net(torch.rand(3, 2))
-    hook.after_test_iter(None, 0, outputs=['a', 'b', 'c'])
-    assert counter.samples == 3
+    once, _ = run(tmp_path, HOOK(), mode='test')
+    twice, _ = run(tmp_path, HOOK(), ShownTwice(), mode='test', name='twice')
+    assert report(twice)['samples'] == report(once)['samples'] == 4
+    assert report(twice)['totals']['macs'] == 2 * report(once)['totals']['macs']
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensors_in_memory import numbers_in_memory
 
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.utils import spike_sums
@@ -132,13 +133,13 @@ def test_tally_is_exact_where_float32_is_not():
 
 def test_tally_keeps_little_whatever_comes(monkeypatch):
     """No two sequences are the same."""
-    monkeypatch.setattr(spike_sums, '_MOST_WAITING', 7)
-    monkeypatch.setattr(spike_sums, '_MOST_SEQUENCES', 3)
-    tally = Tally()
+    monkeypatch.setattr(spike_sums, 'MOST_WAITING', 7)
+    monkeypatch.setattr(spike_sums, 'MOST_SEQUENCES', 3)
+    tally, before = Tally(), numbers_in_memory()
     for i in range(100):
         tally.add(i % 13, number(i), times=i % 3)
-        assert sum(len(keys) for keys, _ in tally._waiting.values()) <= 7
-        assert len(tally._sums) <= 3
+        # Those that wait, and a sum for each of a sequence.
+        assert numbers_in_memory() - before <= 7 + 3 * 7
     expected = {}
     for i in range(100):
         expected[i % 13] = expected.get(i % 13, 0) + i * (i % 3)

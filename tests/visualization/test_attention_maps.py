@@ -101,7 +101,8 @@ def test_of_a_backbone(timesteps):
 
     def explicit(block, inputs, out):
         spikes = block.neuron(inputs[0])
-        q, k, v = (block._heads(branch(spikes)) for branch in (block.q, block.k, block.v))
+        maps = [branch(spikes).flatten(2) for branch in (block.q, block.k, block.v)]
+        q, k, v = (one.unflatten(1, (block.num_heads, -1)).mT for one in maps)
         products[block] = q @ k.mT
         # What a map says: the factors of v in the sum of the context over the positions.
         context = attention_product(q, k, v).sum(dim=-2)

@@ -178,8 +178,9 @@ def test_recomputed_activations_do_not_count():
 def test_steps_and_slots_by_hand():
     # Rows are step 0 of both images, then step 1 of both: 3, 1 and then 0, 1 of at most 3.
     x = torch.tensor([3.0, 1.0, 0.0, 1.0]).view(4, 1, 1, 1)
-    with FiringMapRecorder(Net(Stage(SFA(D=3, timesteps=2))), slots=True) as recorder:
-        recorder._backbone(x)
+    net = Net(Stage(SFA(D=3, timesteps=2)))
+    with FiringMapRecorder(net, slots=True) as recorder:
+        net(x)
     (one,) = recorder.maps()
     assert one.rates.flatten().tolist() == [1.5, 1]
     assert one.steps.flatten(1).tolist() == [[3, 1], [0, 1]]

@@ -87,7 +87,8 @@ class CountArguments(ctypes.Structure):
     ]
 
 
-def _cpu_flags() -> set[str]:
+def cpu_flags() -> set[str]:
+    """Names of the instruction sets of this CPU, as Linux lists them; empty where it is no x86."""
     if platform.machine() not in ('x86_64', 'AMD64'):
         return set()
     for line in Path('/proc/cpuinfo').read_text().splitlines():
@@ -107,7 +108,7 @@ def _share_openmp() -> None:
 
 def load_library() -> ctypes.CDLL | None:
     """Load the best library that was built and that this CPU can run; None if there is none."""
-    flags = _cpu_flags()
+    flags = cpu_flags()
     _share_openmp()
     for variant, needed in VARIANTS.items():
         for suffix in EXTENSION_SUFFIXES:

@@ -243,25 +243,21 @@ def test_regions_are_tiled_in_time_major_order():
 def test_tiling_equals_the_loop_over_time(timesteps):
     """One call on T*n regions is the mean of T stock passes, each on the maps of its step."""
     head = standard(timesteps)
-    feats = maps(timesteps * 2)
-    rois = torch.tensor([[0.0, 4, 4, 30, 30], [1.0, 10, 0, 60, 50], [1.0, 0, 0, 9, 9]])
-    ours = head._bbox_forward(feats, rois)
-    masks = head._mask_forward(feats, rois)['mask_preds']
+    feats, (proposals, _) = maps(timesteps * 2), scene()
+    ours = head(feats, proposals)
     set_timesteps(head, 1)
-    head.bbox_roi_extractor, head.mask_roi_extractor = (
-        head.bbox_roi_extractor.extractor, head.mask_roi_extractor.extractor
+    stock = StandardRoIHead(
+        bbox_roi_extractor=extractor(3), bbox_head=box_cfg(), mask_roi_extractor=extractor(7),
+        mask_head=mask_cfg(),
     )  # fmt: skip
-    scores, boxes, loop_masks = [], [], []
-    for t in range(timesteps):
-        step = tuple(level[2 * t : 2 * t + 2] for level in feats)
-        out = StandardRoIHead._bbox_forward(head, step, rois)
-        scores.append(out['cls_score'])
-        boxes.append(out['bbox_pred'])
-        loop_masks.append(StandardRoIHead._mask_forward(head, step, rois)['mask_preds'])
-    for own, steps in (
-        (ours['cls_score'], scores), (ours['bbox_pred'], boxes), (masks, loop_masks)
-    ):  # fmt: skip
-        torch.testing.assert_close(own, torch.stack(steps).mean(0), rtol=1e-4, atol=1e-5)
+    stock.bbox_head, stock.mask_head = head.bbox_head, head.mask_head
+    steps = [
+        stock(tuple(level[2 * t : 2 * t + 2] for level in feats), proposals)
+        for t in range(timesteps)
+    ]
+    assert len(ours) == 3  # scores, boxes and masks
+    for own, parts in zip(ours, zip(*steps, strict=True), strict=True):
+        torch.testing.assert_close(own, torch.stack(parts).mean(0), rtol=1e-4, atol=1e-5)
 
 
 def test_regions_of_a_single_map():
@@ -314,7 +310,7 @@ def test_no_proposals_and_no_objects(make):
 def test_maps_of_other_time_steps_are_an_error():
     head = standard(4)
     with pytest.raises(ValueError, match='cannot hold 4 time steps'):
-        head._bbox_forward(maps(6), torch.zeros(1, 5))
+        head(maps(6), scene()[0])
 
 
 @pytest.mark.parametrize('sampler', ['OHEMSampler', 'ScoreHLRSampler'])

@@ -43,11 +43,9 @@ def compiled(tmp_path_factory):
 @pytest.fixture
 def emulator(compiled, monkeypatch):
     """CPU tensors go to the CUDA kernels: a device with one small multiprocessor."""
-    monkeypatch.setattr(device, 'launch', compiled)
-    monkeypatch.setattr(device, '_multiprocessors', lambda where: 1)
+    compiled.take_cpu_tensors(monkeypatch)
     monkeypatch.setattr(device, 'BLOCK', 3)
     monkeypatch.setattr(device, 'BLOCKS_PER_MULTIPROCESSOR', 2)
-    monkeypatch.setattr(common, 'host', device)
     compiled.launched.clear()
     torch.use_deterministic_algorithms(True)  # unwritten memory is NaN
     yield compiled
@@ -133,8 +131,10 @@ class FakeCuPy:
     @contextlib.contextmanager
     def entered(self, what):
         self.current.append(what)
-        yield
-        self.current.remove(what)
+        try:
+            yield
+        finally:
+            self.current.remove(what)
 
     def RawModule(self, **options):
         self.modules.append(options)
@@ -159,16 +159,17 @@ def cupy(monkeypatch):
     monkeypatch.setattr(
         torch.cuda, 'current_stream', lambda where: SimpleNamespace(cuda_stream=70 + where.index)
     )
-    device._kernel.cache_clear()
-    yield fake
-    device._kernel.cache_clear()
+    return fake
+
+
+# Compiled kernels are kept for the life of the process: these are names of no real ones.
 
 
 def test_launches_go_to_the_current_stream_of_the_device(cupy):
     for index in (0, 1, 1):
         where = torch.device('cuda', index)
-        device.launch('sfa_backward<float, true>', 5, where, [1, np.float32(2)])
-    name = 'mmspike::sfa_backward<float, true>'
+        device.launch('made_up<float, true>', 5, where, [1, np.float32(2)])
+    name = 'mmspike::made_up<float, true>'
     assert [launch[:4] for launch in cupy.launches] == [
         (name, (5,), (256,), (1, np.float32(2)))
     ] * 3
@@ -187,7 +188,8 @@ def test_device_and_stream_are_put_back_after_a_failure(cupy, monkeypatch):
 
     monkeypatch.setattr(cupy, 'RawModule', broken)
     with pytest.raises(RuntimeError, match='no driver'):
-        device.launch('sfa_backward<float, true>', 1, torch.device('cuda', 0), [])
+        device.launch('failing<float, true>', 1, torch.device('cuda', 0), [])
+    assert cupy.current == []
 
 
 def test_source_is_one_text():

@@ -10,8 +10,7 @@ from device_emulator import DeviceEmulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmspike.neurons.kernels import device, host
-from mmspike.neurons.kernels.ops import common
+from mmspike.neurons.kernels import host
 from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, NO_LEAK, SCALE
 
 pytestmark = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
@@ -82,9 +81,7 @@ def _on(where, emulator):
     """CPU tensors go to the CUDA kernels, or to those of the host."""
     with pytest.MonkeyPatch.context() as patch:
         if where == 'device':
-            patch.setattr(device, 'launch', emulator)
-            patch.setattr(device, '_multiprocessors', lambda where: 1)
-            patch.setattr(common, 'host', device)
+            emulator.take_cpu_tensors(patch)
         yield
 
 
