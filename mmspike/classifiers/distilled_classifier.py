@@ -15,7 +15,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax
 
-from mmspike.execution.spike_flow import without_flow
+from mmspike.execution.spike_train import without_flow
 from mmspike.masking import set_masking
 from mmspike.neurons import BaseNeuron
 from mmspike.neurons.base import check_number

@@ -19,7 +19,7 @@ from mmspike.conversion.constant import ConstantLayers, repeat
 from mmspike.conversion.early_exit import stable_since
 from mmspike.execution import get_execution
 from mmspike.execution.compiled import is_traced, refuse
-from mmspike.execution.spike_flow import unmarked
+from mmspike.execution.spike_train import unmarked
 from mmspike.layers import DropPath, TemporalMean
 from mmspike.neurons import BaseNeuron, SpikingQCFS
 from mmspike.temporal import (

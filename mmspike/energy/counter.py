@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from threading import get_ident
 from typing import Any
@@ -13,15 +14,9 @@ from torch.utils._pytree import tree_leaves
 from mmspike.energy.counts import EnergyCounts, LayerCount, NeuronCount
 from mmspike.energy.fan_out import Axis, Connections, axis_fan_out, connections
 from mmspike.energy.origin import neuron_kinds
-from mmspike.execution.spike_flow import (
-    MASKS,
-    PRODUCTS,
-    WEIGHT_LAYERS,
-    SpikeFlow,
-    SpikeTrain,
-    unmarked,
-    without_flow,
-)
+from mmspike.execution.spike_flow import SpikeFlow
+from mmspike.execution.spike_train import SpikeTrain, unmarked, without_flow
+from mmspike.execution.torch_functions import MASKS, PRODUCTS, WEIGHT_LAYERS
 from mmspike.neurons import BaseNeuron
 from mmspike.temporal import steps_of_work
 from mmspike.utils.spike_sums import SpikeSums, Tally, sum_spikes
@@ -109,13 +104,11 @@ class EnergyCounter(SpikeFlow):
         self._ran: set[nn.Module] = set()
         self._counted: set[nn.Module] = set()
 
-    def __enter__(self) -> 'EnergyCounter':
-        super().__enter__()
-        self._handles += (
-            self._model.register_forward_pre_hook(self._count_samples, with_kwargs=True),
-            self._model.register_forward_hook(self._unmark),
-        )
-        return self
+    def register(self, hooks: ExitStack) -> None:
+        super().register(hooks)
+        before = self._model.register_forward_pre_hook(self._count_samples, with_kwargs=True)
+        hooks.callback(before.remove)
+        hooks.callback(self._model.register_forward_hook(self._unmark).remove)
 
     def __exit__(self, *exc_info: object) -> None:
         super().__exit__(*exc_info)

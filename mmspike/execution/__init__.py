@@ -9,7 +9,8 @@ from mmspike.execution.spike_driven import (
     get_execution,
     set_execution,
 )
-from mmspike.execution.spike_flow import SpikeFlow, SpikeTrain
+from mmspike.execution.spike_flow import SpikeFlow
+from mmspike.execution.spike_train import SpikeTrain
 
 __all__ = [
     'EXECUTIONS',

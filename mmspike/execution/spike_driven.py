@@ -9,7 +9,6 @@ would lose all other pairs.
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +16,9 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import Tensor, nn
 
 from mmspike.execution.compiled import CompiledError, compiled_parts, is_traced, refuse
-from mmspike.execution.spike_flow import SpikeFlow, SpikeTrain, unmarked
+from mmspike.execution.replacement import find_replacement, replace
+from mmspike.execution.spike_flow import SpikeFlow
+from mmspike.execution.spike_train import SpikeTrain, unmarked
 from mmspike.utils.wording import some_of
 
 EXECUTIONS = ('integer', 'spike')
@@ -129,22 +130,19 @@ def set_execution(model: nn.Module, execution: str) -> None:
     if execution not in EXECUTIONS:
         raise ValueError(f'execution must be one of {EXECUTIONS}, got {execution!r}')
     model = unwrapped(model)
-    switched = _switch_of(model)
-    if execution == 'spike' and switched is None:
+    on_spikes = find_replacement(model, _run_on_spikes)
+    if execution == 'spike' and on_spikes is None:
         compiled = compiled_parts(model)
         if compiled:
             raise CompiledError(_COMPILED.format(f'{some_of(compiled)} is compiled'))
-        # A bound method: what exports a model asks for the code of its forward.
-        model.forward = _SpikeDrivenForward(model).run
-    if execution == 'integer' and switched is not None:
-        del model.forward
-        if switched.replaced is not None:
-            model.forward = switched.replaced
+        replace(model, _run_on_spikes)
+    if execution == 'integer' and on_spikes is not None:
+        on_spikes.restore()
 
 
 def get_execution(model: nn.Module) -> str:
     """How a model runs in evaluation mode: ``'integer'`` or ``'spike'``."""
-    return 'integer' if _switch_of(unwrapped(model)) is None else 'spike'
+    return 'integer' if find_replacement(unwrapped(model), _run_on_spikes) is None else 'spike'
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -154,34 +152,18 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-class _SpikeDrivenForward:
-    """Takes the place of a model's ``forward``.
+# In the place of forward, and not by hooks before and after: a block is left whatever happens, also
+# when it is interrupted.
+def _run_on_spikes(model: nn.Module, forward: Callable, args: tuple, kwargs: dict) -> Any:
+    """Run the model on spikes, unless it is in training.
 
-    Unlike hooks before and after, a block is left whatever happens, also when it is interrupted;
-    unlike a function, an object can be copied and pickled along with its model.
+    Raises:
+        CompiledError: The call is compiled, exported or traced.
     """
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.replaced = vars(model).get('forward')
-
-    def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the model, on spikes unless it is in training.
-
-        Raises:
-            CompiledError: The call is compiled, exported or traced.
-        """
-        model = self.model
-        if is_traced() and not model.training:
-            refuse(_COMPILED.format('the model runs on spikes'))
-        forward = self.replaced or partial(type(model).forward, model)
-        # A part of a model that is followed already must not be followed twice.
-        if model.training or SpikeDriven.is_open_for(model):
-            return forward(*args, **kwargs)
-        with torch.no_grad(), SpikeDriven(model):
-            return unmarked(forward(*args, **kwargs))
-
-
-def _switch_of(model: nn.Module) -> _SpikeDrivenForward | None:
-    switched = getattr(vars(model).get('forward'), '__self__', None)
-    return switched if isinstance(switched, _SpikeDrivenForward) else None
+    if is_traced() and not model.training:
+        refuse(_COMPILED.format('the model runs on spikes'))
+    # A part of a model that is followed already must not be followed twice.
+    if model.training or SpikeDriven.is_open_for(model):
+        return forward(*args, **kwargs)
+    with torch.no_grad(), SpikeDriven(model):
+        return unmarked(forward(*args, **kwargs))

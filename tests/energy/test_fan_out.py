@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mmspike.energy import EnergyCounter
 from mmspike.energy.fan_out import Axis, axis_fan_out, connections
-from mmspike.execution.spike_flow import SpikeTrain
+from mmspike.execution.spike_train import SpikeTrain
 
 
 def test_by_hand():

@@ -1,0 +1,93 @@
+"""Replacing the ``forward`` of one module for a while: the only place of mmspike that does it.
+
+A hook can look at a call, or change what goes in and out. Only a replaced ``forward`` can leave a
+call out, repeat it, or run it inside a ``with`` block that ends whatever happens.
+"""
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+# Called as around(module, forward, args, kwargs). It calls ``forward`` as often as it likes.
+Around = Callable[[nn.Module, Callable, tuple, dict], Any]
+_changing = threading.Lock()
+
+
+class Replacement:
+    """One replacement of a module's ``forward``. :meth:`restore` ends it."""
+
+    def __init__(self, stack: '_Stack', around: Around) -> None:
+        self._stack = stack
+        self._around = around
+
+    def restore(self) -> None:
+        """End this replacement. Others of the same module stay. A second call does nothing."""
+        with _changing:
+            self._stack.remove(self)
+
+
+def replace(module: nn.Module, around: Around) -> Replacement:
+    """Let ``around(module, forward, args, kwargs)`` run whenever ``module`` is called.
+
+    Replacements of one module form a stack. The last one is the outermost: its ``forward`` runs the
+    one before, and so on down to the module's own. They may be restored in any order and by any
+    thread. A running call is not affected. With the last one, the module gets back the ``forward``
+    that it had, its class's or its own. One that somebody assigned on top meanwhile stays.
+
+    A copy or a pickle of the module keeps its replacements; ``around`` has to allow that.
+
+    Args:
+        module: Any module; changed in place.
+        around: A function of a module of Python, a bound method or another object that can be
+            called.
+    """
+    with _changing:
+        stack = _Stack.of(module)
+        if stack is None:
+            stack = _Stack(module)
+            # A bound method: what exports a model asks for the code of its forward.
+            module.forward = stack.run
+        replacement = Replacement(stack, around)
+        stack.replacements = (*stack.replacements, replacement)
+    return replacement
+
+
+def find_replacement(module: nn.Module, around: Around) -> Replacement | None:
+    """The outermost replacement of ``module`` by ``around``; None if there is none."""
+    stack = _Stack.of(module)
+    found = [x for x in stack.replacements if x._around == around] if stack else []
+    return found[-1] if found else None
+
+
+class _Stack:
+    """All replacements of a module. Its :meth:`run` takes the place of the module's ``forward``."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.own = vars(module).get('forward')  # of the instance; None is that of its class
+        self.replacements: tuple[Replacement, ...] = ()
+
+    @staticmethod
+    def of(module: nn.Module) -> '_Stack | None':
+        stack = getattr(vars(module).get('forward'), '__self__', None)
+        return stack if isinstance(stack, _Stack) else None
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        forward = self.own or partial(type(self.module).forward, self.module)
+        for replacement in self.replacements:
+            forward = partial(self._call, replacement._around, forward)
+        return forward(*args, **kwargs)
+
+    def _call(self, around: Around, forward: Callable, *args: Any, **kwargs: Any) -> Any:
+        return around(self.module, forward, args, kwargs)
+
+    def remove(self, replacement: Replacement) -> None:
+        self.replacements = tuple(x for x in self.replacements if x is not replacement)
+        if self.replacements or _Stack.of(self.module) is not self:
+            return
+        del self.module.forward
+        if self.own is not None:
+            self.module.forward = self.own

@@ -1,0 +1,87 @@
+"""Tensors that are known to hold spikes."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+_LEAVES = frozenset((Tensor, nn.Parameter, int, float, bool, str, type(None)))
+# Run a block unseen by the flow, for its own arithmetic.
+without_flow = torch._C.DisableTorchFunction
+
+
+class SpikeTrain(Tensor):
+    """What neurons fired: multiples, from 0 to ``max_spikes``, of ``step_value``.
+
+    Outside of a :class:`SpikeFlow` it behaves, and computes, like an ordinary tensor.
+
+    Attributes:
+        step_value: What one spike is worth.
+        max_spikes: The most that a neuron fires in one time step: 1, or D of integer neurons.
+        timesteps: Number of steps T of the neurons.
+    """
+
+    step_value: float
+    max_spikes: int
+    timesteps: int
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*unmarked(args), **unmarked(kwargs or {}))
+
+    @staticmethod
+    def of(x: Tensor, step_value: float, max_spikes: int, timesteps: int = 1) -> 'SpikeTrain':
+        """Mark a tensor."""
+        with without_flow():
+            train = x.as_subclass(SpikeTrain)
+        train.step_value, train.max_spikes = step_value, max_spikes
+        train.timesteps = timesteps
+        return train
+
+    def like(self, x: Tensor) -> 'SpikeTrain':
+        """Mark another tensor as holding the same spikes."""
+        return SpikeTrain.of(x, self.step_value, self.max_spikes, self.timesteps)
+
+    def plain(self) -> Tensor:
+        """The values, without the mark."""
+        with without_flow():
+            return self.as_subclass(Tensor)
+
+    def counts(self) -> Tensor:
+        """Number of spikes, as floating-point numbers."""
+        return torch.round(self.plain() / self.step_value)
+
+    def slots(self) -> Iterator[Tensor]:
+        """``max_spikes`` binary tensors whose sum is :meth:`counts`.
+
+        The i-th holds a 1 where more than i spikes were fired.
+        """
+        counts = self.counts()
+        for i in range(self.max_spikes):
+            yield (counts > i).to(counts.dtype)
+
+
+def unmarked(value: Any) -> Any:
+    """``value``, or what is in it, without marks."""
+    if isinstance(value, SpikeTrain):
+        return value.plain()
+    # What most functions are called with; tree_map takes as long for it as a small layer.
+    kind = type(value)
+    if kind in _LEAVES:
+        return value
+    if kind is tuple or kind is list:
+        return kind([unmarked(x) for x in value])
+    if kind is dict:
+        return {key: unmarked(x) for key, x in value.items()}
+    return tree_map(lambda x: x.plain() if isinstance(x, SpikeTrain) else x, value)
+
+
+def forget(x: Any) -> None:
+    """Take the mark off a tensor that was changed in place: it holds numbers now."""
+    if isinstance(x, SpikeTrain):
+        x.__class__ = Tensor
