@@ -28,7 +28,8 @@ def work_of_steps(steps: float) -> AbstractContextManager[None]:
 
     Energy accounting divides by it to get the work of a network without time. Layers that compute
     once what is the same at every step run inside ``work_of_steps(1)``. Of a simulation in chunks,
-    the first chunk counts, and the others do not: they run inside ``work_of_steps(math.inf)``.
+    the first chunk counts, and the others do not: they run inside ``work_of_steps(math.inf)``. Work
+    whose results are thrown away is not counted at all: it runs inside ``work_of_steps(0)``.
     Blocks nest, the innermost holds, and what held before holds again after each, also after an
     exception. Other threads do not see it. Compiled code is not counted: there it does nothing.
     """

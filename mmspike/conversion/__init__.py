@@ -7,7 +7,8 @@ from mmspike.conversion.report import ConversionReport, conversion_report
 from mmspike.conversion.sdt import convert_sdt, convert_sdt_file
 from mmspike.conversion.sdtv3 import convert_sdtv3, convert_sdtv3_file
 from mmspike.conversion.sdtv3_dense import convert_sdtv3_dense, convert_sdtv3_dense_file
-from mmspike.conversion.simulation import Simulation, simulate
+from mmspike.conversion.simulate import simulate
+from mmspike.conversion.simulation import Simulation
 from mmspike.conversion.spiking import convert_to_spiking
 from mmspike.conversion.weights import Conversion
 

@@ -13,7 +13,7 @@ from mmengine.registry import MODELS as HOST_MODELS
 from torch import nn
 
 from mmspike.conversion.quantise import insert_qcfs
-from mmspike.conversion.simulation import simulate
+from mmspike.conversion.simulate import simulate
 from mmspike.conversion.spiking import convert_to_spiking
 from mmspike.registry import MODELS
 
@@ -47,7 +47,7 @@ def build_spiking(
 
     Args:
         host: See :func:`build_quantised`.
-        simulation: Options of :func:`~mmspike.conversion.simulation.simulate`: ``timesteps`` and
+        simulation: Options of :func:`~mmspike.conversion.simulate.simulate`: ``timesteps`` and
             more.
         qcfs: See :func:`build_quantised`.
         **model: The rest of the model's config.

@@ -248,7 +248,7 @@ class EnergyCounter(SpikeFlow):
 
     def watch(self, func: Callable, args: tuple, kwargs: dict) -> None:
         function = getattr(func, '__name__', '')
-        if function not in _WATCHED or _in_backward():
+        if function not in _WATCHED or _in_backward() or steps_of_work() == 0:
             return
         with without_flow(), torch.no_grad():
             if function in WEIGHT_LAYERS:

@@ -171,8 +171,17 @@ def test_a_two_stage_detector_reads_out_at_its_neck():
             spiking.test_step(batch)
         qcfs = dict(levels=8, exclude='roi_head')
         spiking = build('SpikingModel', 'mmdet', cfg, qcfs=qcfs, simulation=simulation)
+        calls = dict.fromkeys(('backbone.conv1', 'neck', 'rpn_head', 'roi_head.bbox_head'), 0)
+        for name in calls:
+
+            def count(*args, name=name):
+                calls[name] += 1
+
+            spiking.get_submodule(name).register_forward_hook(count)
         (found,) = spiking.test_step(batch)
     assert 'bboxes' in found.pred_instances
+    # Two chunks; what follows the neck runs once.
+    assert calls == {'backbone.conv1': 2, 'neck': 2, 'rpn_head': 1, 'roi_head.bbox_head': 1}
 
 
 def test_sliding_windows_are_refused():
@@ -209,7 +218,7 @@ def test_detectors_raw_outputs():
         hook = model.bbox_head.register_forward_hook(lambda head, args, out: outs.append(out))
         model.test_step(batch)
         hook.remove()
-        return outs[0]
+        return outs[-1]  # of the last chunk
 
     near, nearer = distances('mmdet', detector(), raw_outputs)
     assert nearer < 0.7 * near

@@ -1,0 +1,116 @@
+"""Adding a simulation to a converted model: which of its modules take part, and how."""
+
+from torch import nn
+
+from mmspike.conversion.simulation import Simulation
+from mmspike.execution import get_execution
+from mmspike.execution.replacement import replace
+from mmspike.layers import DropPath, TemporalMean
+from mmspike.neurons import BaseNeuron, SpikingQCFS
+from mmspike.temporal import TemporalModule, check_timesteps, set_timesteps
+
+# Where the mean is taken if nothing else is said, the first that a model has.
+READOUTS = ('head.fc', 'decode_head.conv_seg', 'bbox_head', 'neck', 'backbone')
+
+
+def simulate(
+    model: nn.Module,
+    timesteps: int,
+    *,
+    chunk: int = 8,
+    encode: str | None = None,
+    readout: str | None = None,
+    answer: str | None = None,
+    patience: int | None = None,
+) -> Simulation:
+    """Let ``model``, which has spiking neurons of a conversion, run ``timesteps`` at every call.
+
+    Args:
+        model: What :func:`~mmspike.conversion.spiking.convert_to_spiking` returned; changed in
+            place.
+        timesteps: Number of steps T; :func:`mmspike.set_timesteps` changes it later.
+        chunk: See :class:`Simulation`.
+        encode: See :class:`Simulation`. By default the backbone; without one, the model itself.
+        readout: See :class:`Simulation`. By default, of what the model has: its temporal mean,
+            ``head.fc``, ``decode_head.conv_seg``, ``bbox_head``, ``neck``, ``backbone``; otherwise
+            the model itself.
+        answer: See :class:`Simulation`; ``'head'`` for classifiers of mmpretrain.
+        patience: See :class:`Simulation`.
+
+    Returns:
+        The part that was added, ``model.simulation``.
+
+    Raises:
+        TypeError, ValueError: A number is no positive integer, a module does not exist, the model
+            has no neurons of a conversion, has other spiking parts as well, or is simulated or
+            switched to spike-driven execution already, or ``patience`` is given without ``answer``.
+    """
+    check_timesteps(timesteps)
+    check_timesteps(chunk)
+    modules = dict(model.named_modules())
+    if encode is None:
+        encode = 'backbone' if 'backbone' in modules else ''
+    if readout is None:
+        means = [name for name, module in modules.items() if isinstance(module, TemporalMean)]
+        readout = next((name for name in (*means, *READOUTS) if name in modules), '')
+    for name in (encode, readout, answer or ''):
+        if name not in modules:
+            raise ValueError(f'{type(model).__name__} has no module {name!r}')
+    if patience is not None:
+        check_timesteps(patience)
+        if answer is None:
+            raise ValueError('patience needs answer: the module whose outputs are the scores')
+    _check_parts(model, modules, encode, readout)
+    around = modules[readout.rpartition('.')[0]]
+    inside = isinstance(modules[readout], TemporalMean) and hasattr(around, 'out_indices')
+    simulation = Simulation(
+        timesteps,
+        chunk=chunk,
+        encode=encode,
+        readout=readout,
+        answer=answer,
+        patience=patience,
+        readouts=len(around.out_indices) if inside else 1,
+    )
+    for module in modules.values():
+        if isinstance(module, SpikingQCFS):
+            module.register_forward_pre_hook(simulation.before_neuron)
+            module.register_forward_hook(simulation.after_neuron)
+    if encode:
+        modules[encode].register_forward_pre_hook(simulation.before_encode)
+    if readout:
+        modules[readout].register_forward_hook(simulation.after_readout)
+    if answer:
+        modules[answer].register_forward_hook(simulation.after_answer)
+    model.simulation = simulation
+    set_timesteps(model, timesteps)
+    replace(model, simulation.run)
+    return simulation
+
+
+def _check_parts(
+    model: nn.Module, modules: dict[str, nn.Module], encode: str, readout: str
+) -> None:
+    if 'simulation' in modules:
+        raise ValueError('the model is simulated already: set model.simulation.timesteps')
+    if get_execution(model) == 'spike':
+        raise ValueError("simulate first, then switch to spike-driven execution: it is 'spike'")
+    if not any(isinstance(module, SpikingQCFS) for module in modules.values()):
+        raise ValueError(
+            f'{type(model).__name__} has no neurons of a conversion: insert_qcfs and '
+            'convert_to_spiking come first'
+        )
+    for name, module in modules.items():
+        if not isinstance(module, TemporalModule) or isinstance(module, SpikingQCFS | DropPath):
+            continue
+        if isinstance(module, BaseNeuron):
+            raise ValueError(
+                f'{name} is a neuron of another kind ({type(module).__name__}), whose state would '
+                'be lost between chunks: a simulation runs converted neurons only'
+            )
+        encodes = not encode or name == encode or name.startswith(f'{encode}.')
+        if name != readout and (isinstance(module, TemporalMean) or not encodes):
+            raise ValueError(
+                f'{name} ({type(module).__name__}) knows time by itself and would see one chunk '
+                f'only: read out there (readout={name!r}), or use a part that knows no time'
+            )

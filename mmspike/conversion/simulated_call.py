@@ -1,0 +1,208 @@
+"""One call of a simulated model: what its chunks of time steps hand on to each other."""
+
+import math
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from mmspike.conversion.constant import ConstantLayers, repeat
+from mmspike.conversion.read_out import KeptScores, RunningMeans
+from mmspike.neurons import SpikingQCFS
+from mmspike.temporal import TemporalModule, encode_input, work_of_steps
+
+if TYPE_CHECKING:
+    from mmspike.conversion.simulation import Simulation
+
+
+class SimulatedCall:
+    """Runs the model once for every chunk, up to the neck where that is known to be enough.
+
+    The model's modules report to it (see :class:`~mmspike.conversion.simulation.Simulation`) while
+    it runs. The last chunk's outputs are those of the call.
+
+    Args:
+        simulation: The options.
+        model: The simulated model.
+    """
+
+    def __init__(self, simulation: 'Simulation', model: nn.Module) -> None:
+        self.thread = threading.get_ident()
+        self.scores = KeptScores(simulation.patience)
+        self._options = simulation
+        self._model = model
+        self._total = simulation.timesteps
+        self._chunk = simulation.timesteps if model.training else simulation.chunk
+        self._means = RunningMeans()
+        self._membranes: dict[tuple[nn.Module, int], Tensor] = {}
+        self._constant = ConstantLayers(model)
+        # The hosts' models have a method for the part up to their neck.
+        inside = (simulation.encode, simulation.readout.partition('.')[0])
+        self._ends_at_neck = (
+            hasattr(model, 'extract_feat')
+            and inside in (('backbone', 'backbone'), ('backbone', 'neck'))
+            and simulation.answer is None
+        )
+        self._begin_chunk(0)
+
+    def _begin_chunk(self, done: int) -> None:
+        self._done = done  # steps before this chunk
+        self._length = min(self._chunk, self._total - done)  # steps of this chunk
+        self._means.begin_chunk()
+        self._encoded = False  # whether this chunk's input was repeated
+        self._calls: dict[nn.Module, int] = {}  # of neurons
+        self._readouts_done = 0
+        self._behind = ExitStack()  # what holds behind the read-out
+
+    def run(self, forward: Callable, args: tuple, kwargs: dict) -> Any:
+        """All chunks.
+
+        Args:
+            forward: The model's own forward.
+            args: Of the call.
+            kwargs: Of the call.
+
+        Raises:
+            RuntimeError: A module was called in another way than a simulation needs.
+        """
+        neurons = [module for module in self._model.modules() if isinstance(module, SpikingQCFS)]
+        try:
+            for neuron in neurons:
+                neuron.stateful = not self._model.training
+            with self._constant:
+                for done in range(0, self._total, self._chunk):
+                    self._begin_chunk(done)
+                    # A network without time does the work of one step: energy accounting takes it
+                    # from the first chunk, by dividing, and nothing from the others.
+                    with work_of_steps(math.inf if done else self._length):
+                        out = self._run_chunk(forward, args, kwargs)
+                    if self._is_last:
+                        break
+            return out
+        finally:
+            for neuron in neurons:
+                neuron.stateful = False
+                neuron.reset()
+            self._set_timesteps(self._total)
+
+    def _run_chunk(self, forward: Callable, args: tuple, kwargs: dict) -> Any:
+        options = self._options
+        self._set_timesteps(self._length)
+        with self._behind:
+            if self._ends_at_neck and not self._is_last:
+                return self._model.extract_feat(kwargs.get('inputs', *args[:1]))
+            inputs = args if options.encode else self.encoded(self._model, args)
+            out = forward(*inputs, **kwargs)
+            if options.readout and not self._readouts_done:
+                raise RuntimeError(
+                    f'the read-out ({options.readout}) was not called: choose a module that the '
+                    'model calls in this mode'
+                )
+            # A model has no hooks here: it is being called already.
+            if not options.readout:
+                out = self.read_out(out)
+            return self.keep_scores(out) if options.answer == '' else out
+
+    def _set_timesteps(self, timesteps: int) -> None:
+        for module in self._model.modules():
+            if isinstance(module, TemporalModule) and module is not self._options:
+                module.timesteps = timesteps
+
+    @property
+    def _is_last(self) -> bool:
+        return self._done + self._length == self._total or self.scores.are_stable()
+
+    def encoded(self, module: nn.Module, args: tuple) -> tuple:
+        """The input of this chunk's steps, of the module that time begins with."""
+        encode = self._options.encode
+        first = next((x for x in tree_leaves(args) if isinstance(x, Tensor)), None)
+        if first is None:
+            raise TypeError(
+                f'the input of {encode or "the model"} holds no tensor: name the module that '
+                'takes the images (encode)'
+            )
+        if self._encoded:
+            raise RuntimeError(
+                f'{encode} was called twice in one call of the model, as by sliding windows '
+                "and test-time augmentation: let the model see whole images (mode='whole')"
+            )
+        self._encoded = True
+        frames = first.dim() == 5
+        self._constant.begin_chunk(self._length, len(first), holds=not frames)
+        if frames and first.shape[1] != self._total:
+            raise ValueError(
+                f'the input holds {first.shape[1]} frames (shape {tuple(first.shape)}, read as '
+                f'(B, T, C, H, W)) but the simulation runs T={self._total} steps'
+            )
+        own = isinstance(module, TemporalModule)
+
+        def encode_one(x: Tensor) -> Tensor:
+            if x.dim() == 5:
+                x = x[:, self._done : self._done + self._length]
+            if own:
+                return x
+            return encode_input(x, self._length) if x.dim() == 5 else repeat(x, self._length)
+
+        return tree_map(lambda x: encode_one(x) if isinstance(x, Tensor) else x, args)
+
+    def before_neuron(self, neuron: SpikingQCFS) -> None:
+        """Put the neuron where the last chunk left it at this place of the model."""
+        self._constant.holds = False
+        if self._readouts_done:
+            names = {module: name for name, module in self._model.named_modules()}
+            raise RuntimeError(
+                f'{names[neuron]} is a neuron behind the read-out ({self._options.readout}), where '
+                'there is no time any more: read out later, or leave the activations there as they '
+                'are (exclude)'
+            )
+        if neuron.stateful:
+            place = (neuron, self._calls.get(neuron, 0))
+            neuron.reset()
+            if place in self._membranes:
+                neuron.v = self._membranes.pop(place)
+
+    def after_neuron(self, neuron: SpikingQCFS) -> None:
+        """Keep its membrane. A module that is called several times has one for each call."""
+        if neuron.stateful:
+            call = self._calls.get(neuron, 0)
+            self._calls[neuron] = call + 1
+            self._membranes[neuron, call] = neuron.v
+
+    def read_out(self, out: Any) -> Any:
+        """The mean over all steps so far, ``(B, ...)``; with ``answer`` after every step."""
+        means = tree_map(lambda x: self._mean(x) if isinstance(x, Tensor) else x, out)
+        self._readouts_done += 1
+        if self._options.answer is None and self._readouts_done == self._options.readouts:
+            self._leave_time()
+        return means
+
+    def _leave_time(self) -> None:
+        # What follows works on the mean of all steps in the last chunk. Before, it is thrown away.
+        self._behind.enter_context(work_of_steps(1 if self._is_last else 0))
+
+    def _mean(self, x: Tensor) -> Tensor:
+        if not x.dim() or len(x) % self._length:
+            raise RuntimeError(
+                f'the read-out ({self._options.readout or "the model"}) puts out a tensor of shape '
+                f'{tuple(x.shape)}, whose first size is no multiple of {self._length} steps: '
+                'choose a module whose outputs have the batch first'
+            )
+        every_step = self._options.answer is not None
+        return self._means.add(x, self._done, self._length, every_step=every_step)
+
+    def keep_scores(self, out: Tensor) -> Tensor:
+        """Keep the scores ``(T*B, K)`` of every step; those that count ``(B, K)`` go on."""
+        if not isinstance(out, Tensor) or out.dim() != 2:
+            raise RuntimeError(
+                f'answer ({self._options.answer or "the model"}) must put out scores (B, K), but '
+                f'it is a {type(out).__name__}'
+                + (f' of shape {tuple(out.shape)}' if isinstance(out, Tensor) else '')
+            )
+        self.scores.add(out, self._length)
+        last = self._is_last
+        self._leave_time()
+        exits = self.scores.at_exits() if last else None
+        return out.unflatten(0, (self._length, -1))[-1] if exits is None else exits
