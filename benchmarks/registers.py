@@ -78,7 +78,7 @@ def entry_points() -> list[str]:
             x, v = torch.zeros(steps, neurons, dtype=dtype), torch.zeros(neurons)
             learned = torch.ones(()) if leak in (MULTIPLY, SCALE) else None
             settings = BinarySettings(
-                leak, 3.0, decay_input, 1.0, v_reset, detached, surrogate, 2.0
+                leak, 1.0, v_reset, detached, surrogate, 2.0, 3.0, decay_input
             )
             device.binary_forward(x, v, learned, x, v, settings)
             device.binary_backward(x, v, learned, x, v, x, v, settings)

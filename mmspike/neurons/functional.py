@@ -19,7 +19,14 @@ from torch import Tensor
 from mmspike.neurons import reference
 from mmspike.neurons.kernels import ops
 from mmspike.neurons.kernels.backend import use_kernels
-from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, NO_LEAK, SCALE
+from mmspike.neurons.kernels.settings import (
+    DIVIDE,
+    MULTIPLY,
+    NO_LEAK,
+    SCALE,
+    BinarySettings,
+    IntegerSettings,
+)
 from mmspike.neurons.reference import GRAD_WINDOWS, INITIAL_CHARGE, ROUNDINGS, at_rest
 from mmspike.neurons.surrogate import Surrogate
 
@@ -42,21 +49,14 @@ def _binary(
     x: Tensor,
     v: Tensor | None,
     learned: Tensor | None,
-    leak: int,
-    tau: float,
-    decay_input: bool,
     *,
-    threshold: float,
-    v_reset: float | None,
-    detach_reset: bool,
     surrogate: Surrogate,
     keep_state: bool,
+    **settings: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    out, v_end = ops.run(
-        ops.binary,
-        x, None if v is None else v.float(), learned, leak, tau, decay_input,
-        threshold, v_reset, detach_reset, surrogate.name, surrogate.alpha, keep_state,
-    )  # fmt: skip
+    made = BinarySettings(surrogate=surrogate.name, alpha=surrogate.alpha, **settings)
+    v = None if v is None else v.float()
+    out, v_end = ops.run(ops.binary, x, v, learned, *made, keep_state)
     return out, v_end if keep_state else None
 
 
@@ -69,7 +69,7 @@ def integrate_and_fire(
 ) -> tuple[Tensor, Tensor | None]:
     """Integrate and fire, see :func:`mmspike.neurons.reference.integrate_and_fire`."""
     if use_kernels(x):
-        return _binary(x, v, None, NO_LEAK, 1.0, False, keep_state=keep_state, **firing)
+        return _binary(x, v, None, leak=NO_LEAK, keep_state=keep_state, **firing)
     out, v = reference.integrate_and_fire(x, v, **firing)
     return out, v if keep_state else None
 
@@ -85,7 +85,10 @@ def leaky_integrate_and_fire(
 ) -> tuple[Tensor, Tensor | None]:
     """LIF, see :func:`mmspike.neurons.reference.leaky_integrate_and_fire`."""
     if use_kernels(x):
-        return _binary(x, v, None, DIVIDE, tau, decay_input, keep_state=keep_state, **firing)
+        return _binary(
+            x, v, None, leak=DIVIDE, tau=tau, decay_input=decay_input, keep_state=keep_state,
+            **firing,
+        )  # fmt: skip
     out, v = reference.leaky_integrate_and_fire(x, v, tau=tau, decay_input=decay_input, **firing)
     return out, v if keep_state else None
 
@@ -102,7 +105,9 @@ def parametric_leaky_integrate_and_fire(
     """PLIF, see :func:`mmspike.neurons.reference.parametric_leaky_integrate_and_fire`."""
     if use_kernels(x):
         decay = w.float().sigmoid()
-        return _binary(x, v, decay, MULTIPLY, 1.0, decay_input, keep_state=keep_state, **firing)
+        return _binary(
+            x, v, decay, leak=MULTIPLY, decay_input=decay_input, keep_state=keep_state, **firing
+        )
     out, v = reference.parametric_leaky_integrate_and_fire(
         x, v, w=w, decay_input=decay_input, **firing
     )
@@ -112,7 +117,8 @@ def parametric_leaky_integrate_and_fire(
 def integer_fire(x: Tensor, *, D: int, norm: float, rounding: str, grad_window: str) -> Tensor:
     """Integer neuron without memory, see :func:`mmspike.neurons.reference.integer_fire`."""
     if x.dim() and use_kernels(x):
-        return ops.run(ops.sfa, x, D, norm, rounding, grad_window, _wants_grad(x))[0]
+        settings = IntegerSettings(D, norm, rounding, grad_window)
+        return ops.run(ops.sfa, x, *settings, _wants_grad(x))[0]
     return reference.integer_fire(x, D=D, norm=norm, rounding=rounding, grad_window=grad_window)
 
 
@@ -129,19 +135,12 @@ def integer_leaky_integrate_and_fire(
     keep_state: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
     """I-LIF, see :func:`mmspike.neurons.reference.integer_leaky_integrate_and_fire`."""
-    options = dict(
-        D=D, norm=norm, decay=decay, detach_reset=detach_reset, rounding=rounding,
-        grad_window=grad_window,
-    )  # fmt: skip
+    settings = IntegerSettings(D, norm, rounding, grad_window, decay, detach_reset)
     if use_kernels(x):
-        wants_grad = _wants_grad(x, v)
-        out, v_end, _ = ops.run(
-            ops.ilif,
-            x, None if v is None else v.float(), *options.values(), keep_state,
-            wants_grad,
-        )  # fmt: skip
+        v = None if v is None else v.float()
+        out, v_end, _ = ops.run(ops.ilif, x, v, *settings, keep_state, _wants_grad(x, v))
         return out, v_end if keep_state else None
-    out, v = reference.integer_leaky_integrate_and_fire(x, v, **options)
+    out, v = reference.integer_leaky_integrate_and_fire(x, v, **settings._asdict())
     return out, v if keep_state else None
 
 
@@ -165,7 +164,7 @@ def spiking_clip_floor_shift(
         # By way of the dtype of x, whose rounding is part of the division.
         learned = threshold.to(x.dtype).float()
         return _binary(
-            x, v, learned, SCALE, 1.0, False, threshold=1.0, v_reset=None, detach_reset=True,
+            x, v, learned, leak=SCALE, threshold=1.0, v_reset=None, detach_reset=True,
             surrogate=surrogate, keep_state=keep_state,
         )  # fmt: skip
     out, v = reference.spiking_clip_floor_shift(x, v, threshold=threshold, surrogate=surrogate)

@@ -1,7 +1,7 @@
 """What a kernel is told about its neurons, beside the tensors."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
 import torch
 
@@ -28,13 +28,13 @@ class BinarySettings(NamedTuple):
     """
 
     leak: int
-    tau: float
-    decay_input: bool
     threshold: float
     v_reset: float | None
     detach_reset: bool
     surrogate: str
     alpha: float
+    tau: float = 1.0
+    decay_input: bool = False
 
     @property
     def rest(self) -> float:
@@ -50,7 +50,7 @@ class BinarySettings(NamedTuple):
 
 
 class IntegerSettings(NamedTuple):
-    """SFA or I-LIF; ``decay`` and ``detach_reset`` are for I-LIF."""
+    """SFA or I-LIF; ``decay`` and ``detach_reset`` are for I-LIF alone."""
 
     D: int
     norm: float
@@ -66,3 +66,16 @@ class IntegerSettings(NamedTuple):
     @property
     def strict(self) -> bool:
         return self.grad_window == 'strict'
+
+
+_SCHEMA_TYPES = {int: 'int', float: 'float', bool: 'bool', str: 'str', float | None: 'float?'}
+
+
+def schema_of(settings: type[NamedTuple]) -> str:
+    """Arguments of an operator, in the language of torch's schemas, that the settings become.
+
+    >>> schema_of(IntegerSettings)
+    'int D, float norm, str rounding, str grad_window, float decay, bool detach_reset'
+    """
+    hints = get_type_hints(settings)
+    return ', '.join(f'{_SCHEMA_TYPES[hints[name]]} {name}' for name in settings._fields)

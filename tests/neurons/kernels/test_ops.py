@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS, functional, reference
 from mmspike.neurons.kernels import host, ops
 from mmspike.neurons.kernels.backend import neuron_backend
-from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, SCALE
+from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, SCALE, IntegerSettings
 from mmspike.neurons.surrogate import DERIVATIVES, get_surrogate
 
 pytestmark = [
@@ -400,8 +400,8 @@ def test_nothing_is_kept_without_gradient():
 
 def binary_arguments(**changes):
     options = dict(
-        v=None, learned=None, leak=DIVIDE, tau=2.0, decay_input=True, threshold=1.0, v_reset=0.0,
-        detach_reset=True, surrogate='atan', alpha=2.0, keep_state=True,
+        v=None, learned=None, leak=DIVIDE, threshold=1.0, v_reset=0.0, detach_reset=True,
+        surrogate='atan', alpha=2.0, tau=2.0, decay_input=True, keep_state=True,
     )  # fmt: skip
     return tuple(dict(options, **changes).values())
 
@@ -411,6 +411,7 @@ def test_operators_keep_the_contract_of_torch_library(keep_state):
     x = torch.randn(3, 5, requires_grad=True)
     v = torch.randn(5, requires_grad=True)
     w = torch.tensor(0.4, requires_grad=True)
+    leaky = IntegerSettings(4, 1.0, 'half_even', 'strict', 0.25, True)
     checks = ('test_schema', 'test_autograd_registration', 'test_faketensor')
     torch.use_deterministic_algorithms(False)  # opcheck compares what was never written
     for op, arguments in (
@@ -424,8 +425,8 @@ def test_operators_keep_the_contract_of_torch_library(keep_state):
             (x, *binary_arguments(learned=w, leak=SCALE, v_reset=None, keep_state=keep_state)),
         ),
         (ops.qcfs, (x, w, 16)),
-        (ops.sfa, (x, 4, 4.0, 'half_even', 'inclusive', True)),
-        (ops.ilif, (x, v, 4, 1.0, 0.25, True, 'half_even', 'strict', keep_state, True)),
+        (ops.sfa, (x, *IntegerSettings(4, 4.0, 'half_even', 'inclusive'), True)),
+        (ops.ilif, (x, v, *leaky, keep_state, True)),
     ):
         torch.library.opcheck(op, arguments, test_utils=checks)
     torch.use_deterministic_algorithms(True)
@@ -484,10 +485,11 @@ def test_kernels_refuse_transforms_of_functions():
     x = torch.randn(3, 2, 4)
     with neuron_backend('host'), pytest.raises(RuntimeError, match='vmap, grad, jvp'):
         torch.func.vmap(LIF())(x)
+    settings = IntegerSettings(4, 4.0, 'half_even', 'strict')
     calls = {
         ops.binary: binary_arguments(),
-        ops.sfa: (4, 4.0, 'half_even', 'inclusive', False),
-        ops.ilif: (None, 4, 1.0, 0.25, True, 'half_even', 'strict', True, False),
+        ops.sfa: (*settings, False),
+        ops.ilif: (None, *settings, True, False),
         ops.qcfs: (torch.tensor(2.0), 16),
     }
     for op, arguments in calls.items():

@@ -1,5 +1,7 @@
 """IF, LIF, PLIF and SpikingQCFS."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -16,28 +18,19 @@ from mmspike.neurons.kernels.ops.common import (
     runner,
     total,
 )
-from mmspike.neurons.kernels.settings import BinarySettings
+from mmspike.neurons.kernels.settings import BinarySettings, schema_of
+
+_TENSORS = 'Tensor x, Tensor? v, Tensor? learned'
+_SETTINGS = schema_of(BinarySettings)
 
 
-@operator('binary')
+@operator('binary', f'({_TENSORS}, {_SETTINGS}, bool keep_state) -> (Tensor, Tensor)')
 def binary(
-    x: Tensor,
-    v: Tensor | None,
-    learned: Tensor | None,
-    leak: int,
-    tau: float,
-    decay_input: bool,
-    threshold: float,
-    v_reset: float | None,
-    detach_reset: bool,
-    surrogate: str,
-    alpha: float,
-    keep_state: bool,
+    x: Tensor, v: Tensor | None, learned: Tensor | None, *settings_and_keep_state: Any
 ) -> tuple[Tensor, Tensor]:
     """Spikes (T, ...) and the membrane after the last step (empty unless ``keep_state``)."""
-    settings = BinarySettings(
-        leak, tau, decay_input, threshold, v_reset, detach_reset, surrogate, alpha
-    )
+    *settings, keep_state = settings_and_keep_state
+    settings = BinarySettings(*settings)
     check_binary('binary', x, v, learned, settings)
     out = torch.empty_like(x)
     v_end = new_state(out, keep_state)
@@ -58,26 +51,20 @@ def _(x, v, learned, *settings_and_keep_state):
     return out, new_state(out, settings_and_keep_state[-1])
 
 
-@operator('binary_backward')
+@operator(
+    'binary_backward',
+    f'({_TENSORS}, Tensor? grad_out, Tensor? grad_v_end, {_SETTINGS}) -> (Tensor, Tensor, Tensor)',
+)
 def binary_backward(
     x: Tensor,
     v: Tensor | None,
     learned: Tensor | None,
     grad_out: Tensor | None,
     grad_v_end: Tensor | None,
-    leak: int,
-    tau: float,
-    decay_input: bool,
-    threshold: float,
-    v_reset: float | None,
-    detach_reset: bool,
-    surrogate: str,
-    alpha: float,
+    *settings: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x (T, ...), of v (...; empty without v) and of the learned number."""
-    settings = BinarySettings(
-        leak, tau, decay_input, threshold, v_reset, detach_reset, surrogate, alpha
-    )
+    settings = BinarySettings(*settings)
     op = 'binary_backward'
     check_binary(op, x, v, learned, settings)
     check_tensor(op, 'grad_out', grad_out, x.shape, x.dtype, x.device)

@@ -15,11 +15,18 @@ from mmspike.neurons.kernels.layout import state_of
 DEVICES = ('cpu', 'cuda')
 
 
-def operator(name: str) -> Callable[[Callable], CustomOpDef]:
-    """Make a function of tensors an operator, which keeps it as its ``body``."""
+def operator(name: str, schema: str) -> Callable[[Callable], CustomOpDef]:
+    """Make a function of tensors an operator, which keeps it as its ``body``.
+
+    Args:
+        name: Without the namespace.
+        schema: Arguments and results in the language of torch's schemas.
+    """
 
     def decorate(body: Callable) -> CustomOpDef:
-        made = custom_op(f'mmspike::{name}', mutates_args=(), device_types=DEVICES)(body)
+        made = custom_op(
+            f'mmspike::{name}', body, mutates_args=(), device_types=DEVICES, schema=schema
+        )
         made.body = body
         return made
 

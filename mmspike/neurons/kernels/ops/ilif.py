@@ -1,7 +1,7 @@
 """The integer leaky integrate-and-fire neuron."""
 
-# torch 2.6 reads operators' schemas from this one only.
-from typing import Sequence  # noqa: UP035
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,28 +27,22 @@ from mmspike.neurons.kernels.ops.common import (
     refuse_vmap,
     runner,
 )
-from mmspike.neurons.kernels.settings import IntegerSettings
+from mmspike.neurons.kernels.settings import IntegerSettings, schema_of
 
 
-@operator('ilif')
-def ilif(
-    x: Tensor,
-    v: Tensor | None,
-    D: int,
-    norm: float,
-    decay: float,
-    detach_reset: bool,
-    rounding: str,
-    grad_window: str,
-    keep_state: bool,
-    keep_mask: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+@operator(
+    'ilif',
+    f'(Tensor x, Tensor? v, {schema_of(IntegerSettings)}, bool keep_state, bool keep_mask)'
+    ' -> (Tensor, Tensor, Tensor)',
+)
+def ilif(x: Tensor, v: Tensor | None, *settings_and_keep: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Output (T, ...), the membrane after the last step and the mask; the two may be empty.
 
     The mask has a bit per element that says where the gradient passes, in rows of whole bytes, one
     per step, and in each row in the order in which the kernel runs through a step's neurons.
     """
-    settings = IntegerSettings(D, norm, rounding, grad_window, decay, detach_reset)
+    *settings, keep_state, keep_mask = settings_and_keep
+    settings = IntegerSettings(*settings)
     check_sequence('ilif', x)
     check_tensor('ilif', 'v', v, x.shape[1:], torch.float32, x.device)
     check_integer('ilif', settings)
@@ -72,12 +66,17 @@ def ilif(
 
 
 @ilif.register_fake
-def _(x, v, D, norm, decay, detach_reset, rounding, grad_window, keep_state, keep_mask):
+def _(x, v, *settings_and_keep):
+    keep_state, keep_mask = settings_and_keep[-2:]
     out = torch.empty_like(x)
     return out, new_state(out, keep_state), new_mask(x, x.shape[0], keep_mask)
 
 
-@operator('ilif_backward')
+@operator(
+    'ilif_backward',
+    '(Tensor grad_out, Tensor? grad_v_end, Tensor mask, float norm, float decay, bool detach_reset,'
+    ' bool has_state, SymInt[] strides) -> (Tensor, Tensor)',
+)
 def ilif_backward(
     grad_out: Tensor,
     grad_v_end: Tensor | None,
@@ -125,12 +124,14 @@ ilif_backward.register_autograd(refuse_double_backward, setup_context=no_context
 
 
 def _keep(ctx, inputs: tuple, output: tuple) -> None:
-    x, v, _, norm, decay, detach_reset, _, _, keep_state, keep_mask = inputs
+    x, v, *settings, keep_state, keep_mask = inputs
     needs_mask('ilif', keep_mask)
     ctx.save_for_backward(output[2])
     ctx.mark_non_differentiable(output[2])
     ctx.set_materialize_grads(False)
-    ctx.settings = (norm, decay, detach_reset, v is not None)
+    settings = IntegerSettings(*settings)
+    ctx.settings = (settings.norm, settings.decay, settings.detach_reset, v is not None)
+    ctx.others = len(settings) + 2
     ctx.keep_state = keep_state
     ctx.shape, ctx.strides, ctx.dtype = x.shape, output[0].stride(), x.dtype
 
@@ -141,7 +142,7 @@ def _grads(ctx, grad_out: Tensor | None, grad_v_end: Tensor | None, _: None) -> 
         grad_out = mask.new_zeros(ctx.shape, dtype=ctx.dtype)
     grad_v_end = grad_v_end if ctx.keep_state else None
     grad_x, grad_v = ilif_backward(grad_out, grad_v_end, mask, *ctx.settings, ctx.strides)
-    return grad_x, grad_v if ctx.settings[-1] else None, *[None] * 8
+    return grad_x, grad_v if ctx.settings[-1] else None, *[None] * ctx.others
 
 
 ilif.register_autograd(_grads, setup_context=_keep)

@@ -27,7 +27,7 @@ def _check(op: str, x: Tensor, threshold: Tensor, levels: int) -> None:
     check_largest(op, 'levels', levels)
 
 
-@operator('qcfs')
+@operator('qcfs', '(Tensor x, Tensor threshold, int levels) -> Tensor')
 def qcfs(x: Tensor, threshold: Tensor, levels: int) -> Tensor:
     """Multiples of ``threshold / levels`` (...); ``threshold`` is float32, one number."""
     _check('qcfs', x, threshold, levels)
@@ -42,7 +42,10 @@ def _(x, threshold, levels):
     return torch.empty_like(x)
 
 
-@operator('qcfs_backward')
+@operator(
+    'qcfs_backward',
+    '(Tensor x, Tensor threshold, Tensor grad_out, int levels) -> (Tensor, Tensor)',
+)
 def qcfs_backward(
     x: Tensor, threshold: Tensor, grad_out: Tensor, levels: int
 ) -> tuple[Tensor, Tensor]:

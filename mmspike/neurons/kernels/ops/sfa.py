@@ -1,7 +1,7 @@
 """The stateless integer neuron."""
 
-# torch 2.6 reads operators' schemas from this one only.
-from typing import Sequence  # noqa: UP035
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,18 +24,19 @@ from mmspike.neurons.kernels.ops.common import (
     refuse_vmap,
     runner,
 )
-from mmspike.neurons.kernels.settings import IntegerSettings
+from mmspike.neurons.kernels.settings import IntegerSettings, schema_of
+
+_SETTINGS = schema_of(IntegerSettings)
 
 
-@operator('sfa')
-def sfa(
-    x: Tensor, D: int, norm: float, rounding: str, grad_window: str, keep_mask: bool
-) -> tuple[Tensor, Tensor]:
+@operator('sfa', f'(Tensor x, {_SETTINGS}, bool keep_mask) -> (Tensor, Tensor)')
+def sfa(x: Tensor, *settings_and_keep_mask: Any) -> tuple[Tensor, Tensor]:
     """Output (...) and, if wanted, a bit per element that says where the gradient passes.
 
     The bits stand in the order in which the output lies in memory.
     """
-    settings = IntegerSettings(D, norm, rounding, grad_window)
+    *settings, keep_mask = settings_and_keep_mask
+    settings = IntegerSettings(*settings)
     check_input('sfa', x)
     check_integer('sfa', settings)
     out, mask = torch.empty_like(x), new_mask(x, 1, keep_mask)
@@ -46,11 +47,11 @@ def sfa(
 
 
 @sfa.register_fake
-def _(x, D, norm, rounding, grad_window, keep_mask):
-    return torch.empty_like(x), new_mask(x, 1, keep_mask)
+def _(x, *settings_and_keep_mask):
+    return torch.empty_like(x), new_mask(x, 1, settings_and_keep_mask[-1])
 
 
-@operator('sfa_backward')
+@operator('sfa_backward', '(Tensor grad_out, Tensor mask, float norm, SymInt[] strides) -> Tensor')
 def sfa_backward(grad_out: Tensor, mask: Tensor, norm: float, strides: Sequence[int]) -> Tensor:
     """Gradient of x (...) with ``strides``, those of the output whose gradient is ``grad_out``."""
     check_input('sfa_backward', grad_out)
@@ -71,18 +72,19 @@ sfa_backward.register_autograd(refuse_double_backward, setup_context=no_context)
 
 
 def _keep(ctx, inputs: tuple, output: tuple) -> None:
-    _, _, norm, *_, keep_mask = inputs
+    _, *settings, keep_mask = inputs
     needs_mask('sfa', keep_mask)
     ctx.save_for_backward(output[1])
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)
-    ctx.norm = norm
+    ctx.norm = IntegerSettings(*settings).norm
+    ctx.others = len(settings) + 1
     ctx.strides = output[0].stride()
 
 
 def _grads(ctx, grad_out: Tensor, _: None) -> tuple:
     (mask,) = ctx.saved_tensors
-    return sfa_backward(grad_out, mask, ctx.norm, ctx.strides), *[None] * 5
+    return sfa_backward(grad_out, mask, ctx.norm, ctx.strides), *[None] * ctx.others
 
 
 sfa.register_autograd(_grads, setup_context=_keep)

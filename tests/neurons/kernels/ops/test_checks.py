@@ -18,11 +18,12 @@ pytestmark = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
 T, ROW = 3, (4, 5)
 LEARNED = torch.tensor([0.5])
 BINARY = dict(
-    leak=DIVIDE, tau=2.0, decay_input=True, threshold=1.0, v_reset=0.0, detach_reset=True,
-    surrogate='atan', alpha=2.0,
+    leak=DIVIDE, threshold=1.0, v_reset=0.0, detach_reset=True, surrogate='atan', alpha=2.0,
+    tau=2.0, decay_input=True,
 )  # fmt: skip
-INTEGER = dict(D=4, norm=1.0, decay=0.25, detach_reset=True)
-ROUNDED = dict(rounding='half_even', grad_window='inclusive')
+INTEGER = dict(
+    D=4, norm=1.0, rounding='half_even', grad_window='inclusive', decay=0.25, detach_reset=True
+)
 
 
 def strides_of(shape):
@@ -43,11 +44,11 @@ def arguments_of(name, shape=(T, *ROW)):
         'binary_backward': dict(
             x=x, v=v, learned=None, grad_out=grad_out, grad_v_end=grad_v_end, **BINARY
         ),
-        'sfa': dict(x=x, D=4, norm=4.0, **ROUNDED, keep_mask=False),
+        'sfa': dict(x=x, **INTEGER, keep_mask=False),
         'sfa_backward': dict(
             grad_out=grad_out, mask=mask(-(-x.numel() // 8)), norm=4.0, strides=strides_of(shape)
         ),
-        'ilif': dict(x=x, v=v, **INTEGER, **ROUNDED, keep_state=True, keep_mask=False),
+        'ilif': dict(x=x, v=v, **INTEGER, keep_state=True, keep_mask=False),
         'ilif_backward': dict(
             grad_out=grad_out, grad_v_end=grad_v_end, mask=mask(shape[0] * row_bytes), norm=1.0,
             decay=0.25, detach_reset=True, has_state=True, strides=strides_of(shape),
@@ -317,5 +318,5 @@ def test_options_that_kernels_do_not_know(names, key, values, wanted, where):
 def test_the_largest_integer_is_still_rounded_exactly():
     D = 1 << 22
     x = torch.tensor([D - 0.5, D - 1.5, D - 0.75, float(D), D + 1.0])
-    out, _ = torch.ops.mmspike.sfa(x, D, 1.0, *ROUNDED.values(), False)
+    out, _ = torch.ops.mmspike.sfa(x, *dict(INTEGER, D=D).values(), False)
     assert out.tolist() == [D, D - 2, D - 1, D, D]
