@@ -25,6 +25,7 @@ TARGETS = {
     'mmspike/energy/counter.py': 'tests/energy',
     'mmspike/energy/fan_out.py': 'tests/energy',
     'mmspike/energy/counts.py': 'tests/energy',
+    'mmspike/energy/rules.py': 'tests/energy',
     'mmspike/execution/spike_driven.py': 'tests/execution',
     'mmspike/masking/ratios.py': 'tests/masking',
     'mmspike/masking/schedules.py': 'tests/masking',

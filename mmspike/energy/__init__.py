@@ -3,9 +3,11 @@
 from mmspike.energy.costs import COSTS, CostTable, get_costs
 from mmspike.energy.counter import EnergyCounter, UncountedError
 from mmspike.energy.counts import EnergyCounts, LayerCount, NeuronCount
+from mmspike.energy.files import write_report
 from mmspike.energy.memory import MemoryModel
 from mmspike.energy.origin import Origin
-from mmspike.energy.report import EnergyReport, LayerEnergy, NeuronRate, Totals
+from mmspike.energy.report import EnergyReport
+from mmspike.energy.rows import LayerEnergy, NeuronRate, Totals
 
 __all__ = [
     'COSTS',
@@ -22,4 +24,5 @@ __all__ = [
     'Totals',
     'UncountedError',
     'get_costs',
+    'write_report',
 ]

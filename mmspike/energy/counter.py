@@ -12,28 +12,17 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mmspike.energy.counts import EnergyCounts, LayerCount, NeuronCount
-from mmspike.energy.fan_out import Axis, Connections, axis_fan_out, connections
 from mmspike.energy.origin import neuron_kinds
+from mmspike.energy.rules import REAL_FUNCTIONS, RULES, UNCOUNTED, Work, of_one, sums_of
 from mmspike.execution.spike_flow import SpikeFlow
 from mmspike.execution.spike_train import SpikeTrain, unmarked, without_flow
-from mmspike.execution.torch_functions import MASKS, PRODUCTS, WEIGHT_LAYERS
+from mmspike.execution.torch_functions import WEIGHT_LAYERS
 from mmspike.neurons import BaseNeuron
 from mmspike.temporal import steps_of_work
-from mmspike.utils.spike_sums import SpikeSums, Tally, sum_spikes
+from mmspike.utils.spike_sums import Tally
 
-# Functions that multiply as well. What they cost on spikes, nobody has written down here.
-UNCOUNTED = frozenset(
-    ('addbmm', 'addmm', 'addmv', 'addr', 'baddbmm', 'bilinear', 'cdist', 'chain_matmul',
-     'conv_tbc', 'dot', 'einsum', 'ger', 'gru', 'gru_cell', 'inner', 'kron', 'linalg_multi_dot',
-     'linalg_vecdot', 'lstm', 'lstm_cell', 'multi_head_attention_forward', 'mv', 'outer',
-     'quantized_lstm', 'rnn_relu', 'rnn_relu_cell', 'rnn_tanh', 'rnn_tanh_cell',
-     'scaled_dot_product_attention', 'tensordot', 'vdot')
-)  # fmt: skip
-# They work on real numbers, and spiking hardware may not have them: listed, not counted.
-REAL_FUNCTIONS = frozenset(('softmax', 'layer_norm'))
 # What functions are called by that run in the model itself, or in none of its modules.
 MODEL, OUTSIDE = '(model)', '(outside of modules)'
-_WATCHED = WEIGHT_LAYERS | PRODUCTS | MASKS | UNCOUNTED | REAL_FUNCTIONS | {'sum'}
 
 
 class UncountedError(RuntimeError):
@@ -67,7 +56,8 @@ class EnergyCounter(SpikeFlow):
 
     Raises:
         UncountedError: With ``strict``, when the block ends: a function was called that multiplies
-            and is not understood (:data:`UNCOUNTED`), or a module with weights never ran.
+            and is not understood (:data:`~mmspike.energy.rules.UNCOUNTED`), or a module with
+            weights never ran.
         CompiledError: When the block begins: the model, or a part of it, is compiled. Inside the
             block: a call of the model is compiled, exported or traced.
         RuntimeError: When the block begins: the counter is open already.
@@ -99,7 +89,6 @@ class EnergyCounter(SpikeFlow):
         self._uncounted: dict[str, int] = {}
         self._real: dict[str, int] = {}
         self._shapes: Counter[torch.Size] = Counter()
-        self._fan_outs: dict[tuple[Axis, torch.device], Tensor] = {}
         self._weighted = _modules_with_weights(self._names)
         self._ran: set[nn.Module] = set()
         self._counted: set[nn.Module] = set()
@@ -235,33 +224,29 @@ class EnergyCounter(SpikeFlow):
         return train
 
     def _count_neuron(self, name: str, train: SpikeTrain) -> None:
-        sums = _sums(train)
+        sums = sums_of(train)
         active = sums.total if train.max_spikes == 1 else sums.active
         self._sums.add(('neuron', name, 'spikes'), sums.total)
         self._sums.add(('neuron', name, 'active'), active)
         self._neurons[name] = self._neurons[name] + NeuronCount(
-            train.max_spikes,
-            train.numel() / train.timesteps,
-            train.numel(),
-            size=_of_one(train, train.numel()),
+            max_spikes=train.max_spikes,
+            outputs_once=train.numel() / train.timesteps,
+            updates=train.numel(),
+            size=of_one(train, train.numel()),
         )
 
     def watch(self, func: Callable, args: tuple, kwargs: dict) -> None:
         function = getattr(func, '__name__', '')
-        if function not in _WATCHED or _in_backward() or steps_of_work() == 0:
+        rule = RULES.get(function)
+        if rule is None and function not in UNCOUNTED and function not in REAL_FUNCTIONS:
+            return
+        if _in_backward() or steps_of_work() == 0:
             return
         with without_flow(), torch.no_grad():
-            if function in WEIGHT_LAYERS:
-                self._count_layer(function, args, kwargs)
-            elif function in PRODUCTS:
-                self._count_product(function, args, kwargs)
-            elif function in MASKS:
-                if len(args) == 2 and all(isinstance(x, SpikeTrain) for x in args):
-                    self._count_mask(*args)
-            elif function == 'sum':
-                # Over everything it is a number for somebody who looks, not a part of a network.
-                if isinstance(args[0], SpikeTrain) and (len(args) > 1 or 'dim' in kwargs):
-                    self._count_sum(args[0])
+            if rule is not None:
+                work = rule(function, args, kwargs)
+                if work is not None:
+                    self._record(self._name_of(function, work), work)
             elif function in REAL_FUNCTIONS:
                 name, x = f'{self._where}: {function}', (*args, *kwargs.values())[0]
                 self._real[name] = self._real.get(name, 0) + x.numel()
@@ -269,130 +254,39 @@ class EnergyCounter(SpikeFlow):
                 name = f'{self._where}: {function}'
                 self._uncounted[name] = self._uncounted.get(name, 0) + 1
 
-    def _count_layer(self, function: str, args: tuple, kwargs: dict) -> None:
-        if not args:
-            kwargs = dict(kwargs)
-            args = (kwargs.pop('input'),)
-        x = args[0]
-        links = connections(function, args, kwargs)
-        if self._modules:
-            self._counted.add(self._modules[-1])
-        batched = links.channel_dim > 0
-        sizes = dict(
-            outputs=links.outputs,
-            weights=links.weights,
-            input_size=_of_one(x, x.numel()) if batched else x.numel(),
-            output_size=_of_one(x, links.outputs) if batched else links.outputs,
-        )
-        if isinstance(x, SpikeTrain):
-            spikes, connected = self._spikes_and_connections(x, links)
-            sops = (connected, links.outputs_per_input)
-            self._record(self._where, function, links.macs, x, spikes, sops, **sizes)
-        else:
-            self._record(self._where, function, links.macs, analog_inputs=x.numel(), **sizes)
-
-    def _spikes_and_connections(self, x: SpikeTrain, links: Connections) -> tuple[Tensor, Tensor]:
-        """Spikes, and over all of them the positions that each is connected to."""
-        if links.uniform:
-            return _sums(x).total, _sums(x).total
-        if links.channel_dim:
-            connected, spikes = _sums(x).maps.sum(0), _sums(x).total
-        else:  # without a batch the channels come first
-            connected = sum_spikes(x.plain(), 0, x.step_value)
-            spikes = connected.sum()
-        for axis in reversed(links.axes):
-            connected = connected @ self._fan_out(axis, x.device)
-        return spikes, connected
-
-    def _fan_out(self, axis: Axis, device: torch.device) -> Tensor:
-        if (axis, device) not in self._fan_outs:
-            numbers = torch.from_numpy(axis_fan_out(axis))
-            self._fan_outs[axis, device] = numbers.to(device, torch.float64)
-        return self._fan_outs[axis, device]
-
-    def _count_product(self, function: str, args: tuple, kwargs: dict) -> None:
-        left, right = (*args, *kwargs.values())[:2]
-        if function == '__rmatmul__':
-            left, right = right, left
-        name = self._next_name('product')
-        inner = left.shape[-1]
-        rows = left.shape[-2] if left.dim() > 1 else 1
-        columns = right.shape[-1] if right.dim() > 1 else 1
-        batch = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2]).numel()
-        macs = batch * rows * inner * columns
-        # Spikes of the left side select rows of the right one; the right selects only where the
-        # left does not spike. SpikeDriven executes it so.
-        if isinstance(left, SpikeTrain):
-            side, additions, own = left, columns, rows * inner
-        elif isinstance(right, SpikeTrain):
-            side, additions, own = right, rows, inner * columns
-        else:
-            side = left
-        other = right if side is left else left
-        outputs = batch * rows * columns
-        sizes = dict(
-            outputs=outputs,
-            weights=_of_one(other, other.numel()),
-            input_size=_of_one(side, side.numel()),
-            output_size=_of_one(side, outputs),
-        )
-        if not isinstance(side, SpikeTrain):
-            self._record(name, 'product', macs, analog_inputs=side.numel(), **sizes)
-            return
-        spikes = _sums(side).total
-        repeats = batch * own // side.numel() if side.numel() else 0
-        self._record(name, 'product', macs, side, spikes, (spikes, additions * repeats), **sizes)
-
-    def _count_mask(self, left: SpikeTrain, right: SpikeTrain) -> None:
-        """Spikes of the larger side, one operation each; those that pass are seen later on.
-
-        The published cost of such a product of two maps takes the firing rates of both.
-        """
-        macs = torch.broadcast_shapes(left.shape, right.shape).numel()
-        side, other = (left, right) if left.numel() >= right.numel() else (right, left)
-        looked_at = _sums(side).total
-        spikes = looked_at + _sums(other).total if other.shape == side.shape else looked_at
-        repeats = macs // side.numel() if side.numel() else 0
-        self._record(self._next_name('mask'), 'mask', macs, side, spikes, (looked_at, repeats))
-
-    def _count_sum(self, x: SpikeTrain) -> None:
-        """One addition for each spike; the MACs of the product before it hold it already."""
-        spikes = _sums(x).total
-        self._record(self._next_name('sum'), 'sum', 0, x, spikes, (spikes, 1))
-
-    def _next_name(self, what: str) -> str:
-        """A name for a function without weights: its place among those that the module calls."""
+    def _name_of(self, function: str, work: Work) -> str:
+        """Of a layer with weights the module; of another call its place among the module's."""
+        if function in WEIGHT_LAYERS:
+            if self._modules:
+                self._counted.add(self._modules[-1])
+            return self._where
         if not self._ordinals:
-            return f'{self._where}: {what}'
+            return f'{self._where}: {work.kind}'
         self._ordinals[-1] += 1
-        return f'{self._where}: {what} {self._ordinals[-1]}'
+        return f'{self._where}: {work.kind} {self._ordinals[-1]}'
 
-    def _record(
-        self,
-        name: str,
-        kind: str,
-        macs: int,
-        x: SpikeTrain | None = None,
-        spikes: Tensor | None = None,
-        sops: tuple[Tensor, int] | None = None,
-        **sizes: int,
-    ) -> None:
-        """Add up one call; ``sops`` are a number on the device and how often it counts."""
+    def _record(self, name: str, work: Work) -> None:
+        """Add up one call."""
+        x = work.x
         steps = self._steps() if x is None else x.timesteps
-        if name in self._layers and self._layers[name].kind != kind:
-            name = f'{name}: {kind}'
-        self._layers[name] = self._layers.get(name, LayerCount(kind)) + LayerCount(
-            kind,
-            1,
-            macs,
-            macs if x is None else 0,
-            macs / steps,
-            0 if x is None else x.numel(),
-            **sizes,
+        if name in self._layers and self._layers[name].kind != work.kind:
+            name = f'{name}: {work.kind}'
+        self._layers[name] = self._layers.get(name, LayerCount(kind=work.kind)) + LayerCount(
+            kind=work.kind,
+            calls=1,
+            macs=work.macs,
+            analog_macs=work.macs if x is None else 0,
+            macs_once=work.macs / steps,
+            inputs=0 if x is None else x.numel(),
+            analog_inputs=work.analog_inputs,
+            outputs=work.outputs,
+            weights=work.weights,
+            input_size=work.input_size,
+            output_size=work.output_size,
         )
         if x is not None:
-            self._sums.add(('layer', name, 'spikes'), spikes)
-            self._sums.add(('layer', name, 'sops'), *sops)
+            self._sums.add(('layer', name, 'spikes'), work.spikes)
+            self._sums.add(('layer', name, 'sops'), work.connected, work.repeats)
 
     def _steps(self) -> float:
         """Time steps of a layer without spikes: those of the spiking part that it belongs to."""
@@ -427,21 +321,5 @@ def _modules_with_weights(names: dict[nn.Module, str]) -> dict[nn.Module, str]:
     }
 
 
-def _of_one(batch: Tensor, numbers: int) -> int:
-    """How many of the numbers that belong to a batch ``(T*B, ...)`` belong to a sample and step."""
-    return numbers // max(batch.shape[0], 1) if batch.dim() > 1 else numbers
-
-
 def _in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
-
-
-def _sums(train: SpikeTrain) -> SpikeSums:
-    """Spikes of one train, counted once however many layers take it."""
-    # Tensors of inference mode do not know their version.
-    version = None if train.is_inference() else train._version
-    counted, sums = getattr(train, '_counted', (None, None))
-    if sums is None or version is None or counted != version:
-        sums = SpikeSums(train.plain(), train.step_value)
-        train._counted = (version, sums)
-    return sums

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from mmspike.utils.firing_rate import FiringRate
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LayerCount:
     """What one layer, or one product of an attention, did on all samples.
 
@@ -48,7 +48,7 @@ class LayerCount:
         return _added(self, other, largest=('weights', 'input_size', 'output_size'))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class NeuronCount:
     """What one layer of neurons fired on all samples.
 
@@ -87,7 +87,7 @@ class NeuronCount:
         return self.active / self.updates if self.updates else 0.0
 
 
-@dataclass
+@dataclass(kw_only=True)
 class EnergyCounts:
     """What a model did.
 

@@ -65,7 +65,7 @@ def axis_fan_out(axis: Axis) -> np.ndarray:
     return np.bincount(seen, minlength=axis.size)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Connections:
     """What connects the inputs of a layer with weights to its outputs.
 
@@ -93,7 +93,10 @@ class Connections:
 
 
 def connections(name: str, args: tuple, kwargs: dict) -> Connections:
-    """Read the arguments of a function of :data:`~mmspike.execution.spike_flow.WEIGHT_LAYERS`."""
+    """Read the arguments of a layer with weights.
+
+    See :data:`~mmspike.execution.torch_functions.WEIGHT_LAYERS`.
+    """
     return _read(
         name,
         tuple(_shape_of(x) for x in args),
@@ -116,12 +119,12 @@ def _read(name: str, args: tuple, kwargs: tuple) -> Connections:
 def _linear(input: Size, weight: Size, bias: Size | None = None) -> Connections:
     outputs = weight[0] if len(weight) > 1 else 1
     return Connections(
-        (),
-        len(input) - 1,
-        outputs,
-        input.numel() * outputs,
-        weight.numel(),
-        input[:-1].numel() * outputs,
+        axes=(),
+        channel_dim=len(input) - 1,
+        outputs_per_input=outputs,
+        macs=input.numel() * outputs,
+        weights=weight.numel(),
+        outputs=input[:-1].numel() * outputs,
     )
 
 
@@ -152,12 +155,12 @@ def _reader(dims: int) -> Callable[..., Connections]:
         samples = input[0] if len(input) > dims + 1 else 1
         windows = samples * prod(axis.outputs for axis in axes)
         return Connections(
-            axes,
-            len(input) - dims - 1,
-            weight[0] // groups,
-            windows * weight.numel(),
-            weight.numel(),
-            windows * weight[0],
+            axes=axes,
+            channel_dim=len(input) - dims - 1,
+            outputs_per_input=weight[0] // groups,
+            macs=windows * weight.numel(),
+            weights=weight.numel(),
+            outputs=windows * weight[0],
         )
 
     return read
@@ -187,12 +190,12 @@ def _transposed_reader(dims: int) -> Callable[..., Connections]:
         outputs = weight[1]
         samples = input[0] if len(input) > dims + 1 else 1
         return Connections(
-            axes,
-            len(input) - dims - 1,
-            outputs,
-            input.numel() * outputs * prod(weight[2:]),
-            weight.numel(),
-            samples * outputs * groups * prod(axis.outputs for axis in axes),
+            axes=axes,
+            channel_dim=len(input) - dims - 1,
+            outputs_per_input=outputs,
+            macs=input.numel() * outputs * prod(weight[2:]),
+            weights=weight.numel(),
+            outputs=samples * outputs * groups * prod(axis.outputs for axis in axes),
         )
 
     return read

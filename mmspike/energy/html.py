@@ -5,7 +5,8 @@ from html import escape
 
 from mmspike.energy.page import SCRIPT, STYLE
 from mmspike.energy.plots import energy_png, rates_png
-from mmspike.energy.report import MICROJOULE, EnergyReport, Totals
+from mmspike.energy.report import EnergyReport
+from mmspike.energy.rows import MICROJOULE, Totals
 from mmspike.utils.wording import some_of
 
 # Head of the columns of energy.

@@ -7,7 +7,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from mmspike.energy.report import MICROJOULE, NOTES, EnergyReport, LayerEnergy, Totals
+from mmspike.energy.report import NOTES, EnergyReport
+from mmspike.energy.rows import MICROJOULE, LayerEnergy, Totals
 from mmspike.visualization.terminal import bar
 
 _BAR = 'of the largest'

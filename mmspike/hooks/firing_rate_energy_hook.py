@@ -8,7 +8,14 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmspike.energy import CostTable, EnergyCounter, EnergyCounts, EnergyReport, get_costs
+from mmspike.energy import (
+    CostTable,
+    EnergyCounter,
+    EnergyCounts,
+    EnergyReport,
+    get_costs,
+    write_report,
+)
 from mmspike.energy.origin import UNKNOWN, Origin, sha256
 from mmspike.neurons.base import check_number
 from mmspike.registry import HOOKS
@@ -26,7 +33,7 @@ class FiringRateEnergyHook(Hook):
     - ``energy/mj``: energy per image in millijoule (mJ), from exact SOPs.
 
     Each evaluation writes a report to ``<work_dir>/<timestamp>/energy/`` (see
-    :meth:`mmspike.energy.EnergyReport.write`), in the place of that of the evaluation before, and
+    :func:`mmspike.energy.write_report`), in the place of that of the evaluation before, and
     warns of neuron layers that are dead or saturated. Several processes add up what they counted.
     Predictions, losses and weights stay what they are without the hook.
 
@@ -171,7 +178,7 @@ class FiringRateEnergyHook(Hook):
             runner.logger.warning(f'energy: {warning}')
         if self.write:
             folder = Path(runner.log_dir, 'energy')
-            report.write(folder)
+            write_report(report, folder)
             runner.logger.info(f'energy: report in {folder}')
 
     @staticmethod

@@ -457,7 +457,9 @@ def test_parts_add_up():
         assert parts.layers[name] == layer
     # A process that saw nothing, and one whose layers another did not run.
     lazy = EnergyCounts(never_called=['a', 'b'])
-    busy = EnergyCounts(1, dict(whole.layers), {}, {'x': 1}, ['a'])
+    busy = EnergyCounts(
+        samples=1, layers=dict(whole.layers), uncounted={'x': 1}, never_called=['a']
+    )
     merged = EnergyCounts.merged([lazy, busy])
     assert merged.never_called == ['a']
     assert merged.layers == whole.layers

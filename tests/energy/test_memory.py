@@ -79,7 +79,7 @@ def test_analog_layers_as_spikingjelly_counts_them():
 
 def test_a_layer_by_hand():
     count = LayerCount(
-        'conv2d', macs=200, analog_macs=80, macs_once=50.0, inputs=30, spikes=6.0, sops=24.0,
+        kind='conv2d', macs=200, analog_macs=80, macs_once=50.0, inputs=30, spikes=6.0, sops=24.0,
         analog_inputs=20, outputs=40, weights=9, input_size=5, output_size=4,
     )  # fmt: skip
     analog = 80 * 9 + 80 * 5 + 40 * 0.4 * 4
@@ -87,7 +87,12 @@ def test_a_layer_by_hand():
     assert PLAIN.ann_pj(count) == pytest.approx(50 * 9 + 50 * 5 + 40 / 4 * 4)
     count.kind = 'linear'  # reads its inputs once
     assert PLAIN.ann_pj(count) == pytest.approx(50 * 9 + 50 / 4 * 5 + 40 / 4 * 4)
-    assert PLAIN.neurons_pj(NeuronCount(1, 25, 100, 7.0, 7.0, size=25)) == 2 * 100 * 25 + 7 * 1000
+    assert (
+        PLAIN.neurons_pj(
+            NeuronCount(max_spikes=1, outputs_once=25, updates=100, spikes=7.0, active=7.0, size=25)
+        )
+        == 2 * 100 * 25 + 7 * 1000
+    )
 
 
 def test_sizes_are_those_of_a_sample_and_step():

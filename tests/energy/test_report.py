@@ -24,32 +24,74 @@ from mmspike.energy import (
     LayerCount,
     NeuronCount,
     Origin,
+    write_report,
 )
 from mmspike.energy.html import energy_page
 from mmspike.energy.origin import RANDOM
 from mmspike.energy.page import SCRIPT
 from mmspike.energy.plots import energy_png
-from mmspike.energy.report import REGIONS_NOTE, stage_of
+from mmspike.energy.report import REGIONS_NOTE
+from mmspike.energy.rows import stage_of
 from mmspike.energy.tables import energy_table
 from mmspike.neurons import LIF, SFA
+
+
+def layer(kind, calls, macs, analog_macs, macs_once, inputs=0, spikes=0.0, sops=0.0):
+    return LayerCount(
+        kind=kind, calls=calls, macs=macs, analog_macs=analog_macs, macs_once=macs_once,
+        inputs=inputs, spikes=spikes, sops=sops,
+    )  # fmt: skip
+
+
+def neuron(max_spikes, outputs_once, updates, spikes, active):
+    return NeuronCount(
+        max_spikes=max_spikes, outputs_once=outputs_once, updates=updates, spikes=spikes,
+        active=active,
+    )  # fmt: skip
+
 
 # Two images. The spiking layer ran at T=4: a quarter of its MACs are what an ANN does.
 COUNTS = EnergyCounts(
     samples=2,
     layers={
-        'backbone.stages.0.conv': LayerCount('conv2d', 1, 1000, 1000, 250.0),
-        'backbone.stages.1.conv': LayerCount('conv2d', 1, 4000, 0, 1000.0, 100, 20.0, 700.0),
-        'backbone.stages.1.attn: product 1': LayerCount(
-            'product', 1, 400, 0, 100.0, 50, 10.0, 80.0
+        'backbone.stages.0.conv': layer('conv2d', 1, 1000, 1000, 250.0),
+        'backbone.stages.1.conv': layer(
+            'conv2d',
+            1,
+            4000,
+            0,
+            1000.0,
+            100,
+            20.0,
+            700.0,
         ),
-        'head.fc': LayerCount('linear', 2, 60, 20, 60.0, 10, 5.0, 20.0),
+        'backbone.stages.1.attn: product 1': layer(
+            'product',
+            1,
+            400,
+            0,
+            100.0,
+            50,
+            10.0,
+            80.0,
+        ),
+        'head.fc': layer(
+            'linear',
+            2,
+            60,
+            20,
+            60.0,
+            10,
+            5.0,
+            20.0,
+        ),
     },
     neurons={
-        'backbone.stages.1.neuron': NeuronCount(1, 25, 100, 20.0, 20.0),
-        'backbone.stages.2.neuron': NeuronCount(1, 2500, 10000, 9.0, 9.0),
-        'backbone.stages.3.neuron': NeuronCount(4, 25, 100, 390.0, 90.0),
-        'backbone.stages.4.neuron': NeuronCount(4, 25, 100, 96.0, 96.0),
-        'backbone.stages.5.neuron': NeuronCount(4, 0, 0, 0.0, 0.0),
+        'backbone.stages.1.neuron': neuron(1, 25, 100, 20.0, 20.0),
+        'backbone.stages.2.neuron': neuron(1, 2500, 10000, 9.0, 9.0),
+        'backbone.stages.3.neuron': neuron(4, 25, 100, 390.0, 90.0),
+        'backbone.stages.4.neuron': neuron(4, 25, 100, 96.0, 96.0),
+        'backbone.stages.5.neuron': neuron(4, 0, 0, 0.0, 0.0),
     },
     uncounted={'neck: einsum': 2},
     never_called=['backbone.aux'],
@@ -92,7 +134,7 @@ def test_warnings(report):
     for words in ('dead neurons (rate below 0.1%): backbone.stages.2', 'neck: einsum',
                   'never ran: backbone.aux', '95% of the most): backbone.stages.3'):  # fmt: skip
         assert words in text
-    assert EnergyReport(EnergyCounts(1)).warnings() == []
+    assert EnergyReport(EnergyCounts(samples=1)).warnings() == []
 
 
 def test_what_an_approximation_misses():
@@ -119,16 +161,16 @@ def test_no_samples():
 
 
 def test_a_network_that_did_nothing(tmp_path):
-    report = EnergyReport(EnergyCounts(1))
+    report = EnergyReport(EnergyCounts(samples=1))
     assert report.totals.ratio is None
-    assert [path.name for path in report.write(tmp_path)] == [
+    assert [path.name for path in write_report(report, tmp_path)] == [
         'energy.json', 'energy.csv', 'energy.png'
     ]  # fmt: skip
     assert 'per image' in energy_page([report])
 
 
 def test_files(report, tmp_path):
-    files = report.write(tmp_path / 'new' / 'folder')
+    files = write_report(report, tmp_path / 'new' / 'folder')
     assert sorted(path.name for path in files) == [
         'energy.csv', 'energy.json', 'energy.png', 'rates.png'
     ]  # fmt: skip
@@ -152,7 +194,7 @@ def test_files(report, tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file(report, tmp_path, monkeypatch):
-    report.write(tmp_path)
+    write_report(report, tmp_path)
     before = (tmp_path / 'energy.json').read_bytes()
 
     def interrupted(descriptor):
@@ -160,7 +202,7 @@ def test_a_failed_write_leaves_the_old_file(report, tmp_path, monkeypatch):
 
     monkeypatch.setattr('os.fsync', interrupted)
     with pytest.raises(KeyboardInterrupt):
-        EnergyReport(COUNTS, name='other').write(tmp_path)
+        write_report(EnergyReport(COUNTS, name='other'), tmp_path)
     assert (tmp_path / 'energy.json').read_bytes() == before
     assert not list(tmp_path.glob('.*partial'))
 
@@ -207,7 +249,13 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize('number', [1, 2])
 def test_page_stands_alone(report, number):
-    other = EnergyReport(EnergyCounts(1, {'fc': LayerCount('linear', 1, 10, 10, 10.0)}), name='ANN')
+    other = EnergyReport(
+        EnergyCounts(
+            samples=1,
+            layers={'fc': layer('linear', 1, 10, 10, 10.0)},
+        ),
+        name='ANN',
+    )
     text = energy_page([report, other][:number])
     page = Page(text)
     assert len(page.links) == (2 if number == 1 else 3)
@@ -239,7 +287,7 @@ def test_stages():
 def test_plots_touch_no_global_state(report, tmp_path):
     import matplotlib.pyplot as plt
 
-    report.write(tmp_path)
+    write_report(report, tmp_path)
     assert plt.get_fignums() == []
 
 
@@ -271,7 +319,7 @@ def test_every_file_says_what_it_was_made_from(tmp_path):
         'neuron layers: 5 LIF(tau=2.0)', 'versions: mmspike 0.1, torch 2.9, mmpretrain 1.3',
         f'date: {ORIGIN.date}', f'command: {ORIGIN.command}',
     }  # fmt: skip
-    report.write(tmp_path)
+    write_report(report, tmp_path)
     lines = (tmp_path / 'energy.csv').read_text().splitlines()
     assert {f'# {line}' for line in said} <= set(lines)
     found = json.loads((tmp_path / 'energy.json').read_text())['origin']
@@ -320,8 +368,8 @@ def test_what_is_random_looks_so_everywhere(what):
 
 
 def test_many_dead_layers_are_folded():
-    neurons = {f'layer{i}': NeuronCount(1, 2500, 10000, 0.0, 0.0) for i in range(102)}
-    report = EnergyReport(EnergyCounts(1, neurons=neurons))
+    neurons = {f'layer{i}': neuron(1, 2500, 10000, 0.0, 0.0) for i in range(102)}
+    report = EnergyReport(EnergyCounts(samples=1, neurons=neurons))
     (warning,) = report.warnings()
     assert warning.endswith('layer0, layer1, layer2, layer3, layer4 and 97 more')
     assert 'layer5' not in printed(report, None)
@@ -338,12 +386,21 @@ def test_many_dead_layers_are_folded():
 @pytest.mark.parametrize('width', [80, 200])
 def test_tables_fit(width, terminal, memory, top):
     layers = {
-        f'backbone.stages.{i}.blocks.11.attention.projection.conv': LayerCount(
-            'conv2d', 1, 10**12, 0, 10.0**12, 100, 20.0, 1e12
+        f'backbone.stages.{i}.blocks.11.attention.projection.conv': layer(
+            'conv2d',
+            1,
+            10**12,
+            0,
+            10.0**12,
+            100,
+            20.0,
+            1e12,
         )
         for i in range(4)
     }
-    report = EnergyReport(EnergyCounts(2, layers, COUNTS.neurons), memory=memory)
+    report = EnergyReport(
+        EnergyCounts(samples=2, layers=layers, neurons=COUNTS.neurons), memory=memory
+    )
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=terminal, legacy_windows=False)
     console.print(energy_table(report, top))
@@ -359,6 +416,12 @@ def test_tables_fit(width, terminal, memory, top):
 
 
 def test_networks_with_regions_have_a_footnote():
-    layers = {'roi_head.bbox_head.fc_cls': LayerCount('linear', 1, 10, 10, 10.0)}
-    assert REGIONS_NOTE in EnergyReport(EnergyCounts(1, layers)).notes()
+    layers = {'roi_head.bbox_head.fc_cls': layer('linear', 1, 10, 10, 10.0)}
+    assert REGIONS_NOTE in EnergyReport(EnergyCounts(samples=1, layers=layers)).notes()
     assert REGIONS_NOTE not in EnergyReport(COUNTS).notes()
+
+
+def test_the_old_way_to_write_says_the_new_one(report, tmp_path):
+    with pytest.warns(DeprecationWarning, match=r'mmspike\.energy\.write_report'):
+        files = report.write(tmp_path)
+    assert [path.name for path in files][:2] == ['energy.json', 'energy.csv']

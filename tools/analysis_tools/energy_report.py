@@ -23,7 +23,14 @@ from mmengine.runner import Runner, load_checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmspike.energy import EnergyCounter, EnergyReport, Origin, UncountedError, get_costs
+from mmspike.energy import (
+    EnergyCounter,
+    EnergyReport,
+    Origin,
+    UncountedError,
+    get_costs,
+    write_report,
+)
 from mmspike.energy.html import energy_page
 from mmspike.energy.origin import RANDOM
 from mmspike.energy.tables import energy_table
@@ -189,9 +196,9 @@ def main() -> None:
                 f'{memory}',
                 style='bold',
             )
-    files = reports[0].write(args.out)
+    files = write_report(reports[0], args.out)
     if args.vs:
-        files += reports[1].write(args.out / 'vs')
+        files += write_report(reports[1], args.out / 'vs')
     page = args.out / 'energy.html'
     with atomic_write(page) as file:
         file.write(energy_page(reports).encode())
