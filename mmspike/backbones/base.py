@@ -20,21 +20,27 @@ class Stage(BaseModule):
     Args:
         downsample: First module.
         blocks: The blocks.
-        with_cp: Recompute the blocks' activations in backward to save memory.
+
+    Attributes:
+        with_cp: Recompute the blocks' activations in backward. The backbone sets it.
     """
 
-    def __init__(self, downsample: nn.Module, blocks: list[nn.Module], with_cp: bool) -> None:
+    def __init__(self, downsample: nn.Module, blocks: list[nn.Module]) -> None:
         super().__init__()
         self.downsample = downsample
         self.blocks = Sequential(*blocks)
-        self.with_cp = with_cp
+        self.with_cp = False
 
     def forward(self, x: Tensor) -> Tensor:
         """``(T*B, C, H, W)`` to ``(T*B, C', H', W')``."""
         x = self.downsample(x)
         for block in self.blocks:
-            x = recompute(block, x) if self.with_cp and x.requires_grad else block(x)
+            x = _run(block, x, self.with_cp)
         return x
+
+
+def _run(module: nn.Module, x: Tensor, with_cp: bool) -> Tensor:
+    return recompute(module, x) if with_cp and x.requires_grad else module(x)
 
 
 class StagedBackbone(TemporalModule, BaseModule):
@@ -51,6 +57,8 @@ class StagedBackbone(TemporalModule, BaseModule):
         readout: Return the mean over time instead of all steps.
         frozen_stages: Freeze the stages up to and including this one; -1 freezes none.
         norm_eval: Keep the norms in evaluation mode while training.
+        with_cp: Recompute activations in backward to save memory: those of a :class:`Stage`'s
+            blocks, and those of any other stage as a whole.
         init_cfg: Initialisation config. None leaves torch's own initialisation of convolutions.
 
     Attributes:
@@ -74,6 +82,7 @@ class StagedBackbone(TemporalModule, BaseModule):
         readout: bool,
         frozen_stages: int,
         norm_eval: bool,
+        with_cp: bool,
         init_cfg: dict | list | None,
     ) -> None:
         super().__init__(init_cfg)
@@ -100,6 +109,10 @@ class StagedBackbone(TemporalModule, BaseModule):
         self.norm_eval = norm_eval
         self.stages = ModuleList(islice(stages, indices[-1] + 1))
         self.readout = TemporalMean() if readout else nn.Identity()
+        self.with_cp = with_cp
+        for stage in self.stages:
+            if isinstance(stage, Stage):
+                stage.with_cp = with_cp
         set_timesteps(self, timesteps)
         self._freeze_stages()
 
@@ -118,14 +131,10 @@ class StagedBackbone(TemporalModule, BaseModule):
         x = self.encode(x)
         outs = []
         for i, stage in enumerate(self.stages):
-            x = self.run_stage(stage, x)
+            x = _run(stage, x, self.with_cp and not isinstance(stage, Stage))
             if i in self.out_indices:
                 outs.append(self.readout(x))
         return tuple(outs)
-
-    def run_stage(self, stage: nn.Module, x: Tensor) -> Tensor:
-        """Run one stage; for subclasses that do more than that."""
-        return stage(x)
 
     def encode(self, x: Tensor) -> Tensor:
         """What the first stage takes: ``(T*B, C, H, W)``, an image repeated at every step."""

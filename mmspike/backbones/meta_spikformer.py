@@ -187,7 +187,7 @@ class MetaSpikformer(StagedBackbone):
                         )
                         for _ in range(depths[i])
                     ]
-                yield Stage(downsample, blocks, with_cp)
+                yield Stage(downsample, blocks)
                 width = dims
 
         super().__init__(
@@ -200,6 +200,7 @@ class MetaSpikformer(StagedBackbone):
             readout=readout,
             frozen_stages=frozen_stages,
             norm_eval=norm_eval,
+            with_cp=with_cp,
             init_cfg=init_cfg,
         )
 

@@ -20,7 +20,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmspike.backbones.base import StagedBackbone, named_arch, rising_rates
-from mmspike.layers import DropPath, SpikeDrivenSelfAttention, SpikeMLP, recompute, spike_conv
+from mmspike.layers import DropPath, SpikeDrivenSelfAttention, SpikeMLP, spike_conv
 from mmspike.registry import MODELS
 
 # '<depth>-<channels>': ImageNet, then CIFAR and event cameras.
@@ -205,7 +205,8 @@ class SDT(StagedBackbone):
         with_cp: bool = False,
         init_cfg: dict | list | None = dict(type='TruncNormal', layer='Conv2d', std=0.02),
     ) -> None:
-        dims, depth = read_arch(arch)
+        arch = read_arch(arch)
+        dims, depth = arch['embed_dims'], arch['depth']
         if not isinstance(pooling_stat, str):
             raise ValueError(
                 f"pooling_stat must be a str, such as '1111', got {pooling_stat!r} "
@@ -248,17 +249,13 @@ class SDT(StagedBackbone):
             readout=readout,
             frozen_stages=frozen_stages,
             norm_eval=norm_eval,
+            with_cp=with_cp,
             init_cfg=init_cfg,
         )
-        self.with_cp = with_cp
-
-    def run_stage(self, stage: nn.Module, x: Tensor) -> Tensor:
-        """Run one stage, or have its activations recomputed in backward."""
-        return recompute(stage, x) if self.with_cp and x.requires_grad else stage(x)
 
 
-def read_arch(arch: str | dict) -> tuple[int, int]:
-    """Return channels and number of blocks of an architecture given by name or as a dict.
+def read_arch(arch: str | dict) -> dict:
+    """Return the settings of an architecture given by name or as a dict.
 
     Raises:
         ValueError: The name is unknown, a key is missing or unknown, or a number not acceptable.
@@ -269,4 +266,4 @@ def read_arch(arch: str | dict) -> tuple[int, int]:
         raise ValueError(f'embed_dims of an arch must be a multiple of 8, got {dims}')
     if depth < 1:
         raise ValueError(f'depth of an arch must be at least 1, got {depth}')
-    return dims, depth
+    return arch
