@@ -1,7 +1,4 @@
-"""Runs our models on the reference cases of tests/data/reference and measures the differences.
-
-``python tests/reference_cases.py`` prints the table of all cases.
-"""
+"""Runs our models on the reference cases of tests/data/reference and measures the differences."""
 
 import json
 import math
@@ -293,16 +290,3 @@ def compare_gradients(
     sums = np.array([gradients[name].double().abs().sum().item() for name in names])
     rows.append(Difference.of('sums over all gradients', sums, case.numbers['grad_all_abssum']))
     return rows
-
-
-if __name__ == '__main__':
-    from reference_sdt import SDT_CASES, compare_sdt
-
-    print('| case | quantity | largest absolute difference | relative (l2) difference |')
-    print('|---|---|--:|--:|')
-    results = {name: compare_sdtv3(name) for name in SDTV3_CASES}
-    results.update({name: compare_dense(name) for name in DENSE_CASES})
-    results.update({name: compare_sdt(name) for name in SDT_CASES})
-    for case_name, rows in results.items():
-        for row in rows:
-            print(f'| {case_name} | {row.quantity} | {row.absolute:.1e} | {row.relative:.1e} |')

@@ -1,8 +1,4 @@
-"""Runs MST on the reference cases of tests/data/reference and measures the differences.
-
-``python tests/reference_mst.py`` prints two tables: the differences, and how far the spiking
-network is from the quantised one after some numbers of steps.
-"""
+"""Runs MST on the reference cases of tests/data/reference and measures the differences."""
 
 from functools import cache
 
@@ -124,17 +120,3 @@ def distances(name: str) -> dict[str, list[float]]:
         output: [float(np.abs(ours[steps - 1] - quantised).mean()) for steps in STEPS]
         for output, ours in run_spiking(name).items()
     }
-
-
-if __name__ == '__main__':
-    print('| case | quantity | largest absolute difference | relative (l2) difference |')
-    print('|---|---|--:|--:|')
-    for case_name in CASES + SPIKING_CASES:
-        rows = compare(case_name) if case_name in CASES else compare_spiking(case_name)
-        for row in rows:
-            print(f'| {case_name} | {row.quantity} | {row.absolute:.1e} | {row.relative:.1e} |')
-    print('\n| case | read-out | ' + ' | '.join(f'T={steps}' for steps in STEPS) + ' |')
-    print('|---|---|' + '--:|' * len(STEPS))
-    for case_name in SPIKING_CASES:
-        for output, values in distances(case_name).items():
-            print(f'| {case_name} | {output} | ' + ' | '.join(f'{v:.3f}' for v in values) + ' |')
