@@ -6,7 +6,6 @@ import runpy
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from hypothesis import settings
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
-ROOT = Path(__file__).resolve().parent.parent
+from support.paths import ROOT
 
 torch.set_num_threads(1)
 # A shell lets what it starts in the background ignore this signal, and children inherit that.
@@ -111,9 +110,3 @@ def run_tool(monkeypatch, capsys, tmp_path):
         return status, capsys.readouterr().out
 
     return run
-
-
-@pytest.fixture(scope='session')
-def root() -> Path:
-    """The repository."""
-    return ROOT

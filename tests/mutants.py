@@ -16,7 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from support.paths import ROOT
+
 # Code -> its tests.
 TARGETS = {
     'mmspike/neurons/functional.py': 'tests/neurons',

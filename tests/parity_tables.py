@@ -9,15 +9,15 @@ The second also says how far spiking networks are from quantised ones after some
 import argparse
 from collections.abc import Callable, Iterable
 
-import reference_mst as mst
-from reference_cases import (
+from support import reference_mst as mst
+from support.reference_cases import (
     DENSE_CASES,
     SDTV3_CASES,
     Difference,
     compare_dense,
     compare_sdtv3,
 )
-from reference_sdt import SDT_CASES, compare_sdt
+from support.reference_sdt import SDT_CASES, compare_sdt
 
 
 def print_differences(*cases: tuple[Iterable[str], Callable[[str], list[Difference]]]) -> None:

@@ -9,11 +9,11 @@ import torch
 from candidates import NEURONS, candidates
 from memory import Traffic, kept_bytes, peak_bytes
 from sdt_energy import Formula, report_of
-from small_checkpoints import CLASSIFICATION, DETECTION, SEGMENTATION, trained
-from small_runs import ROOT
 
 from mmspike.neurons import SFA
 from mmspike.neurons.kernels import host
+from support.paths import ROOT
+from support.small_checkpoints import CLASSIFICATION, DETECTION, SEGMENTATION, trained
 
 SDT_T4 = next((ROOT / 'configs/classification/sdt').glob('sdt-digits-lif-t4*.py'))
 STEM = 'backbone.stages.0.downsample.conv'

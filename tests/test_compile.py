@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_parts import BACKBONES, PARTS, outputs
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmspike.backbones import MST
+from support.small_parts import BACKBONES, PARTS, outputs
 
 # Batch, height and width. No two sizes of an input are the same at first: torch would take them for
 # one size, and begin anew where they differ.

@@ -7,10 +7,11 @@ import yaml
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
-from small_runs import CONFIGS, ROOT, small_config
 
 from mmspike import get_timesteps
 from mmspike.neurons import BaseNeuron
+from support.paths import ROOT
+from support.small_runs import CONFIGS, small_config
 
 # What evaluation must report, and the best value of it.
 METRICS = {

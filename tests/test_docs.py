@@ -13,15 +13,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from docs_terminal import Terminal, blocks, inline_commands, make_clone, script
 from mmengine import registry
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData, PixelData
-from reference_cases import Case
-from small_runs import ROOT
 
 from mmspike.neurons import BaseNeuron
+from support.docs_terminal import Terminal, blocks, inline_commands, make_clone, script
+from support.paths import ROOT
+from support.reference_cases import Case
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 ALL_PAGES = [*PAGES, *sorted((ROOT / 'configs').rglob('README.md'))]

@@ -1,7 +1,8 @@
 """The harness of the documentation notices what does not work."""
 
 import pytest
-from docs_terminal import Terminal, blocks, make_clone, script
+
+from support.docs_terminal import Terminal, blocks, make_clone, script
 
 CONFIG = (
     'configs/classification/metaspikformer/metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits.py'

@@ -6,7 +6,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
-from small_runs import CONFIGS
+
+from support.small_runs import CONFIGS
 
 CIFAR10_DVS, GESTURE_10, GESTURE_16 = (
     next(path for path in CONFIGS if path.stem.startswith('sdt') and part in path.stem)

@@ -5,8 +5,9 @@ import copy
 import pytest
 import torch
 from mmcv.cnn import fuse_conv_bn
-from small_parts import PARTS, outputs
 from torch import nn
+
+from support.small_parts import PARTS, outputs
 
 
 @pytest.mark.parametrize('part', PARTS, ids=lambda part: part.name)

@@ -11,10 +11,11 @@ import cv2
 import pytest
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import TRANSFORMS, init_default_scope
-from small_runs import CONFIGS, DIGITS, ROOT
 from torch.utils.data import DataLoader
 
 from mmspike.datasets.digit_scenes import write_digit_scenes
+from support.paths import ROOT
+from support.small_runs import CONFIGS, DIGITS
 
 SCENES = ROOT / 'configs/{}/digit-scenes/{}_metaspikformer-digits-sfa-t1d4_{}_digit-scenes.py'
 KINDS = {

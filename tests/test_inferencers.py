@@ -6,7 +6,10 @@ import pytest
 import torch
 from mmengine.config import Config
 from pycocotools import mask as rle
-from small_checkpoints import (
+
+from mmspike.datasets.handwritten_digits import HandwrittenDigits
+from mmspike.neurons import NeuronMismatchError
+from support.small_checkpoints import (
     CLASSIFICATION,
     CLASSIFICATION_T4,
     DETECTION,
@@ -14,10 +17,7 @@ from small_checkpoints import (
     scene,
     trained,
 )
-from small_runs import SCENE
-
-from mmspike.datasets.handwritten_digits import HandwrittenDigits
-from mmspike.neurons import NeuronMismatchError
+from support.small_runs import SCENE
 
 
 def classifier(config, checkpoint):

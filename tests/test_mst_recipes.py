@@ -6,7 +6,8 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmpretrain.registry import MODELS
-from small_runs import CONFIGS
+
+from support.small_runs import CONFIGS
 
 RECIPES = [path for path in CONFIGS if path.parent.name == 'mst' and 'digits' not in path.stem]
 

@@ -11,7 +11,9 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
-from small_runs import ROOT, small_config
+
+from support.paths import ROOT
+from support.small_runs import small_config
 
 MASK_RCNN, RETINANET, SEMANTIC_FPN = (
     next((ROOT / 'configs').glob(pattern))

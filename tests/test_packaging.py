@@ -5,9 +5,9 @@ import tarfile
 import zipfile
 
 import pytest
-from conftest import ROOT
 
 from mmspike.neurons.kernels import host
+from support.paths import ROOT
 
 EXPECTED = (
     'mmspike/.mim/model-index.yml',

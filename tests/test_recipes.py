@@ -6,7 +6,8 @@ from mmengine.config import Config
 from mmengine.optim import CosineAnnealingLR, LinearLR, build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmpretrain.registry import MODELS
-from small_runs import CONFIGS
+
+from support.small_runs import CONFIGS
 
 IMAGENET = [
     path for path in CONFIGS if path.parent.name == 'metaspikformer' and path.stem.endswith('in1k')

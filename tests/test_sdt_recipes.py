@@ -6,9 +6,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
-from small_runs import CONFIGS
 
 from mmspike.heads.cls.tet_loss import TETLoss
+from support.small_runs import CONFIGS
 
 SDT = {path.stem: path for path in CONFIGS if path.parent.name == 'sdt'}
 # size -> learning rate, its end, magnitude of RandAugment, smallest crop, share mixed, batch

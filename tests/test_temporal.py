@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from threads import in_thread
 from torch import nn
 
 import mmspike
@@ -21,6 +20,7 @@ from mmspike.temporal import (
     unfold_time,
     work_of_steps,
 )
+from support.threads import in_thread
 
 NOT_INTEGERS = [1.0, '1', None, True, False, torch.tensor(1), [1]]
 NOT_POSITIVE = [0, -1, -100]

@@ -2,12 +2,13 @@
 
 import pytest
 from mmengine.config import Config
-from small_checkpoints import CLASSIFICATION, DETECTION, SEGMENTATION, trained
-from small_runs import CONFIGS, ROOT
 
 import mmspike
 from mmspike import zoo
 from mmspike.utils.config import load_config
+from support.paths import ROOT
+from support.small_checkpoints import CLASSIFICATION, DETECTION, SEGMENTATION, trained
+from support.small_runs import CONFIGS
 
 DIGITS = CLASSIFICATION.stem
 

@@ -5,9 +5,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from mmpretrain.utils import register_all_modules
-from small_parts import BACKBONES
 
 from mmspike.backbones import MST, SDT, MetaSpikformer
+from support.small_parts import BACKBONES
 
 
 def order_of_use(backbone, x):

@@ -3,13 +3,13 @@ import copy
 import pytest
 import torch
 from mmengine.registry import MODELS
-from reference_cases import SDTV3_CASES, Case, Sdtv3Classifier, compare_sdtv3
 
 from mmspike import set_timesteps
 from mmspike.backbones import MetaSpikformer
 from mmspike.conversion.sdtv3 import rename_key
 from mmspike.layers import DropPath
 from mmspike.neurons import BaseNeuron, NeuronMismatchError, set_stateful
+from support.reference_cases import SDTV3_CASES, Case, Sdtv3Classifier, compare_sdtv3
 
 SMALL_ARCH = dict(embed_dims=(4, 6, 8, 16, 16), depths=(1, 1, 1, 1, 2), num_heads=4, stem_stride=1)
 

@@ -3,16 +3,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from reference_cases import DATA, Case
-from reference_mst import (
-    CASES,
-    SPIKING_CASES,
-    STEPS,
-    MstClassifier,
-    compare,
-    compare_spiking,
-    distances,
-)
 from torch import nn
 
 from mmspike import get_timesteps, set_timesteps
@@ -21,6 +11,16 @@ from mmspike.conversion import convert_to_spiking, simulate
 from mmspike.conversion.mst import rename_key
 from mmspike.layers import SpikeWindowAttention
 from mmspike.neurons import BaseNeuron, set_stateful
+from support.reference_cases import DATA, Case
+from support.reference_mst import (
+    CASES,
+    SPIKING_CASES,
+    STEPS,
+    MstClassifier,
+    compare,
+    compare_spiking,
+    distances,
+)
 
 ARCH = dict(embed_dims=8, depths=(2, 2), num_heads=(2, 4), window_size=4)
 RELU = dict(type='ReLU')

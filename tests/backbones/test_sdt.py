@@ -4,8 +4,6 @@ import json
 import pytest
 import torch
 from mmengine.registry import MODELS
-from reference_cases import DATA, Case
-from reference_sdt import SDT_CASES, SDTClassifier, compare_sdt
 
 from mmspike import set_timesteps
 from mmspike.backbones import SDT
@@ -14,6 +12,8 @@ from mmspike.layers import DropPath, SpikeDrivenSelfAttention
 from mmspike.necks import SpikeFPN
 from mmspike.neurons import LIF, PLIF, BaseNeuron
 from mmspike.visualization.attention_maps import attention_blocks
+from support.reference_cases import DATA, Case
+from support.reference_sdt import SDT_CASES, SDTClassifier, compare_sdt
 
 SMALL_ARCH = dict(embed_dims=16, depth=2)
 COUNTS = json.loads((DATA / 'sdt_v1_counts.json').read_text())['variants']

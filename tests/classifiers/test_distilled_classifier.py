@@ -13,13 +13,13 @@ from mmengine.runner.checkpoint import load_checkpoint
 from mmpretrain import ImageClassificationInferencer
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
-from small_runs import DIGITS, small_config
 from torch import nn
 from torch.nn.functional import cross_entropy, softmax
 
 from mmspike.energy import EnergyCounter
 from mmspike.masking import get_masking, set_masking
 from mmspike.neurons import NeuronMismatchError
+from support.small_runs import DIGITS, small_config
 
 NEURON = dict(type='mmspike.SFA', D=4)
 ARCH = dict(embed_dims=(4, 4, 8, 8, 8), depths=(1, 1, 1, 1, 1), num_heads=2, stem_stride=1)

@@ -6,8 +6,6 @@ from collections import OrderedDict
 import pytest
 import torch
 from mmengine.runner.checkpoint import load_checkpoint
-from reference_cases import DATA, Case
-from reference_mst import CASES
 from torch import nn
 
 from mmspike.backbones import MST
@@ -16,6 +14,9 @@ from mmspike.conversion.mst import SETTINGS
 from mmspike.masking import get_masking
 from mmspike.neurons import NeuronMismatchError
 from mmspike.utils.checkpoint import read_checkpoint
+from support.paths import ROOT
+from support.reference_cases import DATA, Case
+from support.reference_mst import CASES
 
 
 @pytest.fixture(scope='module')
@@ -229,9 +230,9 @@ def test_other_objects_are_not_loaded(tmp_path, weights, capsys):
 
 
 @pytest.mark.slow
-def test_tool(tmp_path, run_python, root, write_as_published, weights):
+def test_tool(tmp_path, run_python, write_as_published, weights):
     write_as_published(tmp_path / 'published.pth', weights)
-    tool = root / 'tools/model_converters/mst_to_mmspike.py'
+    tool = ROOT / 'tools/model_converters/mst_to_mmspike.py'
     done = run_python(tool, tmp_path / 'published.pth', tmp_path / 'a.pth', '--verbose')
     assert (
         'layers.0.downsample.reduction_if.up -> backbone.stages.1.downsample.activate.threshold'

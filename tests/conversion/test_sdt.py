@@ -3,12 +3,12 @@ import argparse
 import pytest
 import torch
 from mmengine.runner.checkpoint import load_checkpoint
-from reference_cases import Case
-from reference_sdt import SDT_CASES
 
 from mmspike.backbones import SDT
 from mmspike.conversion import convert_sdt, convert_sdt_file
 from mmspike.neurons import LIF, PLIF, NeuronMismatchError
+from support.reference_cases import Case
+from support.reference_sdt import SDT_CASES
 
 CONV_OF_HEADS = 'block.1.attn.talking_heads.weight'
 

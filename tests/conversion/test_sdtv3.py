@@ -3,11 +3,11 @@ import argparse
 import pytest
 import torch
 from mmengine.runner.checkpoint import load_checkpoint
-from reference_cases import SDTV3_CASES, Case
 
 from mmspike.backbones import MetaSpikformer
 from mmspike.conversion import convert_sdtv3, convert_sdtv3_file
 from mmspike.neurons import NeuronMismatchError
+from support.reference_cases import SDTV3_CASES, Case
 
 
 @pytest.fixture(scope='module')

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from conftest import ROOT
-from reference_cases import Case, Sdtv3Detector, Sdtv3Segmentor
 from torch import nn
 
 from mmspike.conversion import convert_sdtv3_dense
 from mmspike.conversion.sdtv3_dense import rename_dense_key
+from support.paths import ROOT
+from support.reference_cases import Case, Sdtv3Detector, Sdtv3Segmentor
 
 BASE = ROOT / 'configs/_base_/models/semantic-fpn_metaspikformer.py'
 

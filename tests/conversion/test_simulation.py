@@ -3,7 +3,6 @@ import threading
 
 import pytest
 import torch
-from threads import at_the_same_time, in_thread
 from torch import nn
 
 from mmspike import get_timesteps, set_timesteps
@@ -14,6 +13,7 @@ from mmspike.energy import EnergyCounter
 from mmspike.execution import set_execution
 from mmspike.layers import TemporalMean
 from mmspike.neurons import LIF, SpikingQCFS
+from support.threads import at_the_same_time, in_thread
 
 
 class Block(nn.Module):

@@ -23,6 +23,7 @@ from mmspike.datasets.digit_scenes import (
     write_digit_scenes,
 )
 from mmspike.datasets.digits import digits_of_split
+from support.paths import ROOT
 
 COUNTS = {'training': 6, 'validation': 4}
 SIZE = 96
@@ -396,8 +397,8 @@ def test_the_tool(run_python, folder, tmp_path):
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 1000
 
 
-def test_the_tool_says_what_is_wrong(folder, monkeypatch, capsys, root):
-    tool = str(root / 'tools' / 'dataset_converters' / 'digit_scenes.py')
+def test_the_tool_says_what_is_wrong(folder, monkeypatch, capsys):
+    tool = str(ROOT / 'tools' / 'dataset_converters' / 'digit_scenes.py')
     monkeypatch.setattr(sys, 'argv', [tool, f'--out={folder}', '--seed=9'])
     with pytest.raises(SystemExit, match=rf'^digit_scenes\.py: {folder} holds scenes of '):
         runpy.run_path(tool, run_name='__main__')

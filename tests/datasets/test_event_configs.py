@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from conftest import ROOT
-from event_files import make_event_dataset
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
+
+from support.event_files import make_event_dataset
+from support.paths import ROOT
 
 BASES = ['cifar10_dvs', 'dvs128_gesture', 'n_caltech101', 'n_cars', 'har_dvs']
 

@@ -5,7 +5,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 
@@ -13,6 +12,7 @@ from mmspike.datasets.digits import digits_of_split
 from mmspike.datasets.event_digits import EventDigits
 from mmspike.datasets.events import digits as cached
 from mmspike.datasets.events.camera import EventCamera
+from support.paths import ROOT
 
 # A tenth of the time that is simulated by default.
 SHORT = dict(saccade=10_000)

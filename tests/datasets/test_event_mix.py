@@ -3,7 +3,6 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
@@ -19,6 +18,7 @@ from mmspike.datasets.event_mix import (
     weights_by_events,
 )
 from mmspike.utils.seeding import seed_all
+from support.paths import ROOT
 
 LABELS = ['events', 'distance']
 

@@ -1,4 +1,3 @@
-import event_files as ef
 import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
@@ -6,6 +5,7 @@ from mmpretrain.registry import DATASETS
 
 from mmspike.datasets.event_recordings import CIFAR10DVS
 from mmspike.datasets.events import MalformedEventsError, read_events
+from support import event_files as ef
 
 PIPELINE = [
     dict(type='mmspike.LoadEvents'),

@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.runner import Runner
-from small_runs import DIGITS, ROOT, small_config
+
+from support.paths import ROOT
+from support.small_runs import DIGITS, small_config
 
 DETECTOR = ROOT / (
     'configs/detection/digit-scenes/'

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from mmcv.cnn import ConvModule
-from tensors_in_memory import numbers_in_memory
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -16,6 +15,7 @@ from mmspike.execution import SpikeDriven, set_execution
 from mmspike.layers import SpikeDrivenSelfAttention, TemporalMean
 from mmspike.neurons import LIF, QCFS, SFA, BaseNeuron
 from mmspike.utils.firing_rate import FiringRateRecorder
+from support.tensors_in_memory import numbers_in_memory
 
 
 def count(net, *inputs, **options):

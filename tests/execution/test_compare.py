@@ -1,11 +1,11 @@
 import pytest
 import torch
-from firing_networks import sixteenths
 from torch import nn
 
 from mmspike.execution import compare_executions, get_execution, set_execution
 from mmspike.execution.spike_driven import SpikeDriven
 from mmspike.neurons import ILIF, SFA, set_stateful
+from support.firing_networks import sixteenths
 
 
 def net_of(exact, neuron=SFA):

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from firing_networks import give_statistics
 from torch import nn
 
 from mmspike.backbones import SDT
 from mmspike.energy import EnergyCounter
 from mmspike.execution import check_spike_driven, compare_executions, set_execution
+from support.firing_networks import give_statistics
 
 
 @pytest.fixture(params=[{}, dict(dvs_pool=True), dict(dvs_pool=True, legacy_dvs_pool=True)])

@@ -5,9 +5,7 @@ from importlib import import_module
 
 import pytest
 import torch
-from firing_networks import give_statistics, make_exact
 from mmengine.registry import MODELS, init_default_scope
-from small_runs import DIGITS, ROOT, small_config
 
 from mmspike.execution import (
     SpikeDriven,
@@ -18,6 +16,9 @@ from mmspike.execution import (
     get_execution,
     set_execution,
 )
+from support.firing_networks import give_statistics, make_exact
+from support.paths import ROOT
+from support.small_runs import DIGITS, small_config
 
 # The package mmcv.ops has a function of the same name.
 nms = import_module('mmcv.ops.nms')

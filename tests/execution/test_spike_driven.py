@@ -5,7 +5,6 @@ import pickle
 
 import pytest
 import torch
-from firing_networks import integers, sixteenths
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.model import BaseModel, BaseTTAModel, MMDistributedDataParallel
@@ -21,6 +20,7 @@ from mmspike.execution import (
     set_execution,
 )
 from mmspike.neurons import ILIF, LIF, PLIF, QCFS, SFA, set_stateful
+from support.firing_networks import integers, sixteenths
 
 
 def both(net, *inputs):

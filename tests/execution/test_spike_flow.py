@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from kernel_calls import watch_kernels
 from torch import nn
 from torch.nn import functional
 
@@ -15,6 +14,7 @@ from mmspike.execution import SpikeFlow, SpikeTrain
 from mmspike.neurons import LIF, QCFS, SFA
 from mmspike.neurons.kernels import host
 from mmspike.neurons.kernels.backend import neuron_backend
+from support.kernel_calls import watch_kernels
 
 
 def train_of(*shape, max_spikes=4, step_value=0.25):

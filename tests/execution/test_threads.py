@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from threads import at_the_same_time, in_thread
 from torch import nn
 
 from mmspike.energy import EnergyCounter, EnergyReport
@@ -14,6 +13,7 @@ from mmspike.execution import (
 )
 from mmspike.neurons import SFA
 from mmspike.utils.firing_rate import FiringRateRecorder
+from support.threads import at_the_same_time, in_thread
 
 
 def network():

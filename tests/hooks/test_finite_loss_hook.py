@@ -8,13 +8,13 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner
-from small_runs import CONFIGS
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from mmspike.hooks import FiniteLossHook, NotFiniteError
 from mmspike.neurons import LIF
 from mmspike.utils.config import load_config
+from support.small_runs import CONFIGS
 
 BATCHES = 20  # of an epoch
 

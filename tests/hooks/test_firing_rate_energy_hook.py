@@ -9,12 +9,12 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from small_checkpoints import trained
-from small_runs import DIGITS, small_config
-from tool_runs import run_script
 
 from mmspike.hooks import FiringRateEnergyHook
 from mmspike.neurons import BaseNeuron
+from support.small_checkpoints import trained
+from support.small_runs import DIGITS, small_config
+from support.tool_runs import run_script
 
 
 def run(folder, *hooks, mode='train', name='run', checkpoint=None):

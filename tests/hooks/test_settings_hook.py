@@ -4,12 +4,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from small_runs import DIGITS, ROOT, small_config
 
 from mmspike import get_timesteps
 from mmspike.execution.spike_driven import unwrapped
 from mmspike.neurons import NeuronMismatchError
 from mmspike.neurons.integer import integer_neurons
+from support.paths import ROOT
+from support.small_runs import DIGITS, small_config
 
 HOSTS = {
     'mmpretrain': DIGITS,

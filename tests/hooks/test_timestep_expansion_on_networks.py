@@ -2,10 +2,11 @@
 
 import pytest
 from mmengine.runner import Runner
-from small_runs import ROOT, small_config
 
 from mmspike import get_timesteps
 from mmspike.execution import get_execution
+from support.paths import ROOT
+from support.small_runs import small_config
 
 CLASSIFICATION = ROOT / 'configs/classification'
 

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from small_parts import HEADS, NECKS
 from torch import nn
 
 from mmspike.layers import neuron_gain
 from mmspike.neurons import IF, LIF, PLIF
 from mmspike.utils.firing_rate import FiringRateRecorder
+from support.small_parts import HEADS, NECKS
 
 LIF_CFG = dict(type='mmspike.LIF', surrogate='atan')
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 import torch.multiprocessing as mp
-from sharded_training import RANKS, network, train, work
+
+from support.sharded_training import RANKS, network, train, work
 
 
 @pytest.mark.slow

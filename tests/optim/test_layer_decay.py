@@ -2,8 +2,9 @@ import pytest
 from mmengine.config import ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
-from small_parts import BACKBONES
 from torch import nn
+
+from support.small_parts import BACKBONES
 
 DETECTOR = dict(
     type='RetinaNet',

@@ -4,10 +4,11 @@ import json
 
 import pytest
 import torch
-from conftest import ROOT
 from mmengine.config import Config
 from mmengine.runner import Runner
-from small_checkpoints import CLASSIFICATION, trained
+
+from support.paths import ROOT
+from support.small_checkpoints import CLASSIFICATION, trained
 
 CONVERSION = ROOT / 'configs/classification/conversion'
 RELU = CONVERSION / 'resnet18-w16_1xb32-coslr-15e_digits.py'

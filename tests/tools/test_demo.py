@@ -6,10 +6,11 @@ from functools import cache
 
 import pytest
 import torch
-from small_runs import DIGITS, ROOT, make_scenes
 
 from mmspike.registry import MODELS
 from mmspike.utils.config import load_config
+from support.paths import ROOT
+from support.small_runs import DIGITS, make_scenes
 
 PRETRAINED = 'model.backbone.init_cfg.checkpoint'
 

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from mmengine.config import Config
 from rich.console import Console
+
+from support.paths import ROOT
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ import mmdet
 import pytest
 import torch
 from mmengine.runner import Runner
-from small_runs import ROOT, make_scenes
-from tool_runs import finish, run_script, start
 
 from mmspike.utils.config import load_config
 from mmspike.utils.launch import adapt_to_devices
+from support.paths import ROOT
+from support.small_runs import make_scenes
+from support.tool_runs import finish, run_script, start
 
 DETECTION, SEGMENTATION = (
     next((ROOT / 'configs').glob(f'{pattern}.py'))
@@ -133,7 +134,8 @@ def logged(work_dir: Path, key: str) -> list[float]:
 @BOTH
 def test_two_processes_stay_together_and_evaluate_as_one(base, scenes, tmp_path):
     hook = dict(type='mmspike.SameWeightsOnAllRanks', path=str(tmp_path / 'ok'))
-    more = f"custom_imports = dict(imports=['mmspike', 'loss_recorder'])\ncustom_hooks = [{hook!r}]"
+    imports = "custom_imports = dict(imports=['mmspike', 'support.loss_recorder'])"
+    more = f'{imports}\ncustom_hooks = [{hook!r}]'
     config = write_config(base, scenes, tmp_path, more)
     work_dir = tmp_path / 'two'
     run_script('dist_train.sh', config, 2, '--work-dir', work_dir)

@@ -4,7 +4,14 @@ import hashlib
 import json
 
 import pytest
-from small_checkpoints import CLASSIFICATION, CLASSIFICATION_T4, DETECTION, SEGMENTATION, trained
+
+from support.small_checkpoints import (
+    CLASSIFICATION,
+    CLASSIFICATION_T4,
+    DETECTION,
+    SEGMENTATION,
+    trained,
+)
 
 RESNET = """
 default_scope = 'mmpretrain'

@@ -6,7 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from small_checkpoints import (
+
+from mmspike.utils.checkpoint import read_training_checkpoint
+from mmspike.visualization import firing_map_plots
+from support.small_checkpoints import (
     CLASSIFICATION,
     CLASSIFICATION_T4,
     DETECTION,
@@ -14,9 +17,6 @@ from small_checkpoints import (
     scene,
     trained,
 )
-
-from mmspike.utils.checkpoint import read_training_checkpoint
-from mmspike.visualization import firing_map_plots
 
 RESNET = """
 default_scope = 'mmpretrain'

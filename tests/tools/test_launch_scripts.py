@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+
+from support.paths import ROOT
 
 # Stands for an interpreter with torch: prints its name and what it is to run. The questions of the
 # scripts (`-c`) are answered by the real one.

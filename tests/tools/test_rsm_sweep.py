@@ -6,9 +6,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner, load_checkpoint
-from small_checkpoints import CLASSIFICATION, SEGMENTATION, trained
 
 from mmspike.masking import set_masking
+from support.small_checkpoints import CLASSIFICATION, SEGMENTATION, trained
 
 
 @pytest.fixture

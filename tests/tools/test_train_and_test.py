@@ -15,10 +15,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small_runs import DIGITS, ROOT
-from tool_runs import finish, run_script, start, start_command, train_command
 
 from mmspike.utils.checkpoint import read_training_checkpoint
+from support.paths import ROOT
+from support.small_runs import DIGITS
+from support.tool_runs import finish, run_script, start, start_command, train_command
 
 SMALL = """
 _base_ = {base!r}
@@ -281,7 +282,7 @@ def test_two_processes_train_as_one_with_the_same_total_batch(tmp_path):
             batch=16 // processes,
             backbone='norm_eval=True,',
             more=(
-                "custom_imports = dict(imports=['mmspike', 'loss_recorder'])\n"
+                "custom_imports = dict(imports=['mmspike', 'support.loss_recorder'])\n"
                 f"custom_hooks = [dict(type='mmspike.LossRecorder', path={str(folder / 'loss')!r})]"
             ),
         )

@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 import pytest
-from event_files import make_n_cars, some_events, write_dat
 from PIL import Image
 
 from mmspike.datasets.events import digits as cached
 from mmspike.datasets.events.camera import EventCamera
+from support.event_files import make_n_cars, some_events, write_dat
 
 CONFIG = """
 default_scope = 'mmpretrain'

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_checkpoints import (
+
+from support.small_checkpoints import (
     CLASSIFICATION,
     CLASSIFICATION_T4,
     DETECTION,

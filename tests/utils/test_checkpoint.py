@@ -3,7 +3,6 @@ import threading
 import numpy as np
 import pytest
 import torch
-from hostile_files import HOSTILE, through_getattr
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import get_torch_safe_globals
 
@@ -14,6 +13,7 @@ from mmspike.utils.checkpoint import (
     read_checkpoint,
     read_training_checkpoint,
 )
+from support.hostile_files import HOSTILE, through_getattr
 
 
 def test_newest_is_the_one_noted_last(tmp_path):

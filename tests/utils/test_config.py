@@ -1,10 +1,10 @@
 import pytest
 import torch
 from mmengine.config import Config
-from small_runs import CONFIGS
 
 from mmspike.utils.config import check_keys, leave_amp_out, load_config, replace_sync_bn
 from mmspike.utils.launch import adapt_to_devices
+from support.small_runs import CONFIGS
 
 
 @pytest.mark.parametrize(

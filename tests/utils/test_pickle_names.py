@@ -3,9 +3,9 @@ import pickle
 
 import pytest
 import torch
-from hostile_files import HOSTILE
 
 from mmspike.utils.pickle_names import foreign_names
+from support.hostile_files import HOSTILE
 
 
 @pytest.mark.parametrize('write', HOSTILE, ids=lambda write: write.__name__)

@@ -1,12 +1,13 @@
 import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-from small_runs import CONFIGS, ROOT
 
 from mmspike import get_timesteps
 from mmspike.neurons.integer import IntegerNeuron, integer_neurons
 from mmspike.utils.config import load_config
 from mmspike.utils.settings import apply_settings
+from support.paths import ROOT
+from support.small_runs import CONFIGS
 
 IN_TIME = [path for path in CONFIGS if 'timesteps' in str(Config.fromfile(path).model)]
 DETECTION = ROOT / (

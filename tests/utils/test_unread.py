@@ -1,8 +1,9 @@
 import pytest
 from mmengine.config import Config
-from small_runs import CONFIGS, DIGITS, ROOT
 
 from mmspike.utils.unread import unread_settings
+from support.paths import ROOT
+from support.small_runs import CONFIGS, DIGITS
 
 SEGMENTOR = ROOT / (
     'configs/segmentation/digit-scenes/'

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from threads import in_thread
 from torch import nn
 
 from mmspike.backbones import MetaSpikformer
@@ -12,6 +11,7 @@ from mmspike.visualization.attention_maps import (
     attention_blocks,
     column_sums,
 )
+from support.threads import in_thread
 
 
 class Pick(nn.Module):

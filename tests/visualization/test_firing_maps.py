@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from threads import in_thread
 from torch import nn
 
 from mmspike.backbones import MetaSpikformer
@@ -9,6 +8,7 @@ from mmspike.neurons import IF, SFA
 from mmspike.utils.firing_rate import FiringRateRecorder
 from mmspike.visualization.firing_map_plots import firing_map_figure
 from mmspike.visualization.firing_maps import FiringMap, FiringMapRecorder
+from support.threads import in_thread
 
 
 class Stage(nn.Module):

@@ -7,11 +7,11 @@ from mmengine.config import Config
 matplotlib.use('Agg')
 
 import matplotlib.pyplot as plt
-from conftest import ROOT
 from matplotlib.colors import to_rgb
 
 from mmspike.visualization import scene_plots
 from mmspike.visualization.scene_plots import Objects
+from support.paths import ROOT
 
 # Machado, Oliveira and Fernandes 2009: linear RGB as seen without one kind of cones.
 BLIND = {

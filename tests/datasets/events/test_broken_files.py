@@ -8,16 +8,16 @@ import resource
 import tracemalloc
 import zlib
 
-import event_files as ef
 import numpy as np
 import pytest
-from broken_files import broken, lying_npy, lying_npz
-from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from mmengine.registry import init_default_scope
 
 from mmspike.datasets.event_recordings import EventFolders
 from mmspike.datasets.events import MalformedEventsError, integrate_frames, read_events
+from support import event_files as ef
+from support.broken_files import broken, lying_npy, lying_npz
+from support.paths import ROOT
 
 CASES = max(200, settings.default.max_examples)
 FUZZ = settings(

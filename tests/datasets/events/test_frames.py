@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from event_files import some_events, spikingjelly_datasets
 
 from mmspike.datasets.events import Events, integrate_frames
+from support.event_files import some_events, spikingjelly_datasets
 
 SIZE = (20, 30)
 

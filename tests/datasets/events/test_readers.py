@@ -4,12 +4,12 @@ import sys
 import tracemalloc
 import zipfile
 
-import event_files as ef
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from mmspike.datasets.events import Events, MalformedEventsError, read_events
+from support import event_files as ef
+from support.paths import ROOT
 
 # Suffix, what writes the format, a sensor, bytes of the header, bytes of an event.
 DVS128, ATIS, NCARS = (128, 128), (180, 240), (100, 120)

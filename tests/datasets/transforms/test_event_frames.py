@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from event_files import some_events, write_dat
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import TRANSFORMS
 
@@ -13,6 +12,7 @@ from mmspike.datasets.transforms.event_frames import (
     RandomShift,
     ScaleEventFrames,
 )
+from support.event_files import some_events, write_dat
 
 SIZE = (24, 30)
 

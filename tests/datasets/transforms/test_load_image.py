@@ -4,10 +4,10 @@ import pytest
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from small_runs import CONFIGS, DIGITS
 
 from mmspike.datasets.handwritten_digits import HandwrittenDigits
 from mmspike.datasets.transforms.load_image import LoadImage
+from support.small_runs import CONFIGS, DIGITS
 
 IN_MEMORY = [path for path in CONFIGS if path.stem.endswith(('_digits', '_cifar10', '_cifar100'))]
 

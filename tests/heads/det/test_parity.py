@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from reference_cases import Case, Sdtv3Detector, compare_dense
+
+from support.reference_cases import Case, Sdtv3Detector, compare_dense
 
 
 @pytest.mark.parametrize('case', ['sdtv3_det_trainq', 'sdtv3_det_evalq'])

@@ -1,6 +1,6 @@
 """The segmentor's parts against the reference's numbers."""
 
-from reference_cases import compare_dense
+from support.reference_cases import compare_dense
 
 
 def test_outputs_and_gradients_equal_the_reference():

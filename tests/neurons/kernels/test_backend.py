@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from loaded_anew import loaded_anew
 from mmengine.logging import MMLogger
 
 from mmspike.neurons import LIF, SFA, reference
 from mmspike.neurons.kernels import backend, device, host
 from mmspike.neurons.kernels.backend import chosen_backend, neuron_backend, use_kernels
+from support.loaded_anew import loaded_anew
 
 BUILT = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
 

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from device_emulator import DeviceEmulator
 
 from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
 from mmspike.neurons.kernels import device, host
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.kernels.ops import common
+from support.device_emulator import DeviceEmulator
 
 NEURONS = [
     IF(v_reset=None, surrogate='triangular'),

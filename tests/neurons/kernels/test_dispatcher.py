@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from kernel_calls import watch_kernels
-from loaded_anew import loaded_anew
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
@@ -11,6 +9,8 @@ from mmspike.neurons.kernels import dispatcher, host
 from mmspike.neurons.kernels.dispatcher import is_plain, may_be_left_out
 from mmspike.neurons.kernels.ops import common
 from mmspike.utils.spike_sums import SpikeSums
+from support.kernel_calls import watch_kernels
+from support.loaded_anew import loaded_anew
 
 BUILT = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
 NEURONS = [IF(), LIF(), PLIF(), SFA(), ILIF(), QCFS(), SpikingQCFS()]

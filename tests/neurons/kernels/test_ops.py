@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_calls import watch_kernels
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -14,6 +13,7 @@ from mmspike.neurons.kernels import host, ops
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, SCALE, IntegerSettings
 from mmspike.neurons.surrogate import DERIVATIVES, get_surrogate
+from support.kernel_calls import watch_kernels
 
 pytestmark = [
     pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD),

@@ -6,12 +6,12 @@ import shutil
 
 import pytest
 import torch
-from device_emulator import DeviceEmulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmspike.neurons.kernels import host
 from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, NO_LEAK, SCALE
+from support.device_emulator import DeviceEmulator
 
 pytestmark = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
 

@@ -4,12 +4,12 @@ from functools import cache
 
 import numpy as np
 import torch
-from reference_cases import Case, Difference, compare_gradients, compare_outputs
 from torch import Tensor, nn
 
 from mmspike.backbones import MST
 from mmspike.conversion import convert_mst
 from mmspike.conversion.mst import has_mlp_norm
+from support.reference_cases import Case, Difference, compare_gradients, compare_outputs
 
 CASES = (
     *('mst_relu_imagenet_w4', 'mst_relu_imagenet_w7', 'mst_relu_cifar10_w7'),

@@ -5,7 +5,6 @@ import math
 import re
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,8 +18,9 @@ from mmspike.heads.seg import SpikeFPNHead
 from mmspike.layers import SpikeAttention
 from mmspike.necks import SpikeFPN
 from mmspike.neurons import SFA
+from support.paths import ROOT
 
-DATA = Path(__file__).parent / 'data' / 'reference'
+DATA = ROOT / 'tests/data/reference'
 SDTV3_CASES = ('sdtv3_base_s', 'sdtv3_base_t_train')
 DENSE_CASES = ('sdtv3_det_trainq', 'sdtv3_det_evalq', 'sdtv3_seg_fpn')
 

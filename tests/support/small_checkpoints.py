@@ -5,9 +5,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mmengine.runner import Runner
-from small_runs import DIGITS, ROOT, small_config
 
 from mmspike.utils.checkpoint import newest_checkpoint
+from support.paths import ROOT
+from support.small_runs import DIGITS, small_config
 
 CLASSIFICATION = DIGITS
 CLASSIFICATION_T4 = next(DIGITS.parent.glob('*digits-lif-t4*.py'))

@@ -1,13 +1,13 @@
-"""SDT on its reference cases; see :mod:`reference_cases`."""
+"""SDT on its reference cases; see :mod:`support.reference_cases`."""
 
 import torch
-from reference_cases import Case, Difference, compare_gradients, compare_outputs
 from torch import Tensor, nn
 
 from mmspike import set_timesteps
 from mmspike.backbones import SDT
 from mmspike.conversion import convert_sdt
 from mmspike.neurons import LIF
+from support.reference_cases import Case, Difference, compare_gradients, compare_outputs
 
 SDT_CASES = (
     'sdt_v1_imagenet', 'sdt_v1_cifar', 'sdt_v1_cifar_tet', 'sdt_v1_cifar_train', 'sdt_v1_dvs',

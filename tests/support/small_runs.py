@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from event_files import EVENT_DATASETS, make_event_dataset
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
@@ -19,8 +18,9 @@ from mmspike.backbones.sdt import ARCHS as SDT_ARCHS
 from mmspike.datasets.digit_scenes import write_digit_scenes
 from mmspike.utils.config import load_config
 from mmspike.utils.launch import adapt_to_devices
+from support.event_files import EVENT_DATASETS, make_event_dataset
+from support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
 DIGITS = ROOT / (
     'configs/classification/metaspikformer/metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits.py'

@@ -29,9 +29,9 @@ from unittest import mock
 import torch
 from mmengine.utils import ManagerMixin
 from packaging.requirements import Requirement
-from small_runs import ROOT
 
 from mmspike.utils.config import load_config
+from support.paths import ROOT
 
 STAND_INS = ('python', 'make', 'pip', 'git', 'srun')
 STAND_IN = """#!{python} -SE

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from small_runs import ROOT
+from support.paths import ROOT
 
 
 def train_command(config: Path, work_dir: Path, *arguments: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""What tests share: small models, runs and files, and what watches them."""
