@@ -1,12 +1,12 @@
 """The recipes of MST do what it is trained with."""
 
 import pytest
-import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
+from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 
+from support.schedules import learning_rates
 from support.small_runs import CONFIGS
 
 RECIPES = [path for path in CONFIGS if path.parent.name == 'mst' and 'digits' not in path.stem]
@@ -52,16 +52,8 @@ def test_warm_up_then_cosine_by_iteration(path):
     cfg = Config.fromfile(path)
     epochs = 300 if path.stem.endswith('in1k') else 100
     assert cfg.train_cfg.max_epochs == epochs
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-4)
-    schedulers = [
-        PARAM_SCHEDULERS.build(dict(spec), default_args=dict(optimizer=optimizer, epoch_length=10))
-        for spec in cfg.param_scheduler
-    ]
-    rates = []
-    for _ in range(epochs * 10):
-        rates.append(optimizer.param_groups[0]['lr'])
-        for scheduler in schedulers:
-            scheduler.step()
+    rates = learning_rates(cfg, per_epoch=10)
+    assert len(rates) == 10 * epochs
     assert rates[0] == pytest.approx(1e-6)
     assert rates[200] == max(rates) == pytest.approx(1e-4, rel=1e-2)
     assert rates[(20 + epochs) * 5] == pytest.approx((1e-4 + 1e-5) / 2, rel=0.02)

@@ -3,11 +3,10 @@
 import math
 
 import pytest
-import torch
 from mmengine.config import Config
-from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 
 from mmspike.heads.cls.tet_loss import TETLoss
+from support.schedules import learning_rates
 from support.small_runs import CONFIGS
 
 SDT = {path.stem: path for path in CONFIGS if path.parent.name == 'sdt'}
@@ -22,26 +21,9 @@ IMAGENET = {
 CIFAR = [name for name in SDT if '_cifar10' in name and 'dvs' not in name]
 
 
-def rates_of(cfg):
-    """Learning rate of every epoch."""
-    init_default_scope('mmpretrain')
-    rate = cfg.optim_wrapper.optimizer.lr
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
-    schedulers = [
-        PARAM_SCHEDULERS.build(dict(spec), default_args=dict(optimizer=optimizer))
-        for spec in cfg.param_scheduler
-    ]
-    rates = []
-    for _ in range(cfg.train_cfg.max_epochs):
-        rates.append(optimizer.param_groups[0]['lr'])
-        for scheduler in schedulers:
-            scheduler.step()
-    return rates
-
-
 def check_rates(cfg, peak, warmup, lowest):
     """As timm's schedule: the cosine begins at epoch 0, the warm-up hides its first 20 epochs."""
-    rates = rates_of(cfg)
+    rates = learning_rates(cfg)
     assert len(rates) == 310
     assert rates[0] == pytest.approx(warmup)
     for epoch in range(20, 300):
