@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import torch
 from rich.console import Console
@@ -48,13 +50,12 @@ class Entry:
 def _recording() -> Iterator[list[str]]:
     """Collect the kernels that would be launched, without a GPU."""
     names: list[str] = []
-    launch, multiprocessors = device.launch, device._multiprocessors
-    device.launch = lambda name, *others: names.append(name)
-    device._multiprocessors = lambda where: 1
-    try:
+    one = SimpleNamespace(multi_processor_count=1)
+    with (
+        mock.patch.object(device, 'launch', lambda name, *others: names.append(name)),
+        mock.patch.object(torch.cuda, 'get_device_properties', return_value=one),
+    ):
         yield names
-    finally:
-        device.launch, device._multiprocessors = launch, multiprocessors
 
 
 def entry_points() -> list[str]:
