@@ -171,3 +171,13 @@ def test_no_threshold_above_the_largest_output_is_tried():
     x = torch.arange(101) / 101
     found = calibrate_thresholds(nn.Sequential(nn.ReLU()), [x], levels=101)
     assert 0.5 < found['0'] <= x.max().item()
+
+
+def test_thresholds_are_calibrated_for_the_levels_that_are_put_in_by_default():
+    torch.manual_seed(0)
+    net, batch = Shared().eval(), torch.randn(64, 4)
+    found = calibrate_thresholds(net, [batch])
+    assert found == calibrate_thresholds(net, [batch], levels=QCFS().levels)
+    assert found != calibrate_thresholds(net, [batch], levels=QCFS().levels + 1)
+    insert_qcfs(net, thresholds=found)
+    assert net.act.levels == QCFS().levels

@@ -514,3 +514,39 @@ def test_the_size_of_a_layer_of_neurons_is_that_of_one_sample_and_step(shape, si
 def test_neurons_of_a_batch_of_nothing_fire_nothing():
     counts = count(nn.Sequential(LIF(), nn.Linear(3, 2)), torch.ones(0, 3))
     assert (counts.neurons['0'].spikes, counts.neurons['0'].active) == (0, 0)
+
+
+def test_real_functions_add_up_over_calls():
+    class Twice(nn.Module):
+        def forward(self, x):
+            return x.softmax(-1) + x.mul(2).softmax(-1)
+
+    net = Twice()
+    with EnergyCounter(net) as counter:
+        net(torch.rand(2, 5))
+        net(torch.rand(3, 5))
+    assert counter.counts().real_functions == {'(model): softmax': 50}
+
+
+def test_a_counter_that_is_opened_while_its_model_runs():
+    class Inside(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, x):
+            self.counter = EnergyCounter(self)
+            self.counter.__enter__()
+            return self.fc(x)
+
+    net = Inside()
+    net(torch.rand(3, 4))
+    net.counter.__exit__(None, None, None)
+    counts = net.counter.counts()
+    assert counts.layers['fc'].macs == 3 * 4 * 2
+    assert not counts.never_called
+
+
+def test_neurons_that_never_ran_have_one_time_step():
+    counts = EnergyCounter(nn.Sequential(SFA())).counts()
+    assert counts.neurons['0'].timesteps == 1

@@ -45,6 +45,34 @@ class Product(nn.Module):
         return self.func(self.left(x), self.right(y))
 
 
+@pytest.mark.parametrize(('D', 'norm'), [(1, 1), (1, 2), (2, 1), (2, 2)])
+def test_what_is_not_binary_is_cut_into_slots(D, norm):
+    """Two spikes of 1, and one of a half, are no binary values as they are."""
+    seen = []
+
+    class Looking(nn.Linear):
+        def forward(self, x):
+            return functional.linear(x, self.weight)
+
+    net = nn.Sequential(SFA(D=D, norm=norm), Looking(3, 2, bias=False)).eval()
+    x = torch.tensor([[0.0, 1.0, 2.0]])
+    expected = net(x)
+
+    class Recorder(SpikeDriven):
+        def weight_layer(self, func, args, kwargs):
+            def run(spikes, *rest, **options):
+                seen.append(spikes)
+                return func(spikes, *rest, **options)
+
+            run.__name__ = func.__name__
+            return super().weight_layer(run, args, kwargs)
+
+    with torch.no_grad(), Recorder(net):
+        torch.testing.assert_close(net(x), expected)
+    assert len(seen) == D
+    assert all(set(slot.unique().tolist()) <= {0, 1} for slot in seen)
+
+
 def pairwise(self, func, args, kwargs):
     """What is wrong: the i-th slot of one side with the i-th slot of the other."""
     slots = zip(args[0].slots(), args[1].slots(), strict=True)

@@ -53,6 +53,30 @@ def test_attention_by_hand():
     torch.testing.assert_close(attention(x)[0].flatten(1).T, expected)
 
 
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_heads_attend_by_themselves_in_every_memory_format(channels_last):
+    """Two heads on a map that is wider than high: each is an attention of its own channels."""
+    attention = SpikeAttention(
+        8, 2, neuron_cfg=dict(type='mmspike.SFA', D=4), norm_cfg=dict(type='BN')
+    ).eval()
+    for branch in (attention.q, attention.k, attention.v, attention.out):
+        branch.bn.running_var.fill_(0.01)  # so that much is fired
+    x = 2 * torch.randn(3, 8, 2, 5)
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        spikes = attention.neuron(x)
+        q, k, v = (branch(spikes).flatten(2) for branch in (attention.q, attention.k, attention.v))
+        heads = [
+            torch.einsum('bdn,bdm,bem->ben', q[:, 4 * i : 4 * i + 4], k[:, 4 * i : 4 * i + 4],
+                         v[:, 16 * i : 16 * i + 16])
+            for i in range(2)
+        ]  # fmt: skip
+        expected = attention.out((2 / 4**0.5 * torch.cat(heads, 1)).unflatten(-1, (2, 5)))
+        torch.testing.assert_close(attention(x), expected)
+    assert expected.any()
+
+
 def test_width_must_divide_into_heads():
     with pytest.raises(ValueError, match='embed_dims=10 must be a multiple of num_heads=4'):
         SpikeAttention(10, 4, neuron_cfg=dict(type='mmspike.SFA'), norm_cfg=dict(type='BN'))
