@@ -38,7 +38,7 @@ class BuildWithMim(build_py):
                 shutil.copy(ROOT / part, target / part)
 
 
-def host_kernels() -> list[Extension]:
+def cpu_kernels() -> list[Extension]:
     """The fused neuron kernels for the CPU, once per instruction set; the loader picks one.
 
     They are optional: where they cannot be compiled, the neurons run in plain torch. Products and
@@ -54,8 +54,8 @@ def host_kernels() -> list[Extension]:
         variants['avx512'] = ['-march=x86-64-v4', '-mprefer-vector-width=512']
     return [
         Extension(
-            f'mmspike.neurons.kernels._host_{variant}',
-            sources=[f'{folder}/host.cpp'],
+            f'mmspike.neurons.kernels._cpu_{variant}',
+            sources=[f'{folder}/cpu.cpp'],
             depends=[f'{folder}/neuron_steps.h', f'{folder}/storage.h'],
             extra_compile_args=flags + more,
             language='c++',
@@ -80,7 +80,7 @@ setup(
     python_requires='>=3.11',
     packages=find_packages(include=['mmspike', 'mmspike.*']),
     package_data={'mmspike.neurons.kernels': ['csrc/*']},
-    ext_modules=host_kernels(),
+    ext_modules=cpu_kernels(),
     install_requires=read_requirements('runtime'),
     extras_require={name: read_requirements(name) for name in ('dev', 'cuda12', 'cuda13')},
     cmdclass={'build_py': BuildWithMim},

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mmspike.neurons.kernels import device
+from mmspike.neurons.kernels import cuda
 from mmspike.neurons.kernels.settings import (
     DIVIDE,
     MULTIPLY,
@@ -32,7 +32,7 @@ from mmspike.neurons.kernels.settings import (
 
 ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
 # As CuPy compiles, which adds the last two.
-FLAGS = (*device.COMPILER_OPTIONS, '-ftz=true', '--device-as-default-execution-space')
+FLAGS = (*cuda.COMPILER_OPTIONS, '-ftz=true', '--device-as-default-execution-space')
 
 
 @dataclass
@@ -52,7 +52,7 @@ def _recording() -> Iterator[list[str]]:
     names: list[str] = []
     one = SimpleNamespace(multi_processor_count=1)
     with (
-        mock.patch.object(device, 'launch', lambda name, *others: names.append(name)),
+        mock.patch.object(cuda, 'launch', lambda name, *others: names.append(name)),
         mock.patch.object(torch.cuda, 'get_device_properties', return_value=one),
     ):
         yield names
@@ -66,7 +66,7 @@ def entry_points() -> list[str]:
     # Cycles whose lengths have no common factor: all pairs of values meet.
     turns = zip(
         itertools.cycle(SURROGATES),
-        itertools.cycle((1, 2, 4, 5, device.LONGEST_SEGMENT + 1)),
+        itertools.cycle((1, 2, 4, 5, cuda.LONGEST_SEGMENT + 1)),
         itertools.cycle((24, 24, 7)),
         itertools.cycle((True, False, True, False, True, False, False)),
         strict=False,
@@ -74,28 +74,28 @@ def entry_points() -> list[str]:
     charges = [(NO_LEAK, False), *itertools.product((DIVIDE, MULTIPLY), (True, False))]
     binary = [*itertools.product(charges, (0.0, None)), ((SCALE, False), None)]
     with _recording() as names:
-        for dtype, ((leak, decay_input), v_reset) in itertools.product(device.STORAGE, binary):
+        for dtype, ((leak, decay_input), v_reset) in itertools.product(cuda.STORAGE, binary):
             surrogate, steps, neurons, detached = next(turns)
             x, v = torch.zeros(steps, neurons, dtype=dtype), torch.zeros(neurons)
             learned = torch.ones(()) if leak in (MULTIPLY, SCALE) else None
             settings = BinarySettings(
                 leak, 1.0, v_reset, detached, surrogate, 2.0, 3.0, decay_input
             )
-            device.binary_forward(x, v, learned, x, v, settings)
-            device.binary_backward(x, v, learned, x, v, x, v, settings)
-        for dtype, neurons in itertools.product(device.STORAGE, (24, 7)):
+            cuda.binary_forward(x, v, learned, x, v, settings)
+            cuda.binary_backward(x, v, learned, x, v, x, v, settings)
+        for dtype, neurons in itertools.product(cuda.STORAGE, (24, 7)):
             x, v = torch.zeros(1, neurons, dtype=dtype), torch.zeros(neurons)
             mask = torch.zeros(3, dtype=torch.uint8)
             for rounding, window in itertools.product(
                 ('half_even', 'half_up'), ('inclusive', 'strict')
             ):
                 settings = IntegerSettings(4, 4.0, rounding, window)
-                device.sfa_forward(x, x, mask, settings)
-                device.ilif_forward(x, v, x, v, mask, settings)
-            device.sfa_backward(x, mask, x, 4.0)
-            device.ilif_backward(x, mask, v, x, v, 4.0, 0.25, True)
-            device.qcfs_forward(x, torch.ones(()), x, 16)
-            device.qcfs_backward(x, torch.ones(()), x, x, 16)
+                cuda.sfa_forward(x, x, mask, settings)
+                cuda.ilif_forward(x, v, x, v, mask, settings)
+            cuda.sfa_backward(x, mask, x, 4.0)
+            cuda.ilif_backward(x, mask, v, x, v, 4.0, 0.25, True)
+            cuda.qcfs_forward(x, torch.ones(()), x, 16)
+            cuda.qcfs_backward(x, torch.ones(()), x, x, 16)
     return list(dict.fromkeys(names))
 
 
@@ -117,7 +117,7 @@ def compile_with_nvrtc(names: list[str], target: str, *flags: str) -> tuple[byte
     """
     from cupy_backends.cuda.libs import nvrtc
 
-    program = nvrtc.createProgram(device.source(), 'device.cu', (), ())
+    program = nvrtc.createProgram(cuda.source(), 'cuda.cu', (), ())
     try:
         for name in names:
             nvrtc.addNameExpression(program, f'mmspike::{name}')

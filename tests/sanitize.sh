@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests of the host kernels on libraries that AddressSanitizer and
+# Runs the tests of the CPU kernels on libraries that AddressSanitizer and
 # UndefinedBehaviorSanitizer watch; the first finding ends it. What is given is passed to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,14 +21,14 @@ for variant in baseline avx2; do
         grep -qw avx2 /proc/cpuinfo || continue
         FLAGS+=(-march=x86-64-v3)
     fi
-    export MMSPIKE_HOST_KERNELS=$FOLDER/$variant
-    mkdir -p "$MMSPIKE_HOST_KERNELS"
-    object=$MMSPIKE_HOST_KERNELS/host.o
-    ${CXX:-g++} "${FLAGS[@]}" -c mmspike/neurons/kernels/csrc/host.cpp -o "$object"
+    export MMSPIKE_CPU_KERNELS=$FOLDER/$variant
+    mkdir -p "$MMSPIKE_CPU_KERNELS"
+    object=$MMSPIKE_CPU_KERNELS/cpu.o
+    ${CXX:-g++} "${FLAGS[@]}" -c mmspike/neurons/kernels/csrc/cpu.cpp -o "$object"
     # Without -fopenmp: the loader provides torch's own OpenMP runtime.
     ${CXX:-g++} -shared -fsanitize=address,undefined "$object" \
-        -o "$MMSPIKE_HOST_KERNELS/_host_$variant$SUFFIX"
-    watched $PYTHON -c 'from mmspike.neurons.kernels import host; assert host.AVAILABLE'
+        -o "$MMSPIKE_CPU_KERNELS/_cpu_$variant$SUFFIX"
+    watched $PYTHON -c 'from mmspike.neurons.kernels import cpu; assert cpu.AVAILABLE'
     watched $PYTHON -m pytest -q -p no:cacheprovider --hypothesis-profile sanitize \
         tests/neurons/kernels/test_{ops,backend,count,fuzz}.py "$@"
 done

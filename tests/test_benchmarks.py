@@ -11,7 +11,7 @@ from memory import Traffic, kept_bytes, peak_bytes
 from sdt_energy import Formula, report_of
 
 from mmspike.neurons import SFA
-from mmspike.neurons.kernels import host
+from mmspike.neurons.kernels import cpu
 from support.paths import ROOT
 from support.small_checkpoints import CLASSIFICATION, DETECTION, SEGMENTATION, trained
 
@@ -152,7 +152,7 @@ def test_counted_bytes():
     assert traffic.read == traffic.written == 8000
     assert kept_bytes(lambda: x.exp()) == 4000
     assert peak_bytes(lambda: (x.detach() + 1).sum(), 'cpu') >= 4000
-    if host.AVAILABLE:
+    if cpu.AVAILABLE:
         lif = candidates(['LIF'], 4, 'cpu')[0]
         sequence = torch.randn(8, 500)
         assert kept_bytes(lambda: lif(sequence.clone().requires_grad_())) == 16000

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from mmspike.neurons.kernels import host
+from mmspike.neurons.kernels import cpu
 from support.paths import ROOT
 
 EXPECTED = (
@@ -68,7 +68,7 @@ def test_wheel_from_the_sdist_holds_configs_and_tools(wheel):
     for name in EXPECTED:
         assert name in names
     assert not [name for name in names if name.startswith(('tests', 'benchmarks', 'docs'))]
-    assert any('_host_baseline' in name for name in names) == host.AVAILABLE
+    assert any('_cpu_baseline' in name for name in names) == cpu.AVAILABLE
 
 
 @pytest.mark.slow
@@ -79,14 +79,14 @@ def test_wheel_works_without_the_sources(wheel, tmp_path):
         f'import sys; sys.path.insert(0, {str(tmp_path)!r}); import mmspike; '
         'from mmengine.registry import MODELS; '
         "print(mmspike.__file__, type(MODELS.build(dict(type='mmspike.ILIF'))).__name__); "
-        'from mmspike.neurons.kernels import host; print(host.AVAILABLE)'
+        'from mmspike.neurons.kernels import cpu; print(cpu.AVAILABLE)'
     )
     done = subprocess.run(
         [sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert str(tmp_path) in done.stdout
     assert 'ILIF' in done.stdout
-    assert str(host.AVAILABLE) in done.stdout
+    assert str(cpu.AVAILABLE) in done.stdout
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from torch.nn import functional
 from mmspike.energy import EnergyCounter
 from mmspike.execution import SpikeFlow, SpikeTrain
 from mmspike.neurons import LIF, QCFS, SFA
-from mmspike.neurons.kernels import host
+from mmspike.neurons.kernels import cpu
 from mmspike.neurons.kernels.backend import neuron_backend
 from support.kernel_calls import watch_kernels
 
@@ -366,11 +366,11 @@ def test_two_threads_in_one_followed_model():
     assert after == [False, False]
 
 
-@pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
+@pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
 def test_a_neuron_runs_its_kernel_without_the_dispatcher(monkeypatch):
     """Torch's way through a custom operator takes as long as the kernel of a small map."""
     dispatched = watch_kernels(monkeypatch)
     net = nn.Sequential(SFA())
-    with torch.no_grad(), neuron_backend('host'), SpikeFlow(net):
+    with torch.no_grad(), neuron_backend('cpu'), SpikeFlow(net):
         net(torch.rand(2, 3))
     assert dispatched == [False]

@@ -8,7 +8,7 @@ from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
-from mmspike.neurons.kernels import host
+from mmspike.neurons.kernels import cpu
 from mmspike.neurons.kernels.backend import neuron_backend
 
 NEURONS = [
@@ -25,10 +25,10 @@ IDS = [repr(neuron) for neuron in NEURONS]
 # Batch, height and width change, alone and together. (T*B, C, H, W) with T=2. By torch's rules a
 # size of 1, and sizes that are equal at first, get graphs of their own.
 SIZES = [(4, 3, 8, 7), (6, 3, 8, 7), (10, 3, 5, 9), (8, 3, 6, 6)]
-BUILT = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
+BUILT = pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
 CASES = [
-    pytest.param('host', True, marks=BUILT),
-    pytest.param('host', None, marks=BUILT),
+    pytest.param('cpu', True, marks=BUILT),
+    pytest.param('cpu', None, marks=BUILT),
     ('reference', True),
 ]
 

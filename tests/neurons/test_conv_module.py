@@ -102,7 +102,7 @@ def test_conv_module_below_a_default_scope(scope, order):
 
 @pytest.mark.parametrize('scope', SCOPES)
 @pytest.mark.parametrize('name', NEURONS)
-def test_build_from_the_registry_of_a_host_library(scope, name):
+def test_build_from_the_registry_of_a_cpu_library(scope, name):
     pytest.importorskip(scope)
     registry = importlib.import_module(f'{scope}.registry').MODELS
     assert type(registry.build(dict(type=f'mmspike.{name}', timesteps=3))) is NEURONS[name]

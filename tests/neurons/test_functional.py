@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmspike.neurons import ILIF, SFA, functional
-from mmspike.neurons.kernels import host
+from mmspike.neurons.kernels import cpu
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.surrogate import get_surrogate
 
@@ -371,14 +371,14 @@ class Masks(TorchDispatchMode):
         return out
 
 
-@pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
+@pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
 @pytest.mark.parametrize('kind', [SFA, ILIF])
 @pytest.mark.parametrize(
     ('enabled', 'learned', 'kept'), [(True, True, 2), (True, False, 0), (False, True, 0)]
 )
 def test_nothing_is_kept_for_a_backward_pass_that_cannot_come(kind, enabled, learned, kept):
     x = torch.randn(4, 3, requires_grad=learned)
-    with torch.set_grad_enabled(enabled), neuron_backend('host'), Masks() as masks:
+    with torch.set_grad_enabled(enabled), neuron_backend('cpu'), Masks() as masks:
         kind(timesteps=2)(x)
     assert masks.kept == [kept]
 

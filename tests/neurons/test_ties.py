@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
-from mmspike.neurons.kernels import host
+from mmspike.neurons.kernels import cpu
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.surrogate import DERIVATIVES, get_surrogate, spike
 
 INF = math.inf
 BACKENDS = [
     'reference',
-    pytest.param('host', marks=pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)),
+    pytest.param('cpu', marks=pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)),
 ]
 
 
@@ -139,7 +139,7 @@ def test_an_infinite_input_is_gone_after_a_hard_reset(neuron, expected, backend)
     assert neuron(x).flatten().tolist() == expected
 
 
-@pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
+@pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
 @pytest.mark.parametrize(
     'neuron',
     [
@@ -156,7 +156,7 @@ def test_kernels_agree_with_plain_torch_at_infinity(neuron):
     values = (INF, -INF, 3e38, -3e38, 0.0, 1.0, 2.5, math.nan)
     x = torch.tensor(list(itertools.product(values, repeat=3))).T.contiguous()
     results = []
-    for name in ('host', 'reference'):
+    for name in ('cpu', 'reference'):
         with neuron_backend(name), torch.no_grad():
             results.append(neuron(x))
     torch.testing.assert_close(*results, rtol=0, atol=0, equal_nan=True)

@@ -4,7 +4,7 @@ from traceback import walk_stack
 
 import pytest
 
-from mmspike.neurons.kernels import host
+from mmspike.neurons.kernels import cpu
 
 KERNELS = ('binary_forward', 'sfa_forward', 'ilif_forward', 'qcfs_forward')
 
@@ -14,7 +14,7 @@ def watch_kernels(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     dispatched = []
 
     def watch(name):
-        kernel = getattr(host, name)
+        kernel = getattr(cpu, name)
 
         def watched(*arguments):
             files = [frame.f_code.co_filename for frame, _ in walk_stack(None)]
@@ -22,7 +22,7 @@ def watch_kernels(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
             dispatched.append(any('/torch/_library/' in file for file in files))
             return kernel(*arguments)
 
-        monkeypatch.setattr(host, name, watched)
+        monkeypatch.setattr(cpu, name, watched)
 
     for name in KERNELS:
         watch(name)

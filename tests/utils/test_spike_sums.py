@@ -96,7 +96,7 @@ def test_a_single_neuron_without_dimensions_is_left_alone(dtype):
 
 def test_a_backend_that_cannot_take_the_input_is_no_obstacle():
     """To count is not to fire."""
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         assert SpikeSums(torch.ones(2, 3, 4, dtype=torch.float64)).total == 24
 
 

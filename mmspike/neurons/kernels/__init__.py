@@ -1,1 +1,1 @@
-"""Fused neuron kernels: one source of arithmetic, compiled for the host and for GPUs."""
+"""Fused neuron kernels: one source of arithmetic, compiled for CPUs and for GPUs."""

@@ -8,6 +8,7 @@ says once which, and why. The environment variable ``MMSPIKE_NEURON_BACKEND`` or
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,16 +18,23 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmspike.neurons.kernels import device, host
+from mmspike.neurons.kernels import cpu, cuda
 from mmspike.neurons.kernels.dispatcher import is_plain
 from mmspike.neurons.kernels.settings import KERNEL_DTYPES
 
-# Device type -> the backend with kernels for it.
-KERNELS = {'cpu': 'host', 'cuda': 'cupy'}
-BACKENDS = ('auto', 'reference', *KERNELS.values())
+# Backends with kernels, each for tensors on the device of its name.
+KERNELS = ('cpu', 'cuda')
+BACKENDS = ('auto', 'reference', *KERNELS)
+# Names of before; they work for one release.
+OLD_NAMES = {'host': 'cpu', 'cupy': 'cuda'}
 
 
 def _check(name: str) -> str:
+    if name in OLD_NAMES:
+        warnings.warn(
+            f'neuron backend {name!r} is now {OLD_NAMES[name]!r}', DeprecationWarning, stacklevel=4
+        )
+        return OLD_NAMES[name]
     if name not in BACKENDS:
         raise ValueError(f'unknown neuron backend {name!r}; known are {", ".join(BACKENDS)}')
     return name
@@ -57,14 +65,15 @@ def neuron_backend(name: str) -> Iterator[None]:
     theirs, and threads that are started inside begin with the choice of the process.
 
     Args:
-        name: ``'auto'``, ``'reference'`` (plain torch), ``'host'`` (compiled, for CPU tensors) or
-            ``'cupy'`` (for CUDA tensors).
+        name: ``'auto'``, ``'reference'`` (plain torch), ``'cpu'`` (compiled, for CPU tensors) or
+            ``'cuda'`` (for CUDA tensors).
 
     Raises:
         ValueError: The name is unknown.
     """
     previous = _chosen.get()
-    _chosen.set(_check(name))
+    name = _check(name)
+    _chosen.set(name)
     _note(_open_blocks.append, name)
     try:
         yield
@@ -100,7 +109,7 @@ def use_kernels(x: Tensor) -> bool:
         if not torch.compiler.is_compiling():
             _tell_once(x.device.type, reason)
         return reason is None
-    if chosen != KERNELS.get(x.device.type):
+    if chosen != x.device.type:
         reason = f'the input is on {x.device.type}; move it, or use auto or reference'
     if reason is not None:
         raise RuntimeError(f'neuron backend {chosen!r} was chosen, but {reason}')
@@ -123,14 +132,14 @@ def _obstacle(x: Tensor) -> str | None:
     if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack():
         return 'a transform of torch.func (vmap, grad, jvp) is at work, which kernels cannot follow'
     if x.is_cuda:
-        return device.obstacle()
-    return None if host.AVAILABLE else host.HOW_TO_BUILD
+        return cuda.obstacle()
+    return None if cpu.AVAILABLE else cpu.HOW_TO_BUILD
 
 
 @cache
 def _tell_once(device_type: str, reason: str | None) -> None:
     if reason is None:
-        message = f'neurons on {device_type} run in fused kernels ({KERNELS[device_type]})'
+        message = f'neurons on {device_type} run in fused kernels'
         print_log(message, logger='current', level=logging.INFO)
     else:
         message = f'neurons on {device_type} run in plain torch: {reason}'

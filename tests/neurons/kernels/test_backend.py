@@ -7,11 +7,11 @@ import torch
 from mmengine.logging import MMLogger
 
 from mmspike.neurons import LIF, SFA, reference
-from mmspike.neurons.kernels import backend, device, host
+from mmspike.neurons.kernels import backend, cpu, cpu_library, cuda
 from mmspike.neurons.kernels.backend import chosen_backend, neuron_backend, use_kernels
 from support.loaded_anew import loaded_anew
 
-BUILT = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
+BUILT = pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ def test_reference_can_be_chosen(forbidden_reference):
 def test_float64_runs_in_plain_torch(forbidden_reference):
     with pytest.raises(AssertionError, match='the reference ran'):
         SFA()(torch.randn(2, 3, dtype=torch.float64))
-    with neuron_backend('host'), pytest.raises(RuntimeError, match=r"'host' was chosen, but .*64"):
+    with neuron_backend('cpu'), pytest.raises(RuntimeError, match=r"'cpu' was chosen, but .*64"):
         SFA()(torch.randn(2, 3, dtype=torch.float64))
 
 
 def test_other_devices_run_in_plain_torch():
     assert LIF()(torch.randn(2, 3, device='meta')).device.type == 'meta'
-    with neuron_backend('host'), pytest.raises(RuntimeError, match='the input is on meta'):
+    with neuron_backend('cpu'), pytest.raises(RuntimeError, match='the input is on meta'):
         LIF()(torch.randn(2, 3, device='meta'))
 
 
@@ -59,12 +59,12 @@ def log(caplog):
 
 
 def test_missing_library_is_told_once(monkeypatch, log):
-    monkeypatch.setattr(host, 'AVAILABLE', False)
+    monkeypatch.setattr(cpu, 'AVAILABLE', False)
     anew = loaded_anew(backend)
     for _ in range(3):
         assert not anew.use_kernels(torch.randn(2, 3))
-    assert log.messages == [f'neurons on cpu run in plain torch: {host.HOW_TO_BUILD}']
-    with neuron_backend('host'), pytest.raises(RuntimeError, match='install a C\\+\\+ compiler'):
+    assert log.messages == [f'neurons on cpu run in plain torch: {cpu.HOW_TO_BUILD}']
+    with neuron_backend('cpu'), pytest.raises(RuntimeError, match='install a C\\+\\+ compiler'):
         LIF()(torch.randn(2, 3))
 
 
@@ -80,37 +80,37 @@ def on_cuda(dtype=torch.float32):
 
 
 def test_cuda_inputs_go_to_cupy(monkeypatch):
-    monkeypatch.setattr(device, 'obstacle', lambda: None)
+    monkeypatch.setattr(cuda, 'obstacle', lambda: None)
     assert use_kernels(on_cuda())
     assert not use_kernels(on_cuda(torch.float64))
-    with neuron_backend('cupy'):
+    with neuron_backend('cuda'):
         assert use_kernels(on_cuda())
-    with neuron_backend('host'), pytest.raises(RuntimeError, match='the input is on cuda; move it'):
+    with neuron_backend('cpu'), pytest.raises(RuntimeError, match='the input is on cuda; move it'):
         use_kernels(on_cuda())
 
 
 def test_missing_cupy_is_told_with_the_name_of_the_extra(monkeypatch):
-    reason = device.HOW_TO_INSTALL.format(error="No module named 'cupy'")
-    monkeypatch.setattr(device, 'obstacle', lambda: reason)
+    reason = cuda.HOW_TO_INSTALL.format(error="No module named 'cupy'")
+    monkeypatch.setattr(cuda, 'obstacle', lambda: reason)
     assert not use_kernels(on_cuda())
-    wanted = r"'cupy' was chosen, but CuPy cannot be .*No module.*pip install mmspike\[cuda12\]"
-    with neuron_backend('cupy'), pytest.raises(RuntimeError, match=wanted):
+    wanted = r"'cuda' was chosen, but CuPy cannot be .*No module.*pip install mmspike\[cuda12\]"
+    with neuron_backend('cuda'), pytest.raises(RuntimeError, match=wanted):
         use_kernels(on_cuda())
 
 
 def test_cupy_was_chosen_for_a_cpu_input():
-    with neuron_backend('cupy'), pytest.raises(RuntimeError, match='the input is on cpu; move it'):
+    with neuron_backend('cuda'), pytest.raises(RuntimeError, match='the input is on cpu; move it'):
         LIF()(torch.randn(2, 3))
 
 
 @BUILT
 def test_the_choice_is_logged_once_per_device(monkeypatch, log):
-    monkeypatch.setattr(device, 'obstacle', lambda: 'CuPy is missing')
+    monkeypatch.setattr(cuda, 'obstacle', lambda: 'CuPy is missing')
     anew = loaded_anew(backend)
     for x in (torch.ones(2, 3), on_cuda(), torch.ones(4)) * 2:
         anew.use_kernels(x)
     assert log.messages == [
-        'neurons on cpu run in fused kernels (host)',
+        'neurons on cpu run in fused kernels',
         'neurons on cuda run in plain torch: CuPy is missing',
     ]
 
@@ -126,8 +126,8 @@ def test_importing_needs_no_cupy_and_no_cuda(run_python):
 
 
 def test_unknown_backend():
-    with pytest.raises(ValueError, match="unknown neuron backend 'cuda'; known are auto"):
-        neuron_backend('cuda').__enter__()
+    with pytest.raises(ValueError, match="unknown neuron backend 'vulkan'; known are auto"):
+        neuron_backend('vulkan').__enter__()
 
 
 def test_choice_ends_with_the_block():
@@ -137,13 +137,13 @@ def test_choice_ends_with_the_block():
 
 
 def test_blocks_in_blocks():
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         with neuron_backend('reference'):
             assert chosen_backend() == 'reference'
-        assert chosen_backend() == 'host'
-        with neuron_backend('host'):
-            assert chosen_backend() == 'host'
-        assert chosen_backend() == 'host'
+        assert chosen_backend() == 'cpu'
+        with neuron_backend('cpu'):
+            assert chosen_backend() == 'cpu'
+        assert chosen_backend() == 'cpu'
     assert chosen_backend() == 'auto'
 
 
@@ -165,7 +165,7 @@ def test_every_thread_has_its_own_choice(compiled_anew):
     def second():
         steps[0].wait(30)
         seen.append(chosen_backend())
-        with neuron_backend('host'):
+        with neuron_backend('cpu'):
             steps[1].set()
             steps[2].wait(30)
             seen.append(chosen_backend())
@@ -176,7 +176,7 @@ def test_every_thread_has_its_own_choice(compiled_anew):
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert seen == ['auto', 'reference', 'host', 'auto']
+    assert seen == ['auto', 'reference', 'cpu', 'auto']
     assert chosen_backend() == 'auto'
     # Nor does a block stay open for compiled code, which would be compiled for it once more.
     compiled(torch.ones(2, 3))
@@ -198,7 +198,7 @@ def test_compiled_code_follows_the_choice():
         compiled(x)
         with neuron_backend('reference'):
             compiled(x)
-            with neuron_backend('host'):
+            with neuron_backend('cpu'):
                 compiled(x)
     assert ['mmspike' in graph for graph in graphs] == [True, False, True]
 
@@ -224,7 +224,7 @@ def test_compiled_code_of_another_thread_is_not_refused():
         compiled = torch.compile(SFA(), fullgraph=True, backend='eager')
         results.append(compiled(torch.ones(2, 3, dtype=torch.float64)).tolist())
 
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         thread = threading.Thread(target=run)
         thread.start()
         thread.join(60)
@@ -269,18 +269,24 @@ def test_works_in_a_forked_process():
 
 
 @BUILT
-@pytest.mark.parametrize('variant', host.VARIANTS)
+@pytest.mark.parametrize('variant', cpu_library.VARIANTS)
 def test_every_variant_computes_the_same(variant, monkeypatch):
     """Also the one that this CPU would not choose, if it can run it."""
-    if not host.VARIANTS[variant] <= host.cpu_flags():
+    if not cpu_library.VARIANTS[variant] <= cpu_library.cpu_flags():
         pytest.skip('this CPU cannot run it')
     x = torch.randn(4, 999, requires_grad=True)
     expected = LIF(timesteps=2)(x)
     (wanted,) = torch.autograd.grad(expected.sum(), x)
-    monkeypatch.setattr(host, 'VARIANTS', {variant: host.VARIANTS[variant]})
-    monkeypatch.setattr(host, 'LIBRARY', host.load_library())
-    with neuron_backend('host'):
+    monkeypatch.setattr(cpu_library, 'VARIANTS', {variant: cpu_library.VARIANTS[variant]})
+    monkeypatch.setattr(cpu, 'LIBRARY', cpu_library.load_library())
+    with neuron_backend('cpu'):
         out = LIF(timesteps=2)(x)
         (grad,) = torch.autograd.grad(out.sum(), x)
     assert torch.equal(out, expected)
     torch.testing.assert_close(grad, wanted, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(('old', 'new'), [('host', 'cpu'), ('cupy', 'cuda')])
+def test_names_of_before_work_and_name_the_new_ones(old, new):
+    with pytest.warns(DeprecationWarning, match=f"'{old}' is now '{new}'"), neuron_backend(old):
+        assert chosen_backend() == new

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from mmspike.neurons.kernels import host
+from mmspike.neurons.kernels import cpu
 from mmspike.utils.spike_sums import SpikeSums
 
-pytestmark = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
+pytestmark = pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
 
 STRANGE = [float('nan'), float('inf'), float('-inf'), 3e38, -3e38, 40_000.0, -1.0]
 
@@ -18,15 +18,15 @@ def test_what_is_no_number_of_spikes(value, dtype):
     value = torch.tensor(value).to(dtype)
     x = torch.ones(2, 70, 100, dtype=dtype)
     x[1, 3, 64] = value
-    assert host.count_spikes(x, 1.0) is None
-    assert host.count_spikes(value.expand(2, 70, 100).contiguous(), 1.0) is None
+    assert cpu.count_spikes(x, 1.0) is None
+    assert cpu.count_spikes(value.expand(2, 70, 100).contiguous(), 1.0) is None
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_as_many_spikes_as_there_can_be(dtype):
     """Sums at the end of what the kernel's integers hold."""
-    x = torch.full((1, host.MOST_COUNTED_CHANNELS, 3), 32_512, dtype=dtype)
-    maps, totals = host.count_spikes(x, 1.0)
+    x = torch.full((1, cpu.MOST_COUNTED_CHANNELS, 3), 32_512, dtype=dtype)
+    maps, totals = cpu.count_spikes(x, 1.0)
     assert maps.tolist() == [[32_512.0 * 65_536] * 3]
     assert totals.tolist() == [32_512.0 * 65_536 * 3, 65_536.0 * 3]
 
@@ -53,7 +53,7 @@ def test_as_many_spikes_as_there_can_be(dtype):
 )
 def test_what_the_kernel_cannot_read(x, step_value, message):
     with pytest.raises(ValueError, match=message):
-        host.count_spikes(x, step_value)
+        cpu.count_spikes(x, step_value)
 
 
 def test_a_lazily_negated_view_is_counted_with_its_sign():
@@ -70,4 +70,4 @@ def test_a_lazily_negated_view_is_counted_with_its_sign():
 )
 def test_tensors_without_plain_memory_are_refused(x):
     with pytest.raises(ValueError, match='spikes are counted of plain tensors'):
-        host.count_spikes(x, 1.0)
+        cpu.count_spikes(x, 1.0)

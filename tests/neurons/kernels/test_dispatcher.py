@@ -5,14 +5,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
-from mmspike.neurons.kernels import dispatcher, host
+from mmspike.neurons.kernels import cpu, dispatcher
 from mmspike.neurons.kernels.dispatcher import is_plain, may_be_left_out
 from mmspike.neurons.kernels.ops import common
 from mmspike.utils.spike_sums import SpikeSums
 from support.kernel_calls import watch_kernels
 from support.loaded_anew import loaded_anew
 
-BUILT = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
+BUILT = pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
 NEURONS = [IF(), LIF(), PLIF(), SFA(), ILIF(), QCFS(), SpikingQCFS()]
 IDS = [type(neuron).__name__ for neuron in NEURONS]
 

@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
-from mmspike.neurons.kernels import host
+from mmspike.neurons.kernels import cpu
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.surrogate import DERIVATIVES
 from mmspike.utils.spike_sums import SpikeSums
 
-pytestmark = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
+pytestmark = pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
 
 IN_PROFILE = settings.default.max_examples
 FUZZ = settings(
@@ -91,7 +91,7 @@ def test_neurons(kind):
     def check(data, given, steps, gradients):
         x = data.draw(inputs(steps))
         results = []
-        for backend in ('host', 'reference'):
+        for backend in ('cpu', 'reference'):
             neuron = kind(timesteps=steps, **given)
             leaf = x.detach().requires_grad_(gradients)
             with neuron_backend(backend):
@@ -116,7 +116,7 @@ def test_counts(x, step_value):
     spikes = (x.nan_to_num(0, 0, 0).clamp(0, 8) / step_value).round() * step_value
     with neuron_backend('reference'):
         right = SpikeSums(spikes, step_value)
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         ours = SpikeSums(spikes, step_value)
         SpikeSums(x, step_value)
     assert torch.equal(ours.maps, right.maps)

@@ -1,4 +1,4 @@
-"""The CUDA kernels on a real GPU: the same bits as the host kernels, and good manners."""
+"""The CUDA kernels on a real GPU: the same bits as the CPU kernels, and good manners."""
 
 import socket
 
@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
-from mmspike.neurons.kernels import host
+from mmspike.neurons.kernels import cpu
 from mmspike.neurons.kernels.backend import neuron_backend
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device'),
-    pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD),
+    pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD),
 ]
 NEURONS = [
     IF(v_reset=None),
@@ -42,10 +42,10 @@ def run(neuron, x, backend):
 @pytest.mark.parametrize('dtype', DTYPES, ids=str)
 @pytest.mark.parametrize('shape', [(1, 7), (4, 3, 5, 8), (4, 100_003), (21, 4096)], ids=str)
 @pytest.mark.parametrize('neuron', NEURONS, ids=repr)
-def test_same_spikes_as_the_host_kernels(neuron, shape, dtype):
+def test_same_spikes_as_the_cpu_kernels(neuron, shape, dtype):
     x = (torch.randn(shape) * 2).to(dtype)
-    out, grads = run(neuron, x.cuda(), 'cupy')
-    expected, expected_grads = run(neuron, x, 'host')
+    out, grads = run(neuron, x.cuda(), 'cuda')
+    expected, expected_grads = run(neuron, x, 'cpu')
     assert torch.equal(out, expected)
     for ours, theirs in zip(grads, expected_grads, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

@@ -9,14 +9,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS, functional, reference
-from mmspike.neurons.kernels import host, ops
+from mmspike.neurons.kernels import cpu, ops
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, SCALE, IntegerSettings
 from mmspike.neurons.surrogate import DERIVATIVES, get_surrogate
 from support.kernel_calls import watch_kernels
 
 pytestmark = [
-    pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD),
+    pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD),
     # All neurons share one forward method, which is compiled for so many of them only.
     pytest.mark.usefixtures('compiled_anew'),
 ]
@@ -55,7 +55,7 @@ def compare(name, x, v, **options):
     """Same spikes and membrane as the reference in float32, gradients of the float64 reference."""
     learned = [option for option in options.values() if isinstance(option, torch.Tensor)]
     tensors = [*([] if v is None else [v]), *learned]
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         x_k, *t_k = (t.clone().requires_grad_() for t in (x, *tensors))
         out, v_end = call(getattr(functional, name), x_k, t_k, v, options)
     expected, v_expected = call(getattr(reference, name), x, tensors, v, options)
@@ -242,7 +242,7 @@ def test_rounded_quotients(shape, steps, dtype, seed, with_state, threshold, tra
     x, v = draw_inputs(shape, steps, dtype, seed, with_state)
     x = (x * threshold).to(dtype)
     options = dict(threshold=torch.tensor(threshold), surrogate=get_surrogate('sigmoid'))
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         ours = functional.spiking_clip_floor_shift(x.requires_grad_(trained), v, **options)
     expected = reference.spiking_clip_floor_shift(x, v, **options)
     assert all(torch.equal(a, b) for a, b in zip(ours, expected, strict=True))
@@ -253,7 +253,7 @@ def test_rounded_quotients(shape, steps, dtype, seed, with_state, threshold, tra
 def test_special_values_of_the_integer_neuron(value, rounding):
     x = torch.tensor([value])
     options = dict(D=4, norm=4.0, rounding=rounding, grad_window='inclusive')
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         out = functional.integer_fire(x, **options)
     torch.testing.assert_close(out, reference.integer_fire(x, **options), equal_nan=True)
 
@@ -261,7 +261,7 @@ def test_special_values_of_the_integer_neuron(value, rounding):
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf'), -0.0, 3e38])
 def test_special_values_of_qcfs(value):
     x, options = torch.tensor([value]), dict(threshold=torch.tensor(2.0), levels=16)
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         out = functional.quantised_clip_floor_shift(x, **options)
     expected = reference.quantised_clip_floor_shift(x, **options)
     torch.testing.assert_close(out, expected, equal_nan=True)
@@ -273,7 +273,7 @@ def test_special_values_of_spiking_qcfs(value, threshold):
     """A threshold that has diverged in training shows as it does in plain torch."""
     x = torch.tensor([value, 1.0, -1.0]).repeat(2, 1)
     options = dict(threshold=torch.tensor(threshold), surrogate=get_surrogate('sigmoid'))
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         ours = functional.spiking_clip_floor_shift(x, **options)
     expected = reference.spiking_clip_floor_shift(x, **options)
     torch.testing.assert_close(ours, expected, rtol=0, atol=0, equal_nan=True)
@@ -298,7 +298,7 @@ def test_any_memory_layout(neuron, layout):
         'expanded': x[:1].expand(4, 6, 5, 8),
     }[layout]
     grads = []
-    for backend in ('host', 'reference'):
+    for backend in ('cpu', 'reference'):
         leaf = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
         view = leaf if layout != 'expanded' else leaf[:1].expand(4, 6, 5, 8)
         with neuron_backend(backend):
@@ -312,7 +312,7 @@ def test_any_memory_layout(neuron, layout):
 
 def test_channels_last_maps_are_taken_as_they_are():
     x = torch.randn(4, 6, 5, 8).to(memory_format=torch.channels_last)
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         out = LIF(timesteps=2)(x)
     assert out.is_contiguous(memory_format=torch.channels_last)
 
@@ -327,7 +327,7 @@ def test_threads_do_not_change_the_result(neuron):
         for number in (1, 2, 3):
             torch.set_num_threads(number)
             leaf = x.clone().requires_grad_()
-            with neuron_backend('host'):
+            with neuron_backend('cpu'):
                 out = neuron(leaf)
             (out * x).sum().backward()
             results.append((out.detach(), leaf.grad))
@@ -342,7 +342,7 @@ def test_threads_do_not_change_the_result(neuron):
 def test_gradient_through_the_membrane_alone(cls):
     """The spikes' gradient is then undefined, not zero."""
     x, grads = torch.randn(4, 7), []
-    for backend in ('host', 'reference'):
+    for backend in ('cpu', 'reference'):
         leaf, neuron = x.clone().requires_grad_(), cls(timesteps=4, stateful=True)
         with neuron_backend(backend):
             neuron(leaf)
@@ -352,7 +352,7 @@ def test_gradient_through_the_membrane_alone(cls):
 
 def test_a_long_simulation():
     x = torch.rand(3000, 20)
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         leaf = x.clone().requires_grad_()
         out = LIF(timesteps=3000)(leaf)
         out.sum().backward()
@@ -372,7 +372,7 @@ def saved_bytes(neuron, x):
         total += tensor.numel() * tensor.element_size()
         return tensor
 
-    with neuron_backend('host'), saved_tensors_hooks(pack, lambda tensor: tensor):
+    with neuron_backend('cpu'), saved_tensors_hooks(pack, lambda tensor: tensor):
         neuron(x.clone().requires_grad_())
     return total
 
@@ -391,7 +391,7 @@ def test_backward_keeps_a_bit_or_the_input(dtype):
 
 def test_nothing_is_kept_without_gradient():
     total = []
-    with torch.no_grad(), saved_tensors_hooks(total.append, lambda t: t), neuron_backend('host'):
+    with torch.no_grad(), saved_tensors_hooks(total.append, lambda t: t), neuron_backend('cpu'):
         for neuron in NEURONS:
             neuron.timesteps = 1
             neuron(torch.randn(2, 3, requires_grad=True))
@@ -458,7 +458,7 @@ def test_exports(neuron):
 def test_double_backward_is_refused(neuron):
     neuron.timesteps = 1
     x = torch.randn(2, 3, requires_grad=True)
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         out = neuron(x)
     (grad,) = torch.autograd.grad((out * x).sum(), x, create_graph=True)
     with pytest.raises(NotImplementedError, match='double backward'):
@@ -483,7 +483,7 @@ def test_transforms_of_functions_run_in_plain_torch(neuron):
 
 def test_kernels_refuse_transforms_of_functions():
     x = torch.randn(3, 2, 4)
-    with neuron_backend('host'), pytest.raises(RuntimeError, match='vmap, grad, jvp'):
+    with neuron_backend('cpu'), pytest.raises(RuntimeError, match='vmap, grad, jvp'):
         torch.func.vmap(LIF())(x)
     settings = IntegerSettings(4, 4.0, 'half_even', 'strict')
     calls = {
@@ -498,7 +498,7 @@ def test_kernels_refuse_transforms_of_functions():
 
 
 def test_autocast_keeps_the_dtype_of_the_input():
-    with torch.autocast('cpu', torch.bfloat16), neuron_backend('host'):
+    with torch.autocast('cpu', torch.bfloat16), neuron_backend('cpu'):
         out = LIF()(torch.nn.functional.linear(torch.randn(2, 3), torch.randn(3, 3)))
     assert out.dtype == torch.bfloat16
 
@@ -507,7 +507,7 @@ def test_autocast_divides_in_the_dtype_of_the_input():
     neuron = SpikingQCFS(init_threshold=0.7, timesteps=2)
     x = torch.randn(4, 9).bfloat16()
     with torch.autocast('cpu', torch.bfloat16):
-        with neuron_backend('host'):
+        with neuron_backend('cpu'):
             out = neuron(x)
         with neuron_backend('reference'):
             expected = neuron(x)
@@ -520,7 +520,7 @@ def test_plain_inference_goes_around_the_dispatcher(neuron, monkeypatch):
     neuron.timesteps = 2
     dispatched = watch_kernels(monkeypatch)
     x = torch.randn(4, 6)
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         expected = neuron(x)
         with torch.no_grad():
             out = neuron(x)
@@ -547,7 +547,7 @@ def test_whoever_watches_inference_sees_the_operator(neuron, monkeypatch):
     neuron.timesteps = 2
     dispatched = watch_kernels(monkeypatch)
     x = torch.randn(4, 6)
-    with torch.no_grad(), neuron_backend('host'):
+    with torch.no_grad(), neuron_backend('cpu'):
         with Watching() as mode:
             neuron(x)
         with torch.profiler.profile() as profiler:

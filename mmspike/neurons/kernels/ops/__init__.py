@@ -1,7 +1,7 @@
 """The neurons as ``torch.library`` operators with autograd.
 
-Each operator has a fake implementation for tracing, and runs on the CPU through ``kernels.host``
-and on CUDA through ``kernels.device``. Backward runs through an operator of its own, which has no
+Each operator has a fake implementation for tracing, and runs on the CPU through ``kernels.cpu``
+and on CUDA through ``kernels.cuda``. Backward runs through an operator of its own, which has no
 derivative: double backward is refused. What backward keeps: the input in its own dtype (binary
 neurons, which compute their membranes a second time, and QCFS), or one bit per element (integer
 neurons). :func:`run` calls them.

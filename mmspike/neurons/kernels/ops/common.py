@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.library import CustomOpDef, custom_op
 
-from mmspike.neurons.kernels import device, host
+from mmspike.neurons.kernels import cpu, cuda
 from mmspike.neurons.kernels.dispatcher import may_be_left_out
 from mmspike.neurons.kernels.layout import state_of
 
@@ -40,7 +40,7 @@ def run(operator: CustomOpDef, *arguments: Any) -> tuple[Tensor, ...] | Tensor:
 
 def runner(x: Tensor) -> ModuleType:
     """The kernels of a tensor's device."""
-    return device if x.is_cuda else host
+    return cuda if x.is_cuda else cpu
 
 
 def new_state(out: Tensor, wanted: bool) -> Tensor:

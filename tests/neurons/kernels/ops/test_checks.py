@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmspike.neurons.kernels import host
+from mmspike.neurons.kernels import cpu
 from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, NO_LEAK, SCALE
-from support.device_emulator import DeviceEmulator
+from support.cuda_emulator import CudaEmulator
 
-pytestmark = pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
+pytestmark = pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
 
 T, ROW = 3, (4, 5)
 LEARNED = torch.tensor([0.5])
@@ -74,7 +74,7 @@ def call(name, arguments):
 def emulator(tmp_path_factory):
     if not shutil.which('c++'):
         pytest.skip('no C++ compiler')
-    return DeviceEmulator(tmp_path_factory.mktemp('device'))
+    return CudaEmulator(tmp_path_factory.mktemp('device'))
 
 
 @contextlib.contextmanager
@@ -86,7 +86,7 @@ def _on(where, emulator):
         yield
 
 
-@pytest.fixture(params=['host', 'device'])
+@pytest.fixture(params=['cpu', 'device'])
 def where(request, emulator):
     with _on(request.param, emulator):
         yield request.param

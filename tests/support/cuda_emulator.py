@@ -1,7 +1,7 @@
 """The CUDA kernels on the CPU: their own source, compiled by the host compiler.
 
 No thread of these kernels waits for another, so that running one after the other computes what a
-GPU does. An emulator stands in for ``device.launch`` and takes the arguments that CuPy would get.
+GPU does. An emulator stands in for ``cuda.launch`` and takes the arguments that CuPy would get.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmspike.neurons.kernels import device
+from mmspike.neurons.kernels import cuda
 from mmspike.neurons.kernels.ops import common
 
 # What NVRTC knows by itself.
@@ -52,12 +52,12 @@ extern "C" int emulate(void** arguments, const int* sizes, int count, unsigned b
     return run(&mmspike::{name}, arguments, sizes, count);
 }}
 """
-# For this processor: with the fused multiply-add that GPUs have, and the host kernels use.
+# For this processor: with the fused multiply-add that GPUs have, and the CPU kernels use.
 FLAGS = ('-O1', '-march=native', '-std=c++17', '-ffp-contract=off', '-w', '-shared', '-fPIC')
 
 
-class DeviceEmulator:
-    """Stands in for :func:`mmspike.neurons.kernels.device.launch`.
+class CudaEmulator:
+    """Stands in for :func:`mmspike.neurons.kernels.cuda.launch`.
 
     Args:
         folder: Where to put compiled kernels.
@@ -71,7 +71,7 @@ class DeviceEmulator:
     def _library(self, name: str) -> ctypes.CDLL:
         if name not in self.libraries:
             stem = self.folder / sha256(name.encode()).hexdigest()[:16]
-            text = PROLOGUE + device.source() + EPILOGUE.format(name=name)
+            text = PROLOGUE + cuda.source() + EPILOGUE.format(name=name)
             stem.with_suffix('.cpp').write_text(text)
             library = stem.with_suffix('.so')
             subprocess.run(
@@ -88,13 +88,13 @@ class DeviceEmulator:
             values.append(kind(argument))
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
         sizes = (ctypes.c_int * len(values))(*(ctypes.sizeof(v) for v in values))
-        wrong = self._library(name).emulate(pointers, sizes, len(values), blocks, device.BLOCK)
+        wrong = self._library(name).emulate(pointers, sizes, len(values), blocks, cuda.BLOCK)
         assert not wrong, f'{name}: wrong number of arguments, or argument {wrong - 2} is wrong'
         self.launched.append(name)
 
     def take_cpu_tensors(self, patch: pytest.MonkeyPatch) -> None:
         """Run the kernels of CPU tensors: a device with one multiprocessor."""
-        patch.setattr(device, 'launch', self)
+        patch.setattr(cuda, 'launch', self)
         one = SimpleNamespace(multi_processor_count=1)
         patch.setattr(torch.cuda, 'get_device_properties', lambda where: one)
-        patch.setattr(common, 'host', device)
+        patch.setattr(common, 'cpu', cuda)

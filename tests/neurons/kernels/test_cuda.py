@@ -1,4 +1,4 @@
-"""The CUDA kernels, executed on the CPU by an emulator, against the host kernels."""
+"""The CUDA kernels, executed on the CPU by an emulator, against the CPU kernels."""
 
 import contextlib
 import shutil
@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
-from mmspike.neurons.kernels import device, host
+from mmspike.neurons.kernels import cpu, cuda
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.kernels.ops import common
-from support.device_emulator import DeviceEmulator
+from support.cuda_emulator import CudaEmulator
 
 NEURONS = [
     IF(v_reset=None, surrogate='triangular'),
@@ -37,15 +37,15 @@ SHAPES = [(1,), (7,), (24,), (3, 2, 8), (203,)]
 def compiled(tmp_path_factory):
     if not shutil.which('c++'):
         pytest.skip('no C++ compiler')
-    return DeviceEmulator(tmp_path_factory.mktemp('device'))
+    return CudaEmulator(tmp_path_factory.mktemp('device'))
 
 
 @pytest.fixture
 def emulator(compiled, monkeypatch):
     """CPU tensors go to the CUDA kernels: a device with one small multiprocessor."""
     compiled.take_cpu_tensors(monkeypatch)
-    monkeypatch.setattr(device, 'BLOCK', 3)
-    monkeypatch.setattr(device, 'BLOCKS_PER_MULTIPROCESSOR', 2)
+    monkeypatch.setattr(cuda, 'BLOCK', 3)
+    monkeypatch.setattr(cuda, 'BLOCKS_PER_MULTIPROCESSOR', 2)
     compiled.launched.clear()
     torch.use_deterministic_algorithms(True)  # unwritten memory is NaN
     yield compiled
@@ -56,7 +56,7 @@ def run(neuron, x, state):
     """Output, last membrane, and the gradients of x, the membrane and the learned number."""
     leaves = [t.clone().requires_grad_() for t in (x, state)]
     weights = torch.linspace(-1, 1, x.numel()).view_as(x)
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         out, v_end = neuron.fire(leaves[0], leaves[1] if neuron.stateful else None)
         total = (out * weights).sum()
         if v_end is not None:
@@ -67,11 +67,11 @@ def run(neuron, x, state):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not host.AVAILABLE, reason=host.HOW_TO_BUILD)
+@pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize('steps', [1, 4, 8, 21])
 @pytest.mark.parametrize('neuron', NEURONS, ids=repr)
-def test_same_bits_as_the_host_kernels(neuron, steps, dtype, emulator, monkeypatch):
+def test_same_bits_as_the_cpu_kernels(neuron, steps, dtype, emulator, monkeypatch):
     for shape in SHAPES:
         for stateful in (False, True):
             neuron.stateful = stateful
@@ -82,7 +82,7 @@ def test_same_bits_as_the_host_kernels(neuron, steps, dtype, emulator, monkeypat
             ours, learned = run(neuron, x, state)
             assert len(emulator.launched) == before + 2
             with monkeypatch.context() as patch:
-                patch.setattr(common, 'host', host)
+                patch.setattr(common, 'cpu', cpu)
                 expected, expected_learned = run(neuron, x, state)
             for a, b in zip(ours, expected, strict=True):
                 assert (a is None and b is None) or torch.equal(a, b)
@@ -96,7 +96,7 @@ def test_rows_that_begin_anywhere(neuron, emulator):
     neuron.stateful = False
     x = (torch.randn(4 * 24 + 1) * 2)[1:].view(4, 24)
     assert x.data_ptr() % 16
-    with torch.no_grad(), neuron_backend('host'):
+    with torch.no_grad(), neuron_backend('cpu'):
         out = neuron.fire(x, None)[0]
         expected = neuron.fire(x.clone(), None)[0]
     assert torch.equal(out, expected)
@@ -107,7 +107,7 @@ def test_rows_that_begin_anywhere(neuron, emulator):
 
 def test_nothing_is_launched_for_nothing(emulator):
     x = torch.empty(4, 0, requires_grad=True)
-    with neuron_backend('host'):
+    with neuron_backend('cpu'):
         LIF(timesteps=4)(x).sum().backward()
     assert emulator.launched == []
     assert x.grad.shape == (4, 0)
@@ -168,7 +168,7 @@ def cupy(monkeypatch):
 def test_launches_go_to_the_current_stream_of_the_device(cupy):
     for index in (0, 1, 1):
         where = torch.device('cuda', index)
-        device.launch('made_up<float, true>', 5, where, [1, np.float32(2)])
+        cuda.launch('made_up<float, true>', 5, where, [1, np.float32(2)])
     name = 'mmspike::made_up<float, true>'
     assert [launch[:4] for launch in cupy.launches] == [
         (name, (5,), (256,), (1, np.float32(2)))
@@ -188,21 +188,21 @@ def test_device_and_stream_are_put_back_after_a_failure(cupy, monkeypatch):
 
     monkeypatch.setattr(cupy, 'RawModule', broken)
     with pytest.raises(RuntimeError, match='no driver'):
-        device.launch('failing<float, true>', 1, torch.device('cuda', 0), [])
+        cuda.launch('failing<float, true>', 1, torch.device('cuda', 0), [])
     assert cupy.current == []
 
 
 def test_source_is_one_text():
     """CuPy's cache on disk knows a kernel by its text, and does not look into included files."""
-    assert '#include' not in device.source()
-    assert 'integer_fire' in device.source()
+    assert '#include' not in cuda.source()
+    assert 'integer_fire' in cuda.source()
 
 
 def test_without_cupy_the_reason_and_the_fix_are_told(monkeypatch):
     monkeypatch.setitem(sys.modules, 'cupy', None)
-    assert 'pip install mmspike[cuda12]' in device.obstacle.__wrapped__()
+    assert 'pip install mmspike[cuda12]' in cuda.obstacle.__wrapped__()
 
 
 def test_amd_gpus_are_left_to_plain_torch(monkeypatch, cupy):
     monkeypatch.setattr(torch.version, 'hip', '6.0')
-    assert 'AMD' in device.obstacle.__wrapped__()
+    assert 'AMD' in cuda.obstacle.__wrapped__()

@@ -8,7 +8,7 @@ pytest.importorskip('cupy_backends', reason='CuPy is not installed')
 
 import registers
 
-from mmspike.neurons.kernels import device
+from mmspike.neurons.kernels import cuda
 from mmspike.neurons.kernels.settings import SURROGATES
 
 NAMES = registers.entry_points()
@@ -16,14 +16,14 @@ NAMES = registers.entry_points()
 
 def test_every_option_is_among_the_compiled_kernels():
     kinds = {name.partition('<')[0] for name in NAMES}
-    assert kinds == set(re.findall(r'__global__ void (\w+)\(', device.source()))
+    assert kinds == set(re.findall(r'__global__ void (\w+)\(', cuda.source()))
     backward = [
         re.split('[<>, ]+', name)[1:-1] for name in NAMES if name.startswith('binary_backward')
     ]
     storage, leaks, decay_input, hard, detached, surrogates, segments, groups, aligned = map(
         set, zip(*backward, strict=True)
     )
-    assert storage == set(device.STORAGE.values())
+    assert storage == set(cuda.STORAGE.values())
     assert leaks == {'0', '1', '2', '3'}
     assert decay_input == hard == detached == aligned == {'true', 'false'}
     assert surrogates == {str(number) for number in SURROGATES.values()}
@@ -44,7 +44,7 @@ def test_kernels_compile_without_spills(architecture):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('storage', device.STORAGE.values())
+@pytest.mark.parametrize('storage', cuda.STORAGE.values())
 def test_aligned_sequences_are_read_16_bytes_at_a_time(storage):
     names = [name for name in NAMES if name.endswith('true>') and f'<{storage},' in name]
     narrow = r'ld\.global\.nc\.(?:f32|u16)'
@@ -56,6 +56,6 @@ def test_aligned_sequences_are_read_16_bytes_at_a_time(storage):
 
 
 def test_what_does_not_compile_is_told(monkeypatch):
-    monkeypatch.setattr(device, 'source', lambda: 'nonsense')
-    with pytest.raises(RuntimeError, match=r'device\.cu.*error'):
+    monkeypatch.setattr(cuda, 'source', lambda: 'nonsense')
+    with pytest.raises(RuntimeError, match=r'cuda\.cu.*error'):
         registers.compile_with_nvrtc([], 'sm_80')

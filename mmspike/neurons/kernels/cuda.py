@@ -1,4 +1,4 @@
-"""The kernels on NVIDIA GPUs, through CuPy: compiling ``csrc/device.cu`` and launching it.
+"""The kernels on NVIDIA GPUs, through CuPy: compiling ``csrc/cuda.cu`` and launching it.
 
 CuPy compiles a kernel for the numbers that are fixed in it (dtype, options) the first time it is
 launched and keeps it on disk. Launches go to torch's current device and stream; nothing is copied,
@@ -19,8 +19,8 @@ HOW_TO_INSTALL = (
     'CuPy cannot be imported ({error}); install the one for your CUDA: pip install mmspike[cuda12] '
     'or mmspike[cuda13]'
 )
-SOURCES = ('neuron_steps.h', 'storage.h', 'device.cu')
-# Products and sums round one by one, as they do in torch and in the host kernels.
+SOURCES = ('neuron_steps.h', 'storage.h', 'cuda.cu')
+# Products and sums round one by one, as they do in torch and in the CPU kernels.
 COMPILER_OPTIONS = ('-std=c++17', '--fmad=false')
 STORAGE = {
     torch.float32: 'float',
