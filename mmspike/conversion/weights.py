@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.conversion.families import identify
+from mmspike.neurons.records import is_record
 from mmspike.utils.checkpoint import atomic_write, read_checkpoint
 
 
@@ -18,7 +19,7 @@ class Conversion:
 
     Attributes:
         state_dict: Weights of an mmpretrain classifier (``backbone.``, ``head.fc.``), with the
-            neurons recorded in its metadata.
+            records of its neurons.
         arch: Architecture read from the shapes: a name, or a dict for the backbone.
         renamed: Old key to new key.
         missing: Keys of the model for which the file has nothing.
@@ -70,7 +71,7 @@ def fit_to_model(
     arch: str | dict,
     unused: Sequence[str] = (),
 ) -> Conversion:
-    """Put renamed tensors into the order of a model, with its neurons in the metadata.
+    """Put renamed tensors into the order of a model, with the records of its neurons.
 
     Args:
         model: The model; its tensors may be on the meta device.
@@ -91,16 +92,15 @@ def fit_to_model(
         key: value.reshape(1) if key in numbers and value.dim() == 0 else value
         for key, value in tensors.items()
     }
+    tensors.update({key: value for key, value in expected.items() if is_record(key)})
     for old, new in renamed.items():
         if new in expected and tensors[new].shape != expected[new].shape:
             raise ValueError(
                 f'{old} has shape {tuple(tensors[new].shape)}, the model wants '
                 f'{tuple(expected[new].shape)} at {new}; these are weights of another model'
             )
-    state_dict = type(expected)({key: tensors[key] for key in known if key in tensors})
-    state_dict._metadata = expected._metadata
     return Conversion(
-        state_dict=state_dict,
+        state_dict={key: tensors[key] for key in known if key in tensors},
         arch=arch,
         renamed=renamed,
         missing=[key for key in known if key not in tensors],

@@ -13,6 +13,7 @@ from mmspike.execution.spike_driven import unwrapped
 from mmspike.hooks.averaged import averaged_models
 from mmspike.neurons import IntegerNeuron, set_largest_integer
 from mmspike.neurons.integer import check_largest_integer, integer_neurons
+from mmspike.neurons.records import find_record, read_record, record_key, write_record
 from mmspike.registry import HOOKS
 from mmspike.temporal import TemporalModule, check_timesteps, set_timesteps
 
@@ -177,20 +178,24 @@ class TimestepExpansionHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Record the D of training, where the model has another one just now."""
+        state_dict = checkpoint['state_dict']
         for name, neuron in unwrapped(runner.model).named_modules():
             if neuron in self._trained:
                 D, norm = self._trained[neuron]
-                checkpoint['state_dict']._metadata[name]['neuron'].update(D=D, norm=norm)
+                record = read_record(state_dict[record_key(name)], name)
+                record['neuron'].update(D=D, norm=norm)
+                state_dict[record_key(name)] = write_record(record)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Let neurons take the D on record, if it is one that the schedule of training names."""
         known = {D for _, D in self.D.get('train', ())}
-        metadata = getattr(checkpoint.get('state_dict'), '_metadata', {})
         for model in (unwrapped(runner.model), *averaged_models(runner)):
             for name, neuron in model.named_modules():
-                record = metadata.get(name, {}).get('neuron') or {}
-                if isinstance(neuron, IntegerNeuron) and record.get('D') in known:
-                    set_largest_integer(neuron, record['D'], scale_norm=self.scale_norm)
+                if isinstance(neuron, IntegerNeuron):
+                    record = find_record(checkpoint.get('state_dict', {}), name)
+                    D = record.get('neuron', {}).get('D')
+                    if D in known:
+                        set_largest_integer(neuron, D, scale_norm=self.scale_norm)
 
 
 def _check_execution(execution: str) -> str:

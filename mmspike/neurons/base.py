@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmspike.neurons.functional import at_rest
 from mmspike.neurons.masking import SpikeMasking
+from mmspike.neurons.records import find_local_record, read_record, record_key, write_record
 from mmspike.temporal import TemporalModule, fold_time, unfold_time
 from mmspike.utils.checks import check_number as check_number  # for the neurons
 
@@ -21,12 +22,6 @@ class NeuronMismatchError(RuntimeError):
     """A checkpoint was made with other neurons than those of the model that loads it."""
 
 
-def _record_neuron(module: nn.Module, state_dict: dict, prefix: str, metadata: dict) -> None:
-    metadata['neuron'] = module.describe()
-    if module.masking_ratio:
-        metadata['masking_ratio'] = module.masking_ratio
-
-
 class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
     """A layer of spiking neurons over folded sequences ``(T*B, ...)``.
 
@@ -35,10 +30,11 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
     until :meth:`reset`. As a spikingjelly ``MemoryModule`` a neuron is also seen by that
     library's ``functional.reset_net`` and ``detach_net``, monitors and counters.
 
-    A neuron's kind and the numbers that its output depends on are saved in the metadata of every
-    ``state_dict`` and compared when one is loaded: weights trained for one neuron give nonsense
-    with another. So is the share of spikes that are dropped at random (``masking_ratio``, see
-    :class:`~mmspike.neurons.masking.SpikeMasking`), which a neuron takes from a checkpoint.
+    Every ``state_dict`` holds a record of the neuron, its extra state: its kind, the numbers that
+    its output depends on, and the share of spikes that are dropped at random (``masking_ratio``).
+    When one is loaded, the neuron is compared with it, because weights trained for one neuron give
+    nonsense with another; and the neuron takes the masking ratio, see
+    :class:`~mmspike.neurons.masking.SpikeMasking`. A ``state_dict`` without records loads as well.
 
     Args:
         timesteps: Number of steps T in the first dimension; :func:`mmspike.set_timesteps` sets it
@@ -68,7 +64,6 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
         self.on_mismatch = on_mismatch
         # At rest the membrane is a plain number, which spikingjelly's reset puts back.
         self.register_memory('v', 0.0)
-        self._register_state_dict_hook(_record_neuron)
 
     # Whether there is a membrane to carry; without one, ``stateful`` changes nothing.
     has_memory = True
@@ -144,18 +139,39 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
             options.update(masking_ratio=self.masking_ratio)
         return ', '.join(f'{key}={value}' for key, value in options.items())
 
-    def check_description(self, saved: dict | None) -> None:
+    def get_extra_state(self) -> Tensor:
+        """The record of this neuron for a ``state_dict``, see :mod:`mmspike.neurons.records`."""
+        record = dict(neuron=self.describe())
+        if self.masking_ratio:
+            record['masking_ratio'] = self.masking_ratio
+        return write_record(record)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Compare this neuron with its record in a checkpoint; take the masking ratio.
+
+        Args:
+            state: What :meth:`get_extra_state` returned when the checkpoint was written.
+
+        Raises:
+            RecordError: ``state`` is no record of a neuron.
+            NeuronMismatchError: See :meth:`check_description`.
+        """
+        record = read_record(state, type(self).__name__)
+        if record:
+            self.check_description(record['neuron'])
+            self.load_masking_ratio(record.get('masking_ratio', 0.0))
+
+    def check_description(self, saved: dict) -> None:
         """Compare a neuron's record in a checkpoint with this neuron.
 
         Args:
-            saved: What :meth:`describe` returned when the checkpoint was written; None where the
-                checkpoint says nothing, which is accepted.
+            saved: What :meth:`describe` returned when the checkpoint was written.
 
         Raises:
             NeuronMismatchError: They differ, and ``on_mismatch`` is ``'error'``.
         """
         own = self.describe()
-        if saved is None or saved == own:
+        if saved == own:
             return
         message = (
             f'the checkpoint was made with neurons {_show(saved)}, the model has {_show(own)}: its '
@@ -165,20 +181,6 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
         if self.on_mismatch == 'error':
             raise NeuronMismatchError(message)
         warnings.warn(message, stacklevel=2)
-
-    def check_record(self, metadata: dict, load: object) -> None:
-        """Compare a neuron's metadata in a checkpoint with this neuron; take its masking ratio.
-
-        Args:
-            metadata: This module's part of the metadata; empty where there is none.
-            load: See :meth:`~mmspike.neurons.masking.SpikeMasking.load_masking_ratio`.
-
-        Raises:
-            NeuronMismatchError: See :meth:`check_description`.
-        """
-        self.check_description(metadata.get('neuron'))
-        if 'neuron' in metadata:
-            self.load_masking_ratio(metadata.get('masking_ratio', 0.0), load)
 
     def check_learned(self, name: str, value: float, recorded: bool) -> None:
         """Refuse a learned number of a checkpoint that the neuron cannot compute with.
@@ -206,16 +208,13 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
             state_dict[key] = value.reshape(1)
         self.check_learned(key, value.item(), recorded)
 
-    def _load_from_state_dict(
-        self, state_dict, prefix, local_metadata, strict, missing_keys, *args
-    ) -> None:
-        # All modules that are loaded together are handed the same list of missing keys.
-        self.check_record(local_metadata, missing_keys)
-        for name in self._parameters:
-            self._read_learned(name, prefix, state_dict, 'neuron' in local_metadata)
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, *args
-        )
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args) -> None:
+        name = prefix.removesuffix('.')
+        record = find_local_record(state_dict, name, local_metadata)
+        state_dict[record_key(name)] = write_record(record)
+        for key in self._parameters:
+            self._read_learned(key, prefix, state_dict, bool(record))
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
 
 def _show(description: dict) -> str:
@@ -229,26 +228,3 @@ def set_stateful(model: nn.Module, stateful: bool = True) -> None:
         if isinstance(module, BaseNeuron):
             module.stateful = stateful
             module.reset()
-
-
-def check_neurons(model: nn.Module, state_dict: dict, prefix: str = '') -> None:
-    """Compare the neurons of ``model`` with those that a ``state_dict`` was made with.
-
-    Masking ratios that were not chosen are taken over. ``load_state_dict`` does all that by itself.
-    This function is for loaders that build a new dictionary and drop the metadata, as mmengine does
-    for ``init_cfg=dict(type='Pretrained', prefix=...)``.
-
-    Args:
-        model: Model about to be loaded.
-        state_dict: State with torch's ``_metadata``; without, nothing is compared.
-        prefix: Prefix of the model's keys in ``state_dict``, with or without the final dot.
-
-    Raises:
-        NeuronMismatchError: See :meth:`BaseNeuron.check_description`.
-    """
-    metadata = getattr(state_dict, '_metadata', {})
-    prefix = prefix.rstrip('.')
-    for name, module in model.named_modules():
-        if isinstance(module, BaseNeuron):
-            key = '.'.join(part for part in (prefix, name) if part)
-            module.check_record(metadata.get(key, {}), metadata)

@@ -5,6 +5,7 @@ share of the spikes of chosen layers at random, in training and in inference: sp
 sent cost nothing. :mod:`mmspike.masking` chooses the layers of a model.
 """
 
+import logging
 import warnings
 
 import torch
@@ -36,9 +37,9 @@ class SpikeMasking:
     by torch's own generator, anew at every call, for every sample, element and time step; what is
     kept is not scaled up. An integer neuron's integer is kept or dropped as a whole.
 
-    The ratio travels in the metadata of every ``state_dict``, beside the record of the neuron. A
-    neuron whose ratio was not chosen takes that of the checkpoint that is loaded; one whose ratio
-    was chosen keeps it, and a warning says so if the checkpoint has another.
+    The ratio is part of the neuron's record in every ``state_dict``. A neuron whose ratio was not
+    chosen takes that of the checkpoint that is loaded; one whose ratio was chosen keeps it, and a
+    warning says so if the checkpoint has another.
     """
 
     _masking_ratio = 0.0
@@ -77,38 +78,29 @@ class SpikeMasking:
         drawn = torch.rand(spikes.shape, dtype=torch.float32, device=spikes.device)
         return spikes * (drawn > self._masking_ratio)
 
-    def load_masking_ratio(self, saved: float, load: object) -> None:
+    def load_masking_ratio(self, saved: float) -> None:
         """Take the ratio that a checkpoint was made with, or warn where another one was chosen.
 
         Args:
             saved: The checkpoint's ratio.
-            load: Any object that all neurons share that are loaded together: of many, the first
-                one speaks.
         """
         if saved == self._masking_ratio:
             return
-        if not self._masking_chosen:
-            self.adopt_masking_ratio(saved)
-            if saved and _is_first_of(load):
-                print_log(
-                    'neurons take the spike masking of the checkpoint, the first of them ratio '
-                    f'{saved:g}; mmspike.masking.set_masking chooses another',
-                    'current',
-                )
-        elif _is_first_of(load):
+        if self._masking_chosen:
             warnings.warn(
                 f'the checkpoint was made with spike masking at ratio {saved:g}, the model was set '
-                f'to {self._masking_ratio:g} and keeps it (the first neuron that differs; there '
-                'may be others). mmspike.masking.set_masking(model, {pattern: ratio}) sets ratios; '
-                "a model whose ratios were never set takes the checkpoint's",
+                f'to {self._masking_ratio:g} and keeps it. mmspike.masking.set_masking(model, '
+                '{pattern: ratio}) sets ratios; a model whose ratios were never set takes the '
+                "checkpoint's",
                 stacklevel=2,
             )
-
-
-_last_load: object = None
-
-
-def _is_first_of(load: object) -> bool:
-    global _last_load
-    first, _last_load = load is not _last_load, load
-    return first
+            return
+        self.adopt_masking_ratio(saved)
+        if saved:
+            # A warning, which mmengine's loggers show once and not for every neuron.
+            print_log(
+                'neurons take the spike masking of the checkpoint; mmspike.masking.get_masking '
+                'shows it, set_masking chooses another',
+                'current',
+                logging.WARNING,
+            )

@@ -57,7 +57,7 @@ class SpikingQCFS(LearnedThreshold):
         # The threshold is a weight, not a setting: it travels in the state dict itself.
         return dict(type=type(self).__name__)
 
-    def check_description(self, saved: dict | None) -> None:
+    def check_description(self, saved: dict) -> None:
         """Also accept weights that were trained with QCFS: it is what they are for."""
-        if saved is None or saved['type'] != 'QCFS':
+        if saved['type'] != 'QCFS':
             super().check_description(saved)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from mmspike.neurons.records import is_record
 from mmspike.utils.checkpoint import read_training_checkpoint
 
 
@@ -75,11 +76,13 @@ def check_weights(
 
 
 def _shapes(weights: dict) -> dict[str, tuple[int, ...]]:
-    """Name to shape, without the prefix of wrappers and without what counts batches."""
+    """Name to shape of weights, without the prefix of wrappers and what counts batches."""
     return {
         name.removeprefix('module.'): tuple(value.shape)
         for name, value in weights.items()
-        if isinstance(value, torch.Tensor) and not name.endswith('num_batches_tracked')
+        if isinstance(value, torch.Tensor)
+        and not name.endswith('num_batches_tracked')
+        and not is_record(name)
     }
 
 

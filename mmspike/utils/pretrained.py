@@ -1,4 +1,4 @@
-"""The files that models begin with: there, safe to read, and of the same neurons."""
+"""The files that models begin with: there, and safe to read."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,6 @@ from mmengine.dist import barrier, get_local_rank
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit
 
-from mmspike.neurons import check_neurons
 from mmspike.utils.checkpoint import read_training_checkpoint
 
 # Name of a file -> where it is from. The configs name their files so.
@@ -31,16 +30,14 @@ _SOURCES = {
 def check_pretrained(module: BaseModule) -> None:
     """Read the checkpoints that ``module.init_cfg`` names, before mmengine does.
 
-    mmengine falls back to ``pickle``, which runs what a file wants, where torch refuses a file.
-    And with a ``prefix`` it builds a new dictionary and drops the metadata in which neurons are
-    recorded. So modules with neurons call this before they are initialised.
+    mmengine falls back to ``pickle``, which runs what a file wants, where torch refuses a file. So
+    backbones, necks and heads call this before they are initialised.
 
     Raises:
         FileNotFoundError, IsADirectoryError: There is no such file.
         UnsafeCheckpointError: The file wants to run code.
         ValueError: The file is damaged, holds nothing for the module, or is not of a kind of
             address that can be looked at first.
-        NeuronMismatchError: The checkpoint was made with other neurons.
     """
     cfgs = [module.init_cfg] if isinstance(module.init_cfg, dict) else module.init_cfg or []
     for cfg in cfgs:
@@ -51,14 +48,12 @@ def check_pretrained(module: BaseModule) -> None:
         prefix = cfg.get('prefix') or ''
         prefix += '.' if prefix and not prefix.endswith('.') else ''
         own = [name.removeprefix('module.').removeprefix(prefix) for name in weights]
-        if not set(own) & set(module.state_dict()):
+        if not set(own) & set(dict(module.named_parameters())):
             raise ValueError(
                 f'{cfg["checkpoint"]} holds no weight of the {type(module).__name__} that '
                 f'begins with it (prefix={cfg.get("prefix")!r}); its keys are '
                 f'{", ".join(list(weights)[:3])}, ...'
             )
-        if prefix:
-            check_neurons(module, weights, prefix)
 
 
 def check_pretrained_files(model: Mapping[str, Any]) -> None:

@@ -1,0 +1,112 @@
+"""The record of a neuron in checkpoints: text in a tensor.
+
+A record is a dict: ``neuron`` is what the neuron says of itself, ``masking_ratio`` its share of
+dropped spikes where that is not 0. An empty record says nothing. Tools that copy, rename, average
+or save weights take tensors, so the record is one: JSON in the bytes of a uint8 tensor.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# torch's name for what a module saves beside parameters and buffers.
+_EXTRA_STATE = '_extra_state'
+# All records have this many bytes, because EMA tools copy one state dict into another.
+_LENGTH = 256
+
+
+class RecordError(ValueError):
+    """A checkpoint holds something else where the record of a neuron should be."""
+
+
+def record_key(name: str) -> str:
+    """The key of a neuron's record in a state dict; ``name`` is empty for a lone neuron."""
+    return f'{name}.{_EXTRA_STATE}' if name else _EXTRA_STATE
+
+
+def is_record(key: str) -> bool:
+    """Whether a key of a state dict is that of a record, not of a weight."""
+    return key.split('.')[-1] == _EXTRA_STATE
+
+
+def write_record(record: Mapping[str, Any]) -> Tensor:
+    """A record as bytes on the CPU, ``(256,)`` or a multiple where that is too short."""
+    text = json.dumps(record).encode()
+    length = -(-len(text) // _LENGTH) * _LENGTH
+    return torch.tensor(list(text.ljust(length)), dtype=torch.uint8, device='cpu')
+
+
+def read_record(saved: Tensor, name: str) -> dict[str, Any]:
+    """The record that :func:`write_record` wrote.
+
+    Args:
+        saved: Bytes, on any device. Floating-point numbers, as of tools that cast or average all
+            that a checkpoint holds, are rounded.
+        name: Name of the neuron, for messages.
+
+    Raises:
+        RecordError: It is no record.
+    """
+    if not isinstance(saved, Tensor) or saved.dim() != 1:
+        shape = f' of shape {tuple(saved.shape)}' if isinstance(saved, Tensor) else ''
+        raise RecordError(
+            f'the record of {name} in the checkpoint must be a tensor of bytes, '
+            f'got {type(saved).__name__}{shape}'
+        )
+    text = bytes(saved.cpu().float().round().to(torch.uint8).tolist())
+    try:
+        record = json.loads(text)
+    except ValueError:
+        raise RecordError(
+            f'the record of {name} in the checkpoint is damaged: it begins with {text[:40]!r}'
+        ) from None
+    if not _is_record_of_neuron(record):
+        raise RecordError(
+            f'the record of {name} in the checkpoint is not known to this version of mmspike: '
+            f'{record!r:.200}'
+        )
+    return record
+
+
+def _is_record_of_neuron(record: object) -> bool:
+    match record:
+        case {'neuron': {'type': str()}, 'masking_ratio': float(ratio)}:
+            return len(record) == 2 and 0 <= ratio < 1
+        case {'neuron': {'type': str()}}:
+            return len(record) == 1
+    return record == {}
+
+
+def find_record(state_dict: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The record of a neuron in the state dict of a model; empty where there is none.
+
+    Args:
+        state_dict: Of this or an older version.
+        name: Name of the neuron in the model.
+
+    Raises:
+        RecordError: There is something else.
+    """
+    metadata = getattr(state_dict, '_metadata', {})
+    return find_local_record(state_dict, name, metadata.get(name, {}))
+
+
+def find_local_record(
+    state_dict: Mapping[str, Any], name: str, metadata: Mapping[str, Any]
+) -> dict[str, Any]:
+    """:func:`find_record` where a neuron is loaded.
+
+    Args:
+        state_dict: As torch hands it to the neuron.
+        name: Name of the neuron in the model.
+        metadata: The neuron's part of torch's metadata, where older versions kept the record.
+
+    Raises:
+        RecordError: There is something else.
+    """
+    if record_key(name) in state_dict:
+        return read_record(state_dict[record_key(name)], name)
+    return {key: metadata[key] for key in ('neuron', 'masking_ratio') if key in metadata}
