@@ -15,6 +15,8 @@ from torch.utils.data import TensorDataset
 from mmspike.hooks import RSMScheduleHook
 from mmspike.masking import get_masking, set_masking
 from mmspike.neurons import LIF, SFA
+from mmspike.neurons.records import find_record
+from mmspike.utils.checkpoint import read_training_checkpoint
 
 INPUTS = 4 * torch.rand(4, 6, generator=torch.Generator().manual_seed(0))
 SEED = dict(type='mmspike.ProgressSeedHook')
@@ -88,8 +90,10 @@ def weights_of(runner):
 
 
 def recorded(path):
-    metadata = torch.load(path, weights_only=False)['state_dict']._metadata
-    return tuple(metadata[name].get('masking_ratio', 0.0) for name in ('net.1', 'net.3'))
+    state_dict = read_training_checkpoint(path)['state_dict']
+    return tuple(
+        find_record(state_dict, name).get('masking_ratio', 0.0) for name in ('net.1', 'net.3')
+    )
 
 
 GROWING = dict(ratios={'net.1': dict(type='linear', stop=0.6, end=3), 'net.3': 0.5})
@@ -248,9 +252,8 @@ def test_averaged_weights_carry_the_ratios(tmp_path):
     runner.train()
     (ema,) = (hook for hook in runner.hooks if isinstance(hook, EMAHook))
     assert list(get_masking(ema.ema_model.module).values()) == pytest.approx([0.6, 0.5])
-    saved = torch.load(tmp_path / 'epoch_3.pth', weights_only=False)
-    metadata = saved['ema_state_dict']._metadata
-    assert metadata['module.net.1']['masking_ratio'] == pytest.approx(0.4)
+    saved = read_training_checkpoint(tmp_path / 'epoch_3.pth')['ema_state_dict']
+    assert find_record(saved, 'module.net.1')['masking_ratio'] == pytest.approx(0.4)
     assert recorded(tmp_path / 'epoch_3.pth') == pytest.approx((0.4, 0.5))
     assert ran(runner, 'predict') == approx([(0, 0.5), (0.2, 0.5), (0.4, 0.5), (0.6, 0.5)])
 

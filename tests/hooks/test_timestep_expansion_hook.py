@@ -14,7 +14,9 @@ from mmspike import get_timesteps
 from mmspike.execution import SpikeTrain, get_execution
 from mmspike.hooks import TimestepExpansionHook
 from mmspike.neurons import LIF, SFA, NeuronMismatchError
+from mmspike.neurons.records import find_record
 from mmspike.temporal import TemporalModule, unfold_time
+from mmspike.utils.checkpoint import read_training_checkpoint
 
 INPUTS = torch.tensor([[3.0, -1.0], [-2.0, 8.0], [5.0, 5.0], [-4.0, -6.0]])
 
@@ -84,8 +86,8 @@ def ran(runner, mode, what=slice(1, 4)):
 
 
 def recorded(path):
-    metadata = torch.load(path, weights_only=False)['state_dict']._metadata
-    return {key: metadata['neuron']['neuron'][key] for key in ('D', 'norm')}
+    record = find_record(read_training_checkpoint(path)['state_dict'], 'neuron')
+    return {key: record['neuron'][key] for key in ('D', 'norm')}
 
 
 def state_of(model):

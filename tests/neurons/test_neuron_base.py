@@ -5,13 +5,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmengine.model import PretrainedInit
-from mmengine.runner.checkpoint import (
-    get_state_dict,
-    load_checkpoint,
-    save_checkpoint,
-    weights_to_cpu,
-)
 from torch import nn
 
 from mmspike.neurons import (
@@ -22,10 +15,9 @@ from mmspike.neurons import (
     QCFS,
     SFA,
     BaseNeuron,
-    NeuronMismatchError,
-    check_neurons,
     set_stateful,
 )
+from mmspike.neurons.records import find_record
 
 NEURONS = [IF, LIF, PLIF, SFA, ILIF, QCFS]
 STATELESS = [SFA, QCFS]
@@ -321,172 +313,6 @@ def test_an_unknown_option_is_not_swallowed():
         IF(treshold=1.0)
 
 
-# The record of neurons in checkpoints
-
-
-DESCRIPTIONS = [
-    (IF, dict(), dict(type='IF', threshold=1.0, v_reset=0.0)),
-    (IF, dict(v_reset=None), dict(type='IF', threshold=1.0, v_reset=None)),
-    (
-        LIF,
-        dict(tau=3, threshold=0.5),
-        dict(type='LIF', threshold=0.5, v_reset=0.0, tau=3.0, decay_input=True),
-    ),
-    (
-        PLIF,
-        dict(decay_input=False),
-        dict(type='PLIF', threshold=1.0, v_reset=0.0, decay_input=False),
-    ),
-    (QCFS, dict(levels=8), dict(type='QCFS', levels=8)),
-    (SFA, dict(D=8), dict(type='SFA', D=8, norm=8.0, rounding='half_even')),
-    (
-        ILIF,
-        dict(rounding='half_up'),
-        dict(type='ILIF', D=4, norm=1.0, rounding='half_up', decay=0.25),
-    ),
-]
-
-
-@pytest.mark.parametrize(('cls', 'options', 'expected'), DESCRIPTIONS)
-def test_a_neuron_is_recorded_in_the_metadata(cls, options, expected):
-    model = nn.Sequential(nn.Identity(), nn.Sequential(cls(**options)))
-    metadata = model.state_dict()._metadata
-    assert metadata['1.0']['neuron'] == expected
-    assert 'neuron' not in metadata['0']
-
-
-@pytest.mark.parametrize(('cls', 'options', 'expected'), DESCRIPTIONS)
-def test_a_neuron_prints_its_options(cls, options, expected):
-    printed = repr(cls(timesteps=3, **options))
-    assert printed.startswith(f'{expected.pop("type")}(')
-    for key, value in (expected | dict(timesteps=3, stateful=False)).items():
-        assert f'{key}={value}' in printed
-
-
-def test_the_membrane_is_not_part_of_a_checkpoint():
-    model = small_model(stateful=True)
-    keys = list(model.state_dict())
-    model(torch.ones(2, 3))
-    assert isinstance(model[1].v, torch.Tensor)
-    assert list(model.state_dict()) == keys == ['0.weight', '0.bias', '2.weight', '2.bias']
-
-
-DIFFERENT = [
-    (LIF(), IF(), 'LIF', 'IF'),
-    (LIF(), LIF(tau=4), 'tau=2.0', 'tau=4.0'),
-    (LIF(), LIF(decay_input=False), 'decay_input=True', 'decay_input=False'),
-    (LIF(), LIF(threshold=0.5), 'threshold=1.0', 'threshold=0.5'),
-    (LIF(), LIF(v_reset=None), 'v_reset=0.0', 'v_reset=None'),
-    (PLIF(), PLIF(decay_input=False), 'decay_input=True', 'decay_input=False'),
-    (SFA(), SFA(D=8, norm=4), 'D=4', 'D=8'),
-    (SFA(), SFA(norm=1), 'norm=4.0', 'norm=1.0'),
-    (SFA(), SFA(rounding='half_up'), 'rounding=half_even', 'rounding=half_up'),
-    (ILIF(), ILIF(decay=0.5), 'decay=0.25', 'decay=0.5'),
-    (ILIF(norm=4), SFA(), 'ILIF', 'SFA'),
-    (QCFS(), QCFS(levels=8), 'levels=16', 'levels=8'),
-]
-
-
-@pytest.mark.parametrize(('saved', 'own', 'old', 'new'), DIFFERENT)
-def test_another_neuron_is_an_error_that_shows_both(saved, own, old, new):
-    for first, second, was, has in ((saved, own, old, new), (own, saved, new, old)):
-        message = f'made with neurons .*{was}.*, the model has .*{has}.*on_mismatch=.warn'
-        with pytest.raises(NeuronMismatchError, match=message):
-            nn.Sequential(second).load_state_dict(nn.Sequential(first).state_dict())
-
-
-@pytest.mark.parametrize(
-    ('cls', 'options'),
-    [
-        (LIF, dict(detach_reset=False, surrogate='atan', timesteps=4, stateful=True)),
-        (PLIF, dict(init_tau=5.0)),
-        (SFA, dict(grad_window='strict', norm=4.0)),
-        (ILIF, dict(detach_reset=False, on_mismatch='warn')),
-    ],
-)
-def test_options_without_effect_on_the_output_may_differ(cls, options, recwarn):
-    saved, model = cls(), nn.Sequential(cls(**options))
-    model.load_state_dict(nn.Sequential(saved).state_dict())
-    assert not recwarn
-    assert [*model.parameters()] == [*saved.parameters()]
-
-
-def test_on_mismatch_warn_loads_the_weights_all_the_same():
-    saved = nn.Sequential(nn.Linear(2, 3), PLIF(init_tau=3.0, threshold=0.5))
-    model = nn.Sequential(nn.Linear(2, 3), PLIF(on_mismatch='warn'))
-    with pytest.warns(UserWarning, match=r'neurons PLIF\(threshold=0\.5.*PLIF\(threshold=1\.0'):
-        model.load_state_dict(saved.state_dict())
-    for own, theirs in zip(model.parameters(), saved.parameters(), strict=True):
-        assert torch.equal(own, theirs)
-
-
-def test_weights_without_a_record_are_accepted(recwarn):
-    saved, model = small_model(tau=3.0), small_model()
-    model.load_state_dict(dict(saved.state_dict()))
-    assert not recwarn
-    assert torch.equal(model[0].weight, saved[0].weight)
-
-
-def test_the_record_survives_a_safe_torch_load(tmp_path):
-    saved = small_model(tau=3.0, v_reset=None)
-    torch.save(saved.state_dict(), tmp_path / 'weights.pth')
-    state_dict = torch.load(tmp_path / 'weights.pth', weights_only=True)
-    same = small_model(tau=3.0, v_reset=None)
-    same.load_state_dict(state_dict)
-    assert torch.equal(same[0].weight, saved[0].weight)
-    with pytest.raises(NeuronMismatchError, match=r'v_reset=None, tau=3\.0'):
-        small_model().load_state_dict(state_dict)
-
-
-@pytest.mark.parametrize('wrapped', [False, True])
-def test_the_record_survives_mmengine(tmp_path, wrapped):
-    saved = small_model(tau=3.0)
-    state_dict = weights_to_cpu(get_state_dict(saved))
-    path = str(tmp_path / 'weights.pth')
-    save_checkpoint(dict(state_dict=state_dict, meta={}) if wrapped else state_dict, path)
-    same = small_model(tau=3.0)
-    load_checkpoint(same, path, strict=True)
-    assert torch.equal(same[0].weight, saved[0].weight)
-    with pytest.raises(NeuronMismatchError, match=r'tau=3\.0.*tau=2\.0'):
-        load_checkpoint(small_model(), path)
-
-
-@pytest.mark.parametrize('prefix', ['backbone', 'backbone.'])
-def test_check_neurons_below_a_prefix(prefix):
-    state_dict = nn.ModuleDict({'backbone': small_model(tau=3.0)}).state_dict()
-    check_neurons(small_model(tau=3.0), state_dict, prefix)
-    with pytest.raises(NeuronMismatchError, match=r'tau=3\.0.*tau=2\.0'):
-        check_neurons(small_model(), state_dict, prefix)
-    # At the top level of this file there are other modules: nothing to compare with.
-    check_neurons(small_model(), state_dict)
-
-
-def test_check_neurons_on_a_lone_neuron():
-    state_dict = LIF(tau=3.0).state_dict()
-    check_neurons(LIF(tau=3.0), state_dict)
-    with pytest.raises(NeuronMismatchError, match=r'tau=3\.0'):
-        check_neurons(LIF(), state_dict)
-    with pytest.raises(NeuronMismatchError, match=r'tau=3\.0'):
-        check_neurons(LIF(), nn.Sequential(LIF(tau=3.0)).state_dict(), '0')
-
-
-def test_check_neurons_warns_if_the_neuron_says_so():
-    state_dict = small_model(tau=3.0).state_dict()
-    with pytest.warns(UserWarning, match=r'tau=3\.0'):
-        check_neurons(small_model(on_mismatch='warn'), state_dict)
-
-
-def test_check_neurons_sees_what_mmengine_drops_below_a_prefix(tmp_path):
-    path = str(tmp_path / 'weights.pth')
-    saved = small_model(tau=3.0)
-    torch.save(nn.ModuleDict({'backbone': saved}).state_dict(), path)
-    model = small_model()
-    PretrainedInit(path, prefix='backbone')(model)
-    assert torch.equal(model[0].weight, saved[0].weight)
-    with pytest.raises(NeuronMismatchError, match=r'tau=3\.0'):
-        check_neurons(model, torch.load(path, weights_only=True), 'backbone')
-
-
 def test_a_copy_has_its_own_state_and_record():
     neuron = IF(threshold=2.0, stateful=True, timesteps=2)
     with torch.no_grad():
@@ -497,8 +323,8 @@ def test_a_copy_has_its_own_state_and_record():
     assert twin(torch.full((2, 1), 0.5)).tolist() == [[0], [1]]
     assert neuron.v == 0.0
     twin.threshold = 3.0
-    assert twin.state_dict()._metadata['']['neuron']['threshold'] == 3.0
-    assert neuron.state_dict()._metadata['']['neuron']['threshold'] == 2.0
+    assert find_record(twin.state_dict(), '')['neuron']['threshold'] == 3.0
+    assert find_record(neuron.state_dict(), '')['neuron']['threshold'] == 2.0
 
 
 def test_a_membrane_set_from_outside_is_where_a_stream_begins():

@@ -1,12 +1,16 @@
 import copy
 import math
+import re
 import warnings
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
+from mmengine.model import PretrainedInit
 from mmengine.runner.checkpoint import load_checkpoint, save_checkpoint
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from weights_alone import weights_alone
 
 from mmspike.neurons import (
     IF,
@@ -17,9 +21,9 @@ from mmspike.neurons import (
     SFA,
     BaseNeuron,
     SpikingQCFS,
-    check_neurons,
     set_stateful,
 )
+from mmspike.neurons.records import find_record
 
 NEURONS = [IF, LIF, PLIF, SFA, ILIF, QCFS, SpikingQCFS]
 
@@ -211,7 +215,7 @@ def with_mmengine(net, saved, path):
 
 def below_a_prefix(net, saved, path):
     torch.save(nn.ModuleDict({'backbone': saved}).state_dict(), path)
-    check_neurons(net, torch.load(path, weights_only=True), 'backbone')
+    PretrainedInit(path, prefix='backbone')(net)
 
 
 WAYS = pytest.mark.parametrize('load', [plain_torch, with_mmengine, below_a_prefix])
@@ -230,15 +234,26 @@ def test_ratios_that_were_not_set_come_from_the_checkpoint(load, tmp_path):
 
 
 @WAYS
-def test_ratios_that_were_set_stay_with_one_warning(load, tmp_path):
+@pytest.mark.parametrize('saved', [(0.25, 0.25), (0.25, 0.75)])
+def test_ratios_that_were_set_stay_with_one_warning_for_each(load, saved, tmp_path):
     net = network(0.5, 0.5)
-    with pytest.warns(UserWarning, match=r'ratio 0\.25, .* was set to 0\.5 .*set_masking') as seen:
-        load(net, network(0.25, 0.75), str(tmp_path / 'a.pth'))
-    assert len([one for one in seen if 'masking' in str(one.message)]) == 1
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter('default')  # as users have it: one text once
+        load(net, network(*saved), str(tmp_path / 'a.pth'))
+    texts = [str(one.message) for one in seen if 'masking' in str(one.message)]
+    assert len(texts) == len(set(saved))
+    for text, ratio in zip(texts, saved, strict=False):
+        assert re.search(rf'ratio {ratio}, .* was set to 0\.5 .*set_masking', text)
     assert ratios(net) == [0.5, 0.5]
     # Another time it is said again.
     with pytest.warns(UserWarning, match=r'ratio 0, .* set to 0\.5'):
         load(net, network(), str(tmp_path / 'b.pth'))
+
+
+def test_ratios_that_are_taken_over_are_one_line_in_the_log(capsys):
+    MMLogger.get_instance('masking')  # which has not said it yet
+    network().load_state_dict(network(0.25, 0.75).state_dict())
+    assert ''.join(capsys.readouterr()).count('take the spike masking of the checkpoint') == 1
 
 
 @WAYS
@@ -251,15 +266,15 @@ def test_the_same_ratios_are_silent(load, tmp_path):
 
 def test_weights_without_a_record_say_nothing(recwarn):
     net = network(0.5)
-    net.load_state_dict(dict(network(0.25).state_dict()))
+    net.load_state_dict(weights_alone(network(0.25)))
     assert ratios(net) == [0.5, 0.0]
     assert not recwarn
 
 
 def test_no_record_without_masks():
-    metadata = network(0.5).state_dict()._metadata
-    assert metadata['1']['masking_ratio'] == 0.5
-    assert 'masking_ratio' not in metadata['3']
+    state_dict = network(0.5).state_dict()
+    assert find_record(state_dict, '1')['masking_ratio'] == 0.5
+    assert 'masking_ratio' not in find_record(state_dict, '3')
 
 
 def test_stateful_chunks_are_masked_as_well():
