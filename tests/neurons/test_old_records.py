@@ -14,6 +14,7 @@ from mmspike.masking import get_masking
 from mmspike.neurons import LIF, PLIF, SFA, NeuronMismatchError, SpikingQCFS
 from mmspike.neurons.records import find_record, is_record
 from mmspike.utils.checkpoint import read_training_checkpoint
+from mmspike.utils.inference import check_weights
 
 FILE = ROOT / 'tests/data/checkpoints/records_in_metadata.pth'
 
@@ -64,6 +65,10 @@ def test_it_loads_strictly_and_without_a_word(load, recwarn, capsys):
     assert next(iter(get_masking(model).values())) == 0.25
     assert 'key' not in ''.join(capsys.readouterr())
     assert not recwarn
+
+
+def test_the_tools_find_all_weights_in_it():
+    check_weights(Toy(), read_training_checkpoint(FILE), str(FILE))
 
 
 @LOADERS

@@ -3,6 +3,7 @@ import torch
 
 from mmspike.backbones import MetaSpikformer
 from mmspike.heads.cls import SpikeLinearClsHead
+from mmspike.neurons import SFA
 from mmspike.utils.checkpoint import UnsafeCheckpointError
 from mmspike.utils.pretrained import check_pretrained_files
 from support.hostile_files import HOSTILE
@@ -51,6 +52,13 @@ def test_a_forgotten_prefix_is_told(tmp_path):
     torch.save(torch.nn.ModuleDict(dict(backbone=MetaSpikformer(ARCH))).state_dict(), path)
     with pytest.raises(ValueError, match=r'no weight of the MetaSpikformer .*keys are backbone\.'):
         backbone(path).init_weights()
+
+
+def test_the_record_of_a_neuron_is_no_weight(tmp_path):
+    path = tmp_path / 'weights.pth'
+    torch.save({f'neuron.{key}': value for key, value in SFA().state_dict().items()}, path)
+    with pytest.raises(ValueError, match='no weight of the SpikeLinearClsHead'):
+        head(path).init_weights()
 
 
 def test_addresses_that_cannot_be_looked_at_are_refused():
