@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from weights_alone import weights_alone
 
 from mmspike import get_timesteps, set_timesteps
 from mmspike.backbones import MST
@@ -22,6 +21,7 @@ from support.reference_mst import (
     compare_spiking,
     distances,
 )
+from support.weights_alone import weights_alone
 
 ARCH = dict(embed_dims=8, depths=(2, 2), num_heads=(2, 4), window_size=4)
 RELU = dict(type='ReLU')
@@ -178,7 +178,7 @@ def test_neurons_can_be_picked_by_name():
 
 def test_the_three_forms_have_the_same_weights_but_for_the_thresholds():
     relu, qcfs, spiking = (small_net(neuron_cfg=cfg) for cfg in (RELU, QCFS, SPIKING))
-    weights = weights_alone(qcfs)
+    weights = weights_alone(qcfs.state_dict())
     thresholds = {key for key in weights if key.endswith('.threshold')}
     assert len(thresholds) == len(qcfs.state_dict()) - len(weights) == 42
     assert set(weights) - set(relu.state_dict()) == thresholds

@@ -13,11 +13,11 @@ from mmspike.conversion import convert_mst, convert_mst_file
 from mmspike.conversion.mst import SETTINGS
 from mmspike.masking import get_masking
 from mmspike.neurons import NeuronMismatchError
-from mmspike.neurons.records import is_record
 from mmspike.utils.checkpoint import read_checkpoint
 from support.paths import ROOT
 from support.reference_cases import DATA, Case
 from support.reference_mst import CASES
+from support.weights_alone import weights_alone
 
 
 @pytest.fixture(scope='module')
@@ -69,8 +69,7 @@ def test_every_key_has_a_place(case):
     derived = {k for k in weights if k.endswith(('attn_mask', 'relative_position_index'))}
     assert derived
     assert set(conversion.renamed) == set(weights) - derived
-    weights = [key for key in conversion.state_dict if not is_record(key)]
-    assert sorted(conversion.renamed.values()) == sorted(weights)
+    assert sorted(conversion.renamed.values()) == sorted(weights_alone(conversion.state_dict))
     assert conversion.arch['window_size'] == ((4, 4, 4, 2) if 'w4' in case else (7, 7))
 
 

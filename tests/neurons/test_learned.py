@@ -6,12 +6,12 @@ import pytest
 import torch
 from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
-from weights_alone import weights_alone
 
 from mmspike.conversion.weights import fit_to_model
 from mmspike.neurons import PLIF, QCFS, SpikingQCFS
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.learned_threshold import SMALLEST_THRESHOLD
+from support.weights_alone import weights_alone
 
 LEARNED = [(PLIF, 'w'), (QCFS, 'threshold'), (SpikingQCFS, 'threshold')]
 THRESHOLDS = [QCFS, SpikingQCFS]
@@ -124,7 +124,7 @@ def test_thresholds_of_files_are_checked(kind, value):
         saved[1].threshold.fill_(value)
     # Of another project: without the record of a neuron.
     with pytest.raises(ValueError, match=rf'1.threshold is {value} .* must be above 0'):
-        net(kind).load_state_dict(weights_alone(saved))
+        net(kind).load_state_dict(weights_alone(saved.state_dict()))
     # Of a training that overshot, which may be resumed as it was.
     model = net(kind)
     with pytest.warns(UserWarning, match=r'1\.threshold is .* acts as 5\.96046e-08'):

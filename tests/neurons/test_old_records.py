@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from conftest import ROOT
 from mmengine.hooks import EMAHook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -15,6 +14,7 @@ from mmspike.neurons import LIF, PLIF, SFA, NeuronMismatchError, SpikingQCFS
 from mmspike.neurons.records import find_record, is_record
 from mmspike.utils.checkpoint import read_training_checkpoint
 from mmspike.utils.inference import check_weights
+from support.paths import ROOT
 
 FILE = ROOT / 'tests/data/checkpoints/records_in_metadata.pth'
 

@@ -14,10 +14,10 @@ from mmengine.runner.checkpoint import (
 )
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
-from weights_alone import weights_alone
 
 from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, NeuronMismatchError, RecordError
 from mmspike.neurons.records import find_record, is_record, read_record, record_key, write_record
+from support.weights_alone import weights_alone
 
 
 def small_model(**neuron_cfg) -> nn.Sequential:
@@ -94,7 +94,7 @@ def test_the_membrane_is_not_part_of_a_checkpoint():
     model(torch.ones(2, 3))
     assert isinstance(model[1].v, torch.Tensor)
     assert list(model.state_dict()) == keys
-    assert list(weights_alone(model)) == ['0.weight', '0.bias', '2.weight', '2.bias']
+    assert list(weights_alone(model.state_dict())) == ['0.weight', '0.bias', '2.weight', '2.bias']
 
 
 # --- How it is compared -------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_on_mismatch_warn_loads_the_weights_all_the_same():
 
 def test_weights_without_a_record_are_accepted(recwarn):
     saved, model = small_model(tau=3.0), small_model()
-    model.load_state_dict(weights_alone(saved))
+    model.load_state_dict(weights_alone(saved.state_dict()))
     assert not recwarn
     assert torch.equal(model[0].weight, saved[0].weight)
 
@@ -276,7 +276,7 @@ def test_averages_follow_models_whose_neurons_change():
 def test_exported_programs_hold_weights_alone():
     model = small_model().eval()
     exported = torch.export.export(model, (torch.ones(2, 3),))
-    assert list(exported.state_dict) == list(weights_alone(model))
+    assert list(exported.state_dict) == list(weights_alone(model.state_dict()))
 
 
 # --- What is no record --------------------------------------------------------------------------

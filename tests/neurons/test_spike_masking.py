@@ -10,7 +10,6 @@ from mmengine.model import PretrainedInit
 from mmengine.runner.checkpoint import load_checkpoint, save_checkpoint
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from weights_alone import weights_alone
 
 from mmspike.neurons import (
     IF,
@@ -24,6 +23,7 @@ from mmspike.neurons import (
     set_stateful,
 )
 from mmspike.neurons.records import find_record
+from support.weights_alone import weights_alone
 
 NEURONS = [IF, LIF, PLIF, SFA, ILIF, QCFS, SpikingQCFS]
 
@@ -266,7 +266,7 @@ def test_the_same_ratios_are_silent(load, tmp_path):
 
 def test_weights_without_a_record_say_nothing(recwarn):
     net = network(0.5)
-    net.load_state_dict(weights_alone(network(0.25)))
+    net.load_state_dict(weights_alone(network(0.25).state_dict()))
     assert ratios(net) == [0.5, 0.0]
     assert not recwarn
 

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spikingjelly.activation_based import base, functional, monitor, neuron, op_counter, surrogate
 from torch import nn
-from weights_alone import weights_alone
 
 from mmspike.neurons import IF, ILIF, LIF, PLIF, SFA, BaseNeuron, set_stateful
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.temporal import fold_time
+from support.weights_alone import weights_alone
 
 SURROGATES = {
     'sigmoid': surrogate.Sigmoid,
@@ -268,7 +268,7 @@ def counted_models():
     ours = nn.Sequential(nn.Linear(4, 6), LIF(timesteps=3), nn.Linear(6, 5, bias=False))
     theirs = nn.Sequential(nn.Linear(4, 6), neuron.LIFNode(step_mode='m'), nn.Linear(6, 5))
     theirs[2].bias = None
-    theirs.load_state_dict(weights_alone(ours))
+    theirs.load_state_dict(weights_alone(ours.state_dict()))
     x = batch()
     return (ours, x), (theirs, x.unflatten(0, (3, 2)))
 
