@@ -28,7 +28,7 @@ from mmspike.conversion import (
     insert_qcfs,
     simulate,
 )
-from mmspike.utils.checkpoint import read_training_checkpoint
+from mmspike.files import read_training_checkpoint
 from mmspike.utils.config import load_config
 from mmspike.utils.inference import check_weights
 

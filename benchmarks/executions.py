@@ -22,8 +22,8 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from mmspike.execution import EXECUTIONS, ROUNDING_NOTE, check_spike_driven, set_execution
+from mmspike.files import read_training_checkpoint
 from mmspike.neurons import BaseNeuron
-from mmspike.utils.checkpoint import read_training_checkpoint
 from mmspike.utils.config import load_config
 from mmspike.utils.evaluation import build_test_loader
 from mmspike.utils.inference import check_weights

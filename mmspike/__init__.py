@@ -4,7 +4,7 @@ Importing the package registers nothing heavy: neurons, backbones, necks, heads 
 imported when a config first names one of them (see :mod:`mmspike.registry`).
 """
 
-from mmspike.utils.versions import check_version
+from mmspike.versions import check_version
 
 # Before anything else, so that a missing library is named with the command that installs it.
 check_version('torch')

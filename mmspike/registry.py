@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from mmengine import Registry as MMEngineRegistry
 from mmengine import registry as root
 
-from mmspike.utils.versions import install_command
+from mmspike.versions import install_command
 
 
 class Registry(MMEngineRegistry):

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
-from mmspike.utils.checks import check_integer
+from mmspike.checks import check_integer
 
 # By how many steps the work of a call is divided, where a caller said so. Each thread has its own.
 _steps_of_work: ContextVar[float | None] = ContextVar('steps_of_work', default=None)

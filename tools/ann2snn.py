@@ -42,8 +42,8 @@ from mmspike.conversion import (
 )
 from mmspike.energy import EnergyCounter, EnergyReport
 from mmspike.evaluation import AccuracyOverTime
+from mmspike.files import atomic_write, read_training_checkpoint
 from mmspike.neurons import QCFS, BaseNeuron
-from mmspike.utils.checkpoint import atomic_write, read_training_checkpoint
 from mmspike.utils.config import load_config
 from mmspike.utils.evaluation import build_test_loader, evaluate
 from mmspike.utils.inference import check_weights

@@ -10,8 +10,8 @@ os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
-from mmspike.execution.spike_driven import unwrapped
-from mmspike.utils.checkpoint import read_training_checkpoint
+from mmspike.files import read_training_checkpoint
+from mmspike.modules import unwrapped
 from mmspike.utils.config import load_config
 from mmspike.utils.inference import check_weights
 from mmspike.utils.launch import adapt_to_devices, add_common_arguments

@@ -8,10 +8,10 @@ from mmengine.model.weight_init import PretrainedInit, initialize
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmspike.checks import check_finite
 from mmspike.layers import TemporalMean, recompute
+from mmspike.pretrained import check_pretrained
 from mmspike.temporal import TemporalModule, encode_input, set_timesteps
-from mmspike.utils.checks import check_finite
-from mmspike.utils.pretrained import check_pretrained
 
 
 class Stage(BaseModule):

@@ -1,6 +1,6 @@
 """Classifiers for mmpretrain beyond its own ``ImageClassifier``."""
 
-from mmspike.utils.versions import check_version
+from mmspike.versions import check_version
 
 check_version('mmpretrain')
 

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax
 
 from mmspike.execution.spike_train import without_flow
+from mmspike.files import read_training_checkpoint
 from mmspike.masking import set_masking
 from mmspike.neurons import BaseNeuron
 from mmspike.neurons.base import check_number
 from mmspike.registry import MODELS
-from mmspike.utils.checkpoint import read_training_checkpoint
+from mmspike.seeding import seeded
 from mmspike.utils.inference import check_weights
-from mmspike.utils.seeding import seeded
 
 
 @MODELS.register_module()

@@ -14,7 +14,7 @@ from mmspike.conversion.quantise import APPROXIMATE
 from mmspike.energy import EnergyCounter
 from mmspike.execution.spike_flow import SpikeFlow
 from mmspike.neurons import SpikingQCFS
-from mmspike.utils.wording import some_of
+from mmspike.wording import some_of
 
 # Functions that are neither linear nor neurons, by the names that PyTorch calls them.
 _NON_LINEAR = frozenset(

@@ -19,7 +19,7 @@ from mmspike.conversion.weights import (
     rename,
     weights_in,
 )
-from mmspike.utils.checkpoint import atomic_write, read_training_checkpoint
+from mmspike.files import atomic_write, read_training_checkpoint
 
 # (pattern, replacement); numbers in the reference's names count neurons and nested sequences
 _RULES = (

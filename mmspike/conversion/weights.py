@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.conversion.families import identify
+from mmspike.files import atomic_write, read_checkpoint
 from mmspike.neurons.records import is_record
-from mmspike.utils.checkpoint import atomic_write, read_checkpoint
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from mmspike.datasets.digits import digits_of_split
-from mmspike.utils.checkpoint import atomic_write
+from mmspike.files import atomic_write
 
 CLASSES = tuple('0123456789')
 # Folder of a subset -> the split its digits are from; no digit is in both.

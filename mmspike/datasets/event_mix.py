@@ -8,9 +8,9 @@ from mmpretrain.models.utils.batch_augments import Mixup
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from mmspike.checks import check_integer, check_number
 from mmspike.datasets.events.frames import POLARITIES
 from mmspike.registry import BATCH_AUGMENTS
-from mmspike.utils.checks import check_integer, check_number
 
 # Standard deviations are drawn up to the second share of the length of an axis; what is below the
 # first becomes that.

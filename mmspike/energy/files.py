@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from mmspike.energy.report import EnergyReport
-from mmspike.utils.checkpoint import atomic_write
+from mmspike.files import atomic_write
 
 
 def write_report(report: EnergyReport, folder: str | os.PathLike) -> list[Path]:

@@ -7,7 +7,7 @@ from mmspike.energy.page import SCRIPT, STYLE
 from mmspike.energy.plots import energy_png, rates_png
 from mmspike.energy.report import EnergyReport
 from mmspike.energy.rows import MICROJOULE, Totals
-from mmspike.utils.wording import some_of
+from mmspike.wording import some_of
 
 # Head of the columns of energy.
 _ENERGIES = (MICROJOULE, f'{MICROJOULE}, published', f'ANN {MICROJOULE}')

@@ -15,7 +15,7 @@ from torch import nn
 
 import mmspike
 from mmspike.neurons import BaseNeuron
-from mmspike.utils.versions import SUPPORTED
+from mmspike.versions import SUPPORTED
 
 UNKNOWN = 'not stated'
 RANDOM = 'random'

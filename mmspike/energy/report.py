@@ -14,7 +14,7 @@ from mmspike.energy.counts import EnergyCounts, LayerCount
 from mmspike.energy.memory import LEMAIRE, MemoryModel
 from mmspike.energy.origin import Origin
 from mmspike.energy.rows import DEAD_RATE, SATURATED, LayerEnergy, NeuronRate, Totals, stage_of
-from mmspike.utils.wording import some_of
+from mmspike.wording import some_of
 
 NOTES = (
     'All numbers are per image. Energy is that of arithmetic alone, where memory is not named.',

@@ -11,8 +11,8 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from mmspike.files import atomic_write
 from mmspike.registry import METRICS
-from mmspike.utils.checkpoint import atomic_write
 
 
 @METRICS.register_module()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmspike.utils.hooks import of_this_thread
+from mmspike.thread_hooks import of_this_thread
 
 # Operators that multiply, and where their activations stand; of a product either may be binary. An
 # attention with softmax, in one operator, has nothing binary to multiply.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmspike.execution.spike_driven import get_execution, set_execution
 from mmspike.neurons import BaseNeuron
-from mmspike.utils.hooks import of_this_thread
+from mmspike.thread_hooks import of_this_thread
 
 # For whoever shows answers of both executions side by side.
 ROUNDING_NOTE = (

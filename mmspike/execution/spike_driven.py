@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import Tensor, nn
 
 from mmspike.execution.compiled import CompiledError, compiled_parts, is_traced, refuse
 from mmspike.execution.replacement import find_replacement, replace
 from mmspike.execution.spike_flow import SpikeFlow
 from mmspike.execution.spike_train import SpikeTrain, unmarked
-from mmspike.utils.wording import some_of
+from mmspike.modules import unwrapped
+from mmspike.wording import some_of
 
 EXECUTIONS = ('integer', 'spike')
 _COMPILED = (
@@ -143,13 +143,6 @@ def set_execution(model: nn.Module, execution: str) -> None:
 def get_execution(model: nn.Module) -> str:
     """How a model runs in evaluation mode: ``'integer'`` or ``'spike'``."""
     return 'integer' if find_replacement(unwrapped(model), _run_on_spikes) is None else 'spike'
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside of mmengine's wrappers, whose steps call it and not the wrapper."""
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
 
 
 # In the place of forward, and not by hooks before and after: a block is left whatever happens, also

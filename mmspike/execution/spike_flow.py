@@ -30,7 +30,7 @@ from mmspike.execution.torch_functions import (
     moves,
 )
 from mmspike.neurons import BaseNeuron
-from mmspike.utils.wording import some_of
+from mmspike.wording import some_of
 
 
 class _OpenFlows(threading.local):

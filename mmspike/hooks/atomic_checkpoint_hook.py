@@ -8,13 +8,13 @@ from mmengine.fileio import BaseStorageBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from mmspike.execution.spike_driven import unwrapped
+from mmspike.files import ATOMIC_BACKEND
+from mmspike.finite import first_bad_weight
+from mmspike.folder_lock import FolderLock
 from mmspike.hooks.averaged import averaged_models
 from mmspike.hooks.not_finite import not_finite
+from mmspike.modules import unwrapped
 from mmspike.registry import HOOKS
-from mmspike.utils.checkpoint import ATOMIC_BACKEND
-from mmspike.utils.finite import first_bad_weight
-from mmspike.utils.folder_lock import FolderLock
 
 
 @HOOKS.register_module()

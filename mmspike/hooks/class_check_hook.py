@@ -10,8 +10,8 @@ from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor
 from mmengine.runner import Runner
 
-from mmspike.execution.spike_driven import unwrapped
 from mmspike.hooks.file_name_hook import NamingCompose
+from mmspike.modules import unwrapped
 from mmspike.registry import HOOKS
 
 # As many label maps are looked at for what no single one can tell.

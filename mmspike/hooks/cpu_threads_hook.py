@@ -7,8 +7,8 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmspike.cpu_threads import STAT, CpuThreads, chosen_by_user
 from mmspike.registry import HOOKS
-from mmspike.utils.cpu_threads import STAT, CpuThreads, chosen_by_user
 
 
 @HOOKS.register_module()
@@ -16,7 +16,7 @@ class CpuThreadsHook(Hook):
     """Gives torch as many CPU threads as other programs leave cores, during training and testing.
 
     Without it, training beside one busy program on two cores is two to three times slower (see
-    :mod:`mmspike.utils.cpu_threads`). It does nothing where there is a GPU, where
+    :mod:`mmspike.cpu_threads`). It does nothing where there is a GPU, where
     ``OMP_NUM_THREADS`` or ``MKL_NUM_THREADS`` is set, and in deterministic runs
     (``randomness.deterministic``): sums of floats depend on the number of threads in their last
     digits.

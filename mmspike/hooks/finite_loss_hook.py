@@ -13,11 +13,11 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from mmspike.execution.spike_driven import unwrapped
+from mmspike.checks import check_integer
+from mmspike.finite import first_bad_weight, first_not_finite
 from mmspike.hooks.not_finite import not_finite
+from mmspike.modules import unwrapped
 from mmspike.registry import HOOKS
-from mmspike.utils.checks import check_integer
-from mmspike.utils.finite import first_bad_weight, first_not_finite
 
 
 @HOOKS.register_module()

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
+from mmspike.checks import check_integer
 from mmspike.registry import HOOKS
-from mmspike.utils.checks import check_integer
-from mmspike.utils.seeding import seeded
+from mmspike.seeding import seeded
 
 # Where a checkpoint keeps the statistics that the averaged model would have without this hook.
 SAVED_NORMS = 'ema_norms'

@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmspike.registry import HOOKS
-from mmspike.utils.seeding import seed_all, seeded
+from mmspike.seeding import seed_all, seeded
 
 
 @HOOKS.register_module()

@@ -5,10 +5,10 @@ from statistics import fmean
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
-from mmspike.execution.spike_driven import unwrapped
 from mmspike.hooks.averaged import averaged_models
 from mmspike.masking.ratios import Ratio, masked_neurons
 from mmspike.masking.schedules import Schedule, read_schedule
+from mmspike.modules import unwrapped
 from mmspike.neurons import BaseNeuron
 from mmspike.registry import HOOKS
 

@@ -7,8 +7,8 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from mmspike.execution.spike_driven import unwrapped
 from mmspike.hooks.timestep_expansion_hook import TimestepExpansionHook
+from mmspike.modules import unwrapped
 from mmspike.neurons import set_largest_integer
 from mmspike.neurons.integer import integer_neurons
 from mmspike.registry import HOOKS

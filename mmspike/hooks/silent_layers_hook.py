@@ -4,8 +4,8 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmspike.checks import check_integer
 from mmspike.registry import HOOKS
-from mmspike.utils.checks import check_integer
 from mmspike.utils.firing_rate import FiringRateRecorder
 
 # How many layers a message names.

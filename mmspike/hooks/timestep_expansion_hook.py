@@ -9,8 +9,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
 from mmspike.execution import EXECUTIONS, get_execution, set_execution
-from mmspike.execution.spike_driven import unwrapped
 from mmspike.hooks.averaged import averaged_models
+from mmspike.modules import unwrapped
 from mmspike.neurons import IntegerNeuron, set_largest_integer
 from mmspike.neurons.integer import check_largest_integer, integer_neurons
 from mmspike.neurons.records import find_record, read_record, record_key, write_record

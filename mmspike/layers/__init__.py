@@ -1,6 +1,6 @@
 """Building blocks that several spiking networks share."""
 
-from mmspike.utils.versions import check_version
+from mmspike.versions import check_version
 
 check_version('mmcv')
 

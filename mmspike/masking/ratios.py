@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 from torch import nn
 
-from mmspike.execution.spike_driven import unwrapped
+from mmspike.modules import unwrapped
 from mmspike.neurons import BaseNeuron
 from mmspike.neurons.masking import check_masking_ratio
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from mmspike.utils.checkpoint import atomic_write
+from mmspike.files import atomic_write
 
 # The group of the point without masks, which all groups share.
 NONE = '-'

@@ -8,11 +8,11 @@ import torch
 from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
 
+from mmspike.checks import check_number as check_number  # for the neurons
 from mmspike.neurons.functional import at_rest
 from mmspike.neurons.masking import SpikeMasking
 from mmspike.neurons.records import find_local_record, read_record, record_key, write_record
 from mmspike.temporal import TemporalModule, fold_time, unfold_time
-from mmspike.utils.checks import check_number as check_number  # for the neurons
 
 # The number of the backward pass that this thread is in, -1 outside. There is no public way to ask.
 _current_backward_pass = getattr(torch._C, '_current_graph_task_id', lambda: -1)

@@ -1,6 +1,6 @@
 """Optimiser construction for mmengine's Runner."""
 
-from mmspike.utils.versions import check_version
+from mmspike.versions import check_version
 
 check_version('mmpretrain')
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.neurons import BaseNeuron
-from mmspike.utils.hooks import of_this_thread
+from mmspike.thread_hooks import of_this_thread
 from mmspike.utils.spike_sums import SpikeSums, Tally
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from mmspike.files import read_training_checkpoint
 from mmspike.neurons.records import is_record
-from mmspike.utils.checkpoint import read_training_checkpoint
 
 
 def check_device(name: str) -> None:

@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from mmspike.utils.checkpoint import (
+from mmspike.files import (
     checkpoints_in,
     noted_checkpoint,
     read_note,
     read_training_checkpoint,
 )
-from mmspike.utils.finite import first_not_finite
+from mmspike.finite import first_not_finite
 
 
 def newest_good_checkpoint(work_dir: str | os.PathLike) -> tuple[Path | None, list[str]]:

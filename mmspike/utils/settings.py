@@ -15,8 +15,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmspike.checks import check_integer
 from mmspike.temporal import check_timesteps
-from mmspike.utils.checks import check_integer
 
 # The parts of a config that something is built from.
 BUILT = (

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mmspike.neurons import BaseNeuron
 from mmspike.temporal import unfold_time
-from mmspike.utils.hooks import of_this_thread
+from mmspike.thread_hooks import of_this_thread
 from mmspike.visualization.firing_maps import spread
 
 

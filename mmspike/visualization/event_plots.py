@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from mmspike.utils.checkpoint import atomic_write
+from mmspike.files import atomic_write
 from mmspike.visualization.terminal import image_blocks
 
 # Red and blue that stay apart for colour-blind eyes, on a dark ground as most event viewers have.

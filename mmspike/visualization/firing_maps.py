@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from mmspike.neurons import BaseNeuron
 from mmspike.temporal import unfold_time
-from mmspike.utils.hooks import of_this_thread
+from mmspike.thread_hooks import of_this_thread
 
 
 @dataclass(frozen=True)

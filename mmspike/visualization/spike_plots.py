@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
 
-from mmspike.utils.checkpoint import atomic_write
+from mmspike.files import atomic_write
 from mmspike.visualization.firing_map_plots import BAR, TITLE, draw_map, panel_size
 
 LENGTH = 2.0  # of a panel's longer side, in inches

@@ -11,9 +11,9 @@ from torch import nn
 from mmspike.backbones import MST
 from mmspike.conversion import convert_mst, convert_mst_file
 from mmspike.conversion.mst import SETTINGS
+from mmspike.files import read_checkpoint
 from mmspike.masking import get_masking
 from mmspike.neurons import NeuronMismatchError
-from mmspike.utils.checkpoint import read_checkpoint
 from support.paths import ROOT
 from support.reference_cases import DATA, Case
 from support.reference_mst import CASES

@@ -17,7 +17,7 @@ from mmspike.datasets.event_mix import (
     weights_by_distance,
     weights_by_events,
 )
-from mmspike.utils.seeding import seed_all
+from mmspike.seeding import seed_all
 from support.paths import ROOT
 
 LABELS = ['events', 'distance']

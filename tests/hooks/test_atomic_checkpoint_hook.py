@@ -6,8 +6,8 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import TensorDataset
 
+from mmspike.folder_lock import FolderInUseError, FolderLock
 from mmspike.hooks import AtomicCheckpointHook, NotFiniteError
-from mmspike.utils.folder_lock import FolderInUseError, FolderLock
 
 
 class Toy(BaseModel):

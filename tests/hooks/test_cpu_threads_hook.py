@@ -6,9 +6,9 @@ import torch
 from mmengine.runner import Runner
 from torch import nn
 
+from mmspike import cpu_threads
+from mmspike.cpu_threads import Usage
 from mmspike.hooks import cpu_threads_hook
-from mmspike.utils import cpu_threads
-from mmspike.utils.cpu_threads import Usage
 
 
 class Toy(nn.Module):

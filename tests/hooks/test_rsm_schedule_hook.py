@@ -12,11 +12,11 @@ from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from mmspike.files import read_training_checkpoint
 from mmspike.hooks import RSMScheduleHook
 from mmspike.masking import get_masking, set_masking
 from mmspike.neurons import LIF, SFA
 from mmspike.neurons.records import find_record
-from mmspike.utils.checkpoint import read_training_checkpoint
 
 INPUTS = 4 * torch.rand(4, 6, generator=torch.Generator().manual_seed(0))
 SEED = dict(type='mmspike.ProgressSeedHook')

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmspike import get_timesteps
-from mmspike.execution.spike_driven import unwrapped
+from mmspike.modules import unwrapped
 from mmspike.neurons import NeuronMismatchError
 from mmspike.neurons.integer import integer_neurons
 from support.paths import ROOT

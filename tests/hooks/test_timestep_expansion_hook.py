@@ -12,11 +12,11 @@ from torch.utils.data import TensorDataset
 
 from mmspike import get_timesteps
 from mmspike.execution import SpikeTrain, get_execution
+from mmspike.files import read_training_checkpoint
 from mmspike.hooks import TimestepExpansionHook
 from mmspike.neurons import LIF, SFA, NeuronMismatchError
 from mmspike.neurons.records import find_record
 from mmspike.temporal import TemporalModule, unfold_time
-from mmspike.utils.checkpoint import read_training_checkpoint
 
 INPUTS = torch.tensor([[3.0, -1.0], [-2.0, 8.0], [5.0, 5.0], [-4.0, -6.0]])
 

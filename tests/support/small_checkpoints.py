@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from mmengine.runner import Runner
 
-from mmspike.utils.checkpoint import newest_checkpoint
+from mmspike.files import newest_checkpoint
 from support.paths import ROOT
 from support.small_runs import DIGITS, small_config
 

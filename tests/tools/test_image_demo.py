@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmspike.utils.checkpoint import read_training_checkpoint
+from mmspike.files import read_training_checkpoint
 from mmspike.visualization import firing_map_plots
 from support.small_checkpoints import (
     CLASSIFICATION,

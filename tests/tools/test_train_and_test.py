@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mmspike.utils.checkpoint import read_training_checkpoint
+from mmspike.files import read_training_checkpoint
 from support.paths import ROOT
 from support.small_runs import DIGITS
 from support.tool_runs import finish, run_script, start, start_command, train_command

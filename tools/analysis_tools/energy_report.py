@@ -34,8 +34,8 @@ from mmspike.energy import (
 from mmspike.energy.html import energy_page
 from mmspike.energy.origin import RANDOM
 from mmspike.energy.tables import energy_table
+from mmspike.files import atomic_write, read_training_checkpoint
 from mmspike.neurons import NeuronMismatchError
-from mmspike.utils.checkpoint import atomic_write, read_training_checkpoint
 from mmspike.utils.config import load_config
 from mmspike.utils.inference import check_weights
 from mmspike.utils.launch import adapt_to_devices

@@ -25,13 +25,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mmspike.energy import EnergyCounter, EnergyReport, get_costs
+from mmspike.files import atomic_write, newest_checkpoint, read_training_checkpoint
 from mmspike.masking import set_masking
 from mmspike.masking.plots import sweep_png
 from mmspike.masking.ratios import masked_neurons
 from mmspike.masking.sweep import NONE, Sweep, SweepPoint, point_key, sweep_table
 from mmspike.neurons import NeuronMismatchError
 from mmspike.neurons.masking import check_masking_ratio
-from mmspike.utils.checkpoint import atomic_write, newest_checkpoint, read_training_checkpoint
 from mmspike.utils.config import load_config
 from mmspike.utils.inference import check_weights
 from mmspike.utils.launch import adapt_to_devices

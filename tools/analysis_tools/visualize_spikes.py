@@ -31,8 +31,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mmspike import get_timesteps
+from mmspike.files import atomic_write
 from mmspike.neurons import NeuronMismatchError
-from mmspike.utils.checkpoint import atomic_write
 from mmspike.utils.config import load_config
 from mmspike.utils.inference import (
     InputRecorder,

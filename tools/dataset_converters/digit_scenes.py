@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from mmspike.datasets.digit_scenes import CLASSES, SUBSETS, write_digit_scenes
-from mmspike.utils.checkpoint import atomic_write
+from mmspike.files import atomic_write
 from mmspike.visualization.scene_plots import (
     Objects,
     class_colours,

@@ -17,7 +17,7 @@ from rich.table import Table
 from mmspike.datasets.events import Events, integrate_frames
 from mmspike.datasets.events.camera import EventCamera
 from mmspike.datasets.events.digits import SPLITS, cache_path, event_digits
-from mmspike.utils.checkpoint import atomic_write
+from mmspike.files import atomic_write
 from mmspike.visualization.event_plots import event_strip
 
 PREVIEWED = 4  # digits in the picture

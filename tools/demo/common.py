@@ -30,7 +30,7 @@ from training import read_scalars, run_tool
 from weights import leave_weights, weights_name
 
 from mmspike.energy import EnergyCounter, EnergyReport, Origin
-from mmspike.utils.checkpoint import atomic_write, newest_checkpoint
+from mmspike.files import atomic_write, newest_checkpoint
 from mmspike.utils.launch import adapt_to_devices
 from mmspike.visualization.terminal import firing_rate_table
 

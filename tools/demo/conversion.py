@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from mmspike.conversion import convert_to_spiking, simulate
 from mmspike.energy import EnergyCounter, EnergyReport, Origin
 from mmspike.evaluation import AccuracyOverTime
-from mmspike.utils.checkpoint import read_training_checkpoint
+from mmspike.files import read_training_checkpoint
 from mmspike.utils.config import load_config
 from mmspike.utils.evaluation import evaluate
 from mmspike.utils.inference import check_weights

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmspike.utils.checkpoint import atomic_write
+from mmspike.files import atomic_write
 
 # In every folder that the demo made, and may therefore empty. It holds the settings.
 MARKER = '.mmspike-demo'

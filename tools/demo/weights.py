@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from mmspike.utils.checkpoint import atomic_write
+from mmspike.files import atomic_write
 
 # Name -> SHA-256 of each file that the demo left there: such a one it may replace.
 LEFT = '.mmspike-demo.json'

@@ -14,7 +14,7 @@ from mmspike.datasets.digits import digits_of_split
 from mmspike.datasets.events.arrays import read_arrays
 from mmspike.datasets.events.camera import EventCamera, simulate
 from mmspike.datasets.events.recording import MAX_EVENTS, Events, MalformedEventsError
-from mmspike.utils.checkpoint import atomic_write
+from mmspike.files import atomic_write
 
 # Counts up with every change of the simulation that changes a recording.
 VERSION = 1

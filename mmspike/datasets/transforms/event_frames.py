@@ -14,12 +14,12 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmpretrain.datasets.transforms import PackInputs
 
+from mmspike.checks import check_integer, check_number
 from mmspike.datasets.events import integrate_frames, read_events
 from mmspike.datasets.events.frames import POLARITIES
 from mmspike.datasets.events.recording import MAX_EVENTS
 from mmspike.registry import TRANSFORMS
 from mmspike.temporal import check_timesteps
-from mmspike.utils.checks import check_integer, check_number
 
 
 @TRANSFORMS.register_module()

@@ -1,6 +1,6 @@
 """Classification heads and losses for mmpretrain's ``ImageClassifier``."""
 
-from mmspike.utils.versions import check_version
+from mmspike.versions import check_version
 
 check_version('mmpretrain')
 

@@ -7,9 +7,9 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmspike.heads.cls.tet_loss import TETLoss
+from mmspike.pretrained import check_pretrained
 from mmspike.registry import MODELS
 from mmspike.temporal import TemporalModule, set_timesteps, unfold_time
-from mmspike.utils.pretrained import check_pretrained
 
 
 @MODELS.register_module()

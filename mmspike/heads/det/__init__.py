@@ -4,7 +4,7 @@ Each inherits the head of mmdet and changes layers, RoI tiling and the read-out 
 assigners, losses, coders and post-processing stay mmdet's.
 """
 
-from mmspike.utils.versions import check_version
+from mmspike.versions import check_version
 
 check_version('mmdet')
 

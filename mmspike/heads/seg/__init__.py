@@ -4,7 +4,7 @@ Each inherits the head of mmseg and changes layers and the read-out over time; l
 resizing stay mmseg's.
 """
 
-from mmspike.utils.versions import check_version
+from mmspike.versions import check_version
 
 check_version('mmseg')
 

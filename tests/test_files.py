@@ -6,7 +6,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import get_torch_safe_globals
 
-from mmspike.utils.checkpoint import (
+from mmspike.files import (
     UnsafeCheckpointError,
     atomic_write,
     newest_checkpoint,

@@ -3,8 +3,8 @@ import time
 import pytest
 import torch
 
-from mmspike.utils import cpu_threads
-from mmspike.utils.cpu_threads import CpuThreads, Usage, chosen_by_user, fitting_threads, usage
+from mmspike import cpu_threads
+from mmspike.cpu_threads import CpuThreads, Usage, chosen_by_user, fitting_threads, usage
 
 START = Usage(wall=100.0, idle=50.0, own=20.0)
 

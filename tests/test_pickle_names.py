@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from mmspike.utils.pickle_names import foreign_names
+from mmspike.pickle_names import foreign_names
 from support.hostile_files import HOSTILE
 
 

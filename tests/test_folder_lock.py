@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from mmspike.utils.folder_lock import FolderInUseError, FolderLock
+from mmspike.folder_lock import FolderInUseError, FolderLock
 
 HOLD = """
 import sys, time
-from mmspike.utils.folder_lock import FolderLock
+from mmspike.folder_lock import FolderLock
 lock = FolderLock(sys.argv[1])
 print('held', flush=True)
 time.sleep(600)
@@ -45,7 +45,7 @@ def test_a_forked_process_does_not_hold_it(tmp_path):
         os.read(read, 1)  # until the parent is done
         os._exit(0)
     lock.release()
-    code = f'from mmspike.utils.folder_lock import FolderLock; FolderLock({str(tmp_path)!r})'
+    code = f'from mmspike.folder_lock import FolderLock; FolderLock({str(tmp_path)!r})'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     os.write(write, b'x')
     os.waitpid(child, 0)

@@ -18,7 +18,7 @@ from mmengine.fileio import register_backend
 from mmengine.fileio.backends import LocalBackend
 from mmengine.logging import HistoryBuffer
 
-from mmspike.utils.pickle_names import foreign_names
+from mmspike.pickle_names import foreign_names
 
 # mmengine allows what its own training checkpoints hold, but not the float32 scores of mmseg. A
 # number is no danger, and mmengine's loader (resuming) has to accept it as well as ours.

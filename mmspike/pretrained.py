@@ -11,7 +11,7 @@ from mmengine.dist import barrier, get_local_rank
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit
 
-from mmspike.utils.checkpoint import read_training_checkpoint
+from mmspike.files import read_training_checkpoint
 
 # Name of a file -> where it is from. The configs name their files so.
 _SOURCES = {

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from mmspike.backbones import MetaSpikformer
+from mmspike.files import UnsafeCheckpointError
 from mmspike.heads.cls import SpikeLinearClsHead
 from mmspike.neurons import SFA
-from mmspike.utils.checkpoint import UnsafeCheckpointError
-from mmspike.utils.pretrained import check_pretrained_files
+from mmspike.pretrained import check_pretrained_files
 from support.hostile_files import HOSTILE
 
 ARCH = dict(embed_dims=(4, 4, 8, 8, 8), depths=(1, 1, 1, 1, 1), num_heads=2, stem_stride=2)

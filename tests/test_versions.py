@@ -3,8 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mmspike.utils import versions
-from mmspike.utils.versions import SUPPORTED, check_version, install_command
+from mmspike import versions
+from mmspike.versions import SUPPORTED, check_version, install_command
 
 
 def pretend(monkeypatch, version):

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from mmspike.utils.finite import first_bad_weight, first_not_finite
+from mmspike.finite import first_bad_weight, first_not_finite
 
 
 def test_the_first_with_nan_is_named():

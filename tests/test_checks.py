@@ -3,8 +3,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from mmspike.checks import check_integer, check_number
 from mmspike.neurons import LIF
-from mmspike.utils.checks import check_integer, check_number
 
 
 @pytest.mark.parametrize(
