@@ -21,6 +21,8 @@ from spikingjelly.activation_based.ann2snn.recipes import RateCodingRecipe
 from spikingjelly.activation_based.functional import reset_net
 from torch import Tensor, nn
 
+from mmspike.apis.config import load_config
+from mmspike.apis.inference import check_weights
 from mmspike.conversion import (
     calibrate_thresholds,
     convert_to_spiking,
@@ -29,8 +31,6 @@ from mmspike.conversion import (
     simulate,
 )
 from mmspike.files import read_training_checkpoint
-from mmspike.utils.config import load_config
-from mmspike.utils.inference import check_weights
 
 
 class Plain(nn.Module):

@@ -25,7 +25,7 @@ from rich.table import Table
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from mmspike.utils.config import load_config
+from mmspike.apis.config import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = 'configs/detection/metaspikformer/mask-rcnn_metaspikformer-{}-sfa-t1d4_fpn_2xb4-1x_coco.py'

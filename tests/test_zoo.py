@@ -5,7 +5,7 @@ from mmengine.config import Config
 
 import mmspike
 from mmspike import zoo
-from mmspike.utils.config import load_config
+from mmspike.apis.config import load_config
 from support.paths import ROOT
 from support.small_checkpoints import CLASSIFICATION, DETECTION, SEGMENTATION, trained
 from support.small_runs import CONFIGS

@@ -32,6 +32,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from mmspike.apis.config import load_config
+from mmspike.apis.evaluation import build_test_loader, evaluate
+from mmspike.apis.inference import check_weights
+from mmspike.apis.launch import adapt_to_devices
 from mmspike.conversion import (
     calibrate_thresholds,
     conversion_report,
@@ -44,10 +48,6 @@ from mmspike.energy import EnergyCounter, EnergyReport
 from mmspike.evaluation import AccuracyOverTime
 from mmspike.files import atomic_write, read_training_checkpoint
 from mmspike.neurons import QCFS, BaseNeuron
-from mmspike.utils.config import load_config
-from mmspike.utils.evaluation import build_test_loader, evaluate
-from mmspike.utils.inference import check_weights
-from mmspike.utils.launch import adapt_to_devices
 from mmspike.visualization.plots import plot_accuracy_over_time
 
 console = Console(highlight=False)

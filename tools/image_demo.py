@@ -36,16 +36,16 @@ from rich.table import Table
 from rich.text import Text
 
 from mmspike import get_timesteps
-from mmspike.files import atomic_write
-from mmspike.neurons import NeuronMismatchError
-from mmspike.utils.config import load_config
-from mmspike.utils.inference import (
+from mmspike.apis.config import load_config
+from mmspike.apis.inference import (
     InputRecorder,
     build_inferencer,
     check_device,
     quiet_hosts,
     read_image,
 )
+from mmspike.files import atomic_write
+from mmspike.neurons import NeuronMismatchError
 from mmspike.visualization.firing_map_plots import firing_map_figure
 from mmspike.visualization.firing_maps import FiringMap, FiringMapRecorder, spiking_stages
 from mmspike.visualization.scene_plots import (

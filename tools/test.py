@@ -10,11 +10,11 @@ os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
+from mmspike.apis.config import load_config
+from mmspike.apis.inference import check_weights
+from mmspike.apis.launch import adapt_to_devices, add_common_arguments
 from mmspike.files import read_training_checkpoint
 from mmspike.modules import unwrapped
-from mmspike.utils.config import load_config
-from mmspike.utils.inference import check_weights
-from mmspike.utils.launch import adapt_to_devices, add_common_arguments
 
 
 def parse_args() -> argparse.Namespace:

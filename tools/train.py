@@ -14,16 +14,16 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmspike.apis.config import load_config
+from mmspike.apis.inference import check_weights
+from mmspike.apis.launch import adapt_to_devices, add_common_arguments, is_first_process
+from mmspike.apis.resume import newest_good_checkpoint
 from mmspike.files import newest_checkpoint, read_training_checkpoint
 from mmspike.folder_lock import FolderInUseError, FolderLock
 from mmspike.hooks import NotFiniteError, UnreadableFileError
 from mmspike.modules import unwrapped
 from mmspike.neurons import NeuronMismatchError
 from mmspike.pretrained import check_pretrained_files
-from mmspike.utils.config import load_config
-from mmspike.utils.inference import check_weights
-from mmspike.utils.launch import adapt_to_devices, add_common_arguments, is_first_process
-from mmspike.utils.resume import newest_good_checkpoint
 
 
 def parse_args() -> argparse.Namespace:

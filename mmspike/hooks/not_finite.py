@@ -3,7 +3,7 @@
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from mmspike.utils.resume import newest_good_checkpoint
+from mmspike.apis.resume import newest_good_checkpoint
 
 
 class NotFiniteError(FloatingPointError):

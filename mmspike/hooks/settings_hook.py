@@ -7,14 +7,14 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from mmspike.apis.settings import apply_settings, read_settings, write_settings
+from mmspike.apis.unread import unread_settings
 from mmspike.hooks.timestep_expansion_hook import TimestepExpansionHook
 from mmspike.modules import unwrapped
 from mmspike.neurons import set_largest_integer
 from mmspike.neurons.integer import integer_neurons
 from mmspike.registry import HOOKS
 from mmspike.temporal import set_timesteps
-from mmspike.utils.settings import apply_settings, read_settings, write_settings
-from mmspike.utils.unread import unread_settings
 
 
 @HOOKS.register_module()

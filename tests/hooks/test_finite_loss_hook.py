@@ -11,9 +11,9 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from mmspike.apis.config import load_config
 from mmspike.hooks import FiniteLossHook, NotFiniteError
 from mmspike.neurons import LIF
-from mmspike.utils.config import load_config
 from support.small_runs import CONFIGS
 
 BATCHES = 20  # of an epoch

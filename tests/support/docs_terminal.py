@@ -30,7 +30,7 @@ import torch
 from mmengine.utils import ManagerMixin
 from packaging.requirements import Requirement
 
-from mmspike.utils.config import load_config
+from mmspike.apis.config import load_config
 from support.paths import ROOT
 
 STAND_INS = ('python', 'make', 'pip', 'git', 'srun')

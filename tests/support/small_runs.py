@@ -13,11 +13,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.registry import DATASETS
 
+from mmspike.apis.config import load_config
+from mmspike.apis.launch import adapt_to_devices
 from mmspike.backbones.meta_spikformer import ARCHS
 from mmspike.backbones.sdt import ARCHS as SDT_ARCHS
 from mmspike.datasets.digit_scenes import write_digit_scenes
-from mmspike.utils.config import load_config
-from mmspike.utils.launch import adapt_to_devices
 from support.event_files import EVENT_DATASETS, make_event_dataset
 from support.paths import ROOT
 

@@ -7,8 +7,8 @@ from functools import cache
 import pytest
 import torch
 
+from mmspike.apis.config import load_config
 from mmspike.registry import MODELS
-from mmspike.utils.config import load_config
 from support.paths import ROOT
 from support.small_runs import DIGITS, make_scenes
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
-from mmspike.utils.config import load_config
-from mmspike.utils.launch import adapt_to_devices
+from mmspike.apis.config import load_config
+from mmspike.apis.launch import adapt_to_devices
 from support.paths import ROOT
 from support.small_runs import make_scenes
 from support.tool_runs import finish, run_script, start

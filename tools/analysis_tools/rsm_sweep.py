@@ -24,6 +24,9 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mmspike.apis.config import load_config
+from mmspike.apis.inference import check_weights
+from mmspike.apis.launch import adapt_to_devices
 from mmspike.energy import EnergyCounter, EnergyReport, get_costs
 from mmspike.files import atomic_write, newest_checkpoint, read_training_checkpoint
 from mmspike.masking import set_masking
@@ -32,9 +35,6 @@ from mmspike.masking.ratios import masked_neurons
 from mmspike.masking.sweep import NONE, Sweep, SweepPoint, point_key, sweep_table
 from mmspike.neurons import NeuronMismatchError
 from mmspike.neurons.masking import check_masking_ratio
-from mmspike.utils.config import load_config
-from mmspike.utils.inference import check_weights
-from mmspike.utils.launch import adapt_to_devices
 
 METRICS = {'mmpretrain': 'accuracy/top1', 'mmdet': 'coco/bbox_mAP', 'mmseg': 'mIoU'}
 

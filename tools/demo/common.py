@@ -29,9 +29,9 @@ from rich.console import Console
 from training import read_scalars, run_tool
 from weights import leave_weights, weights_name
 
+from mmspike.apis.launch import adapt_to_devices
 from mmspike.energy import EnergyCounter, EnergyReport, Origin
 from mmspike.files import atomic_write, newest_checkpoint
-from mmspike.utils.launch import adapt_to_devices
 from mmspike.visualization.terminal import firing_rate_table
 
 TRAINING, EVALUATION = 'training', 'evaluation'

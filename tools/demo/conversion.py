@@ -18,13 +18,13 @@ from rich.table import Table
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmspike.apis.config import load_config
+from mmspike.apis.evaluation import evaluate
+from mmspike.apis.inference import check_weights
 from mmspike.conversion import convert_to_spiking, simulate
 from mmspike.energy import EnergyCounter, EnergyReport, Origin
 from mmspike.evaluation import AccuracyOverTime
 from mmspike.files import read_training_checkpoint
-from mmspike.utils.config import load_config
-from mmspike.utils.evaluation import evaluate
-from mmspike.utils.inference import check_weights
 from mmspike.visualization.plots import plot_accuracy_over_time
 
 TIMESTEPS = 64

@@ -16,7 +16,7 @@ from rich.panel import Panel
 from segmentation import Segmentation
 from summary import print_summary, result_line
 
-from mmspike.utils.config import load_config
+from mmspike.apis.config import load_config
 
 KINDS: dict[str, type[Task]] = {
     'cls': Classification,

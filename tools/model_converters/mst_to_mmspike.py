@@ -2,8 +2,8 @@
 
 import argparse
 
+from mmspike.apis.command_line import converter_parser, run_converter
 from mmspike.conversion import Conversion, convert_mst_file
-from mmspike.conversion.command_line import converter_parser, run_converter
 
 
 def convert(args: argparse.Namespace) -> Conversion:

@@ -1,7 +1,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmspike.utils.unread import unread_settings
+from mmspike.apis.unread import unread_settings
 from support.paths import ROOT
 from support.small_runs import CONFIGS, DIGITS
 

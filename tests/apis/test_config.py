@@ -2,8 +2,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmspike.utils.config import check_keys, leave_amp_out, load_config, replace_sync_bn
-from mmspike.utils.launch import adapt_to_devices
+from mmspike.apis.config import check_keys, leave_amp_out, load_config, replace_sync_bn
+from mmspike.apis.launch import adapt_to_devices
 from support.small_runs import CONFIGS
 
 

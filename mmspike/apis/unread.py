@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmspike.utils.config import READ_KEYS
+from mmspike.apis.config import READ_KEYS
 
 
 def unread_settings(cfg: Config) -> dict[str, list[str]]:

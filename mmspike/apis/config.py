@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from mmspike.utils.settings import SETTINGS, apply_settings
+from mmspike.apis.settings import SETTINGS, apply_settings
 from mmspike.zoo import config_path
 
 # The top-level keys that mmengine reads.
@@ -41,7 +41,7 @@ def load_config(
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: A top-level key is misspelled, or no config of mmspike has the name.
-        TypeError, ValueError: See :func:`~mmspike.utils.settings.apply_settings`.
+        TypeError, ValueError: See :func:`~mmspike.apis.settings.apply_settings`.
     """
     if str(path).startswith('mmspike::'):
         path = config_path(str(path))

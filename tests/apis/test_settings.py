@@ -3,9 +3,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmspike import get_timesteps
+from mmspike.apis.config import load_config
+from mmspike.apis.settings import apply_settings
 from mmspike.neurons.integer import IntegerNeuron, integer_neurons
-from mmspike.utils.config import load_config
-from mmspike.utils.settings import apply_settings
 from support.paths import ROOT
 from support.small_runs import CONFIGS
 

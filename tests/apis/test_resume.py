@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmspike.utils.resume import newest_good_checkpoint
+from mmspike.apis.resume import newest_good_checkpoint
 
 
 def save(path, value=0.0):

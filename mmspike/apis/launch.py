@@ -7,7 +7,7 @@ import subprocess
 import torch
 from mmengine.config import Config, DictAction
 
-from mmspike.utils.config import leave_amp_out, replace_sync_bn
+from mmspike.apis.config import leave_amp_out, replace_sync_bn
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
