@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mmspike.backbones import MetaSpikformer
 from mmspike.energy import EnergyCounter
-from mmspike.utils.firing_rate import FiringRateRecorder
+from mmspike.recorders.firing_rates import FiringRateRecorder
 
 
 def plain(net: nn.Module, images: Tensor, batches: int) -> None:

@@ -46,8 +46,8 @@ from mmspike.apis.inference import (
 )
 from mmspike.files import atomic_write
 from mmspike.neurons import NeuronMismatchError
+from mmspike.recorders.firing_maps import FiringMap, FiringMapRecorder, spiking_stages
 from mmspike.visualization.firing_map_plots import firing_map_figure
-from mmspike.visualization.firing_maps import FiringMap, FiringMapRecorder, spiking_stages
 from mmspike.visualization.scene_plots import (
     Colour,
     Objects,

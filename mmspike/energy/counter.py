@@ -18,8 +18,8 @@ from mmspike.execution.spike_flow import SpikeFlow
 from mmspike.execution.spike_train import SpikeTrain, unmarked, without_flow
 from mmspike.execution.torch_functions import WEIGHT_LAYERS
 from mmspike.neurons import BaseNeuron
+from mmspike.recorders.spike_sums import Tally
 from mmspike.temporal import steps_of_work
-from mmspike.utils.spike_sums import Tally
 
 # What functions are called by that run in the model itself, or in none of its modules.
 MODEL, OUTSIDE = '(model)', '(outside of modules)'

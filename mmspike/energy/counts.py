@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from mmspike.utils.firing_rate import FiringRate
+from mmspike.recorders.firing_rates import FiringRate
 
 
 @dataclass(kw_only=True)

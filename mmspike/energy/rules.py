@@ -14,7 +14,7 @@ from torch import Tensor
 from mmspike.energy.fan_out import Axis, Connections, axis_fan_out, connections
 from mmspike.execution.spike_train import SpikeTrain
 from mmspike.execution.torch_functions import MASKS, PRODUCTS, WEIGHT_LAYERS
-from mmspike.utils.spike_sums import SpikeSums, sum_spikes
+from mmspike.recorders.spike_sums import SpikeSums, sum_spikes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmspike.checks import check_integer
+from mmspike.recorders.firing_rates import FiringRateRecorder
 from mmspike.registry import HOOKS
-from mmspike.utils.firing_rate import FiringRateRecorder
 
 # How many layers a message names.
 NAMED = 10

@@ -9,7 +9,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from mmspike.visualization.firing_maps import FiringMap
+from mmspike.recorders.firing_maps import FiringMap
 
 # Inches. A stage's panel is so long at its longer side, unless the other would be too short for
 # the title or for the bar of colours.

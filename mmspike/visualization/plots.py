@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmspike.utils.firing_rate import FiringRate
+from mmspike.recorders.firing_rates import FiringRate
 
 BLUE, ORANGE, RED, GREY = '#2f6fb2', '#e08a1e', '#c0392b', '#8a8f98'
 # Colour, marker and line of curves: they differ without colour, too.

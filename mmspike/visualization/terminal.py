@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mmspike.utils.firing_rate import FiringRate
+from mmspike.recorders.firing_rates import FiringRate
 
 _BLOCKS = ' ▏▎▍▌▋▊▉█'
 

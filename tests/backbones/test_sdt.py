@@ -11,7 +11,7 @@ from mmspike.conversion.sdt import rename_key
 from mmspike.layers import DropPath, SpikeDrivenSelfAttention
 from mmspike.necks import SpikeFPN
 from mmspike.neurons import LIF, PLIF, BaseNeuron
-from mmspike.visualization.attention_maps import attention_blocks
+from mmspike.recorders.attention_maps import attention_blocks
 from support.reference_cases import DATA, Case
 from support.reference_sdt import SDT_CASES, SDTClassifier, compare_sdt
 

@@ -14,7 +14,7 @@ from mmspike.energy import EnergyCounter, EnergyCounts, EnergyReport, UncountedE
 from mmspike.execution import SpikeDriven, set_execution
 from mmspike.layers import SpikeDrivenSelfAttention, TemporalMean
 from mmspike.neurons import LIF, QCFS, SFA, BaseNeuron
-from mmspike.utils.firing_rate import FiringRateRecorder
+from mmspike.recorders.firing_rates import FiringRateRecorder
 from support.tensors_in_memory import numbers_in_memory
 
 

@@ -12,7 +12,7 @@ from mmspike.execution import (
     set_execution,
 )
 from mmspike.neurons import SFA
-from mmspike.utils.firing_rate import FiringRateRecorder
+from mmspike.recorders.firing_rates import FiringRateRecorder
 from support.threads import at_the_same_time, in_thread
 
 

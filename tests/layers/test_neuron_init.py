@@ -8,7 +8,7 @@ from torch import nn
 
 from mmspike.layers import neuron_gain
 from mmspike.neurons import IF, LIF, PLIF
-from mmspike.utils.firing_rate import FiringRateRecorder
+from mmspike.recorders.firing_rates import FiringRateRecorder
 from support.small_parts import HEADS, NECKS
 
 LIF_CFG = dict(type='mmspike.LIF', surrogate='atan')

@@ -5,7 +5,7 @@ matplotlib.use('Agg')
 
 import matplotlib.pyplot as plt
 
-from mmspike.utils.firing_rate import FiringRate
+from mmspike.recorders.firing_rates import FiringRate
 from mmspike.visualization import plots
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mmspike.utils.firing_rate import FiringRate
+from mmspike.recorders.firing_rates import FiringRate
 from mmspike.visualization.terminal import (
     bar,
     confusion_table,

@@ -41,12 +41,12 @@ from mmspike.apis.inference import (
 )
 from mmspike.files import atomic_write
 from mmspike.neurons import NeuronMismatchError
-from mmspike.visualization.attention_maps import (
+from mmspike.recorders.attention_maps import (
     AttentionMap,
     AttentionMapRecorder,
     attention_blocks,
 )
-from mmspike.visualization.firing_maps import FiringMap, FiringMapRecorder, spiking_stages
+from mmspike.recorders.firing_maps import FiringMap, FiringMapRecorder, spiking_stages
 from mmspike.visualization.spike_plots import Panel, map_figure, write_map_gif
 
 console = Console(highlight=False)

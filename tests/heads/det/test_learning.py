@@ -8,7 +8,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 
-from mmspike.utils.firing_rate import FiringRateRecorder
+from mmspike.recorders.firing_rates import FiringRateRecorder
 
 
 def detector(neuron_cfg, timesteps):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmspike.neurons.kernels import cpu
-from mmspike.utils.spike_sums import SpikeSums
+from mmspike.recorders.spike_sums import SpikeSums
 
 pytestmark = pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
 

@@ -8,7 +8,7 @@ from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
 from mmspike.neurons.kernels import cpu, dispatcher
 from mmspike.neurons.kernels.dispatcher import is_plain, may_be_left_out
 from mmspike.neurons.kernels.ops import common
-from mmspike.utils.spike_sums import SpikeSums
+from mmspike.recorders.spike_sums import SpikeSums
 from support.kernel_calls import watch_kernels
 from support.loaded_anew import loaded_anew
 

@@ -12,7 +12,7 @@ from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
 from mmspike.neurons.kernels import cpu
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.surrogate import DERIVATIVES
-from mmspike.utils.spike_sums import SpikeSums
+from mmspike.recorders.spike_sums import SpikeSums
 
 pytestmark = pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
 

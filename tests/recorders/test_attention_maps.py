@@ -5,7 +5,7 @@ from torch import nn
 from mmspike.backbones import MetaSpikformer
 from mmspike.layers import SpikeAttention, attention_product
 from mmspike.neurons import IF, SFA
-from mmspike.visualization.attention_maps import (
+from mmspike.recorders.attention_maps import (
     AttentionMap,
     AttentionMapRecorder,
     attention_blocks,

@@ -5,9 +5,9 @@ from torch import nn
 
 from mmspike.backbones import MetaSpikformer
 from mmspike.neurons import IF, SFA
-from mmspike.utils.firing_rate import FiringRateRecorder
+from mmspike.recorders.firing_maps import FiringMap, FiringMapRecorder
+from mmspike.recorders.firing_rates import FiringRateRecorder
 from mmspike.visualization.firing_map_plots import firing_map_figure
-from mmspike.visualization.firing_maps import FiringMap, FiringMapRecorder
 from support.threads import in_thread
 
 

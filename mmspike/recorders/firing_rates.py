@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.neurons import BaseNeuron
+from mmspike.recorders.spike_sums import SpikeSums, Tally
 from mmspike.thread_hooks import of_this_thread
-from mmspike.utils.spike_sums import SpikeSums, Tally
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.neurons import BaseNeuron
+from mmspike.recorders.firing_maps import spread
 from mmspike.temporal import unfold_time
 from mmspike.thread_hooks import of_this_thread
-from mmspike.visualization.firing_maps import spread
 
 
 @dataclass(frozen=True)

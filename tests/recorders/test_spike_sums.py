@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmspike.neurons.kernels.backend import neuron_backend
-from mmspike.utils import spike_sums
-from mmspike.utils.spike_sums import SpikeSums, Tally, count_active, sum_spikes
+from mmspike.recorders import spike_sums
+from mmspike.recorders.spike_sums import SpikeSums, Tally, count_active, sum_spikes
 from support.tensors_in_memory import numbers_in_memory
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

@@ -4,7 +4,7 @@ from torch import nn
 
 from mmspike.energy import EnergyCounter
 from mmspike.neurons import IF, SFA
-from mmspike.utils.firing_rate import FiringRateRecorder
+from mmspike.recorders.firing_rates import FiringRateRecorder
 
 
 def test_counts_spikes_of_integers_whatever_their_norm():
