@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from mmspike.conversion.weights import Conversion
+from mmspike.converters.weights import Conversion
 
 
 def converter_parser(description: str, source: str) -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
 Paper: "Scaling Spike-driven Transformer with Efficient Spike Firing Approximation Training"
 (arXiv 2411.16061); the macro design comes from "Spike-driven Transformer V2" (arXiv 2404.03663).
 Reference: BICLab/Spike-Driven-Transformer-V3, ``SDT_V3/Classification/Model_Base``, whose
-published weights :mod:`mmspike.conversion.sdtv3` converts.
+published weights :mod:`mmspike.converters.sdtv3` converts.
 
 What differs from the reference, at defaults nothing that its weights can tell:
 

@@ -1,7 +1,7 @@
 """MST: the Masked Spiking Transformer, a Swin transformer between spiking neurons.
 
 Paper: "Masked Spiking Transformer" (ICCV 2023, arXiv 2210.01208).
-Reference: bic-L/Masked-Spiking-Transformer, whose published weights :mod:`mmspike.conversion.mst`
+Reference: bic-L/Masked-Spiking-Transformer, whose published weights :mod:`mmspike.converters.mst`
 converts.
 
 A network is trained with ReLU or with QCFS neurons, in one time step, and runs with

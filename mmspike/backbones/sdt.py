@@ -2,7 +2,7 @@
 
 Paper: "Spike-driven Transformer" (NeurIPS 2023, arXiv 2307.01694).
 Reference: BICLab/Spike-Driven-Transformer, whose published weights
-:mod:`mmspike.conversion.sdt` converts.
+:mod:`mmspike.converters.sdt` converts.
 
 What differs from the reference, at defaults nothing that its outputs can tell:
 

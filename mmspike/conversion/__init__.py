@@ -1,16 +1,16 @@
 """Converting models and their weights."""
 
 from mmspike.conversion.fold import fold_batch_norms
-from mmspike.conversion.mst import convert_mst, convert_mst_file
 from mmspike.conversion.quantise import calibrate_thresholds, insert_qcfs
 from mmspike.conversion.report import ConversionReport, conversion_report
-from mmspike.conversion.sdt import convert_sdt, convert_sdt_file
-from mmspike.conversion.sdtv3 import convert_sdtv3, convert_sdtv3_file
-from mmspike.conversion.sdtv3_dense import convert_sdtv3_dense, convert_sdtv3_dense_file
 from mmspike.conversion.simulate import simulate
 from mmspike.conversion.simulation import Simulation
 from mmspike.conversion.spiking import convert_to_spiking
-from mmspike.conversion.weights import Conversion
+from mmspike.converters.mst import convert_mst, convert_mst_file
+from mmspike.converters.sdt import convert_sdt, convert_sdt_file
+from mmspike.converters.sdtv3 import convert_sdtv3, convert_sdtv3_file
+from mmspike.converters.sdtv3_dense import convert_sdtv3_dense, convert_sdtv3_dense_file
+from mmspike.converters.weights import Conversion
 
 __all__ = [
     'Conversion',

@@ -6,7 +6,7 @@ from mmengine.registry import MODELS
 
 from mmspike import set_timesteps
 from mmspike.backbones import MetaSpikformer
-from mmspike.conversion.sdtv3 import rename_key
+from mmspike.converters.sdtv3 import rename_key
 from mmspike.layers import DropPath
 from mmspike.neurons import BaseNeuron, NeuronMismatchError, set_stateful
 from support.reference_cases import SDTV3_CASES, Case, Sdtv3Classifier, compare_sdtv3

@@ -8,7 +8,7 @@ from torch import nn
 from mmspike import get_timesteps, set_timesteps
 from mmspike.backbones import MST
 from mmspike.conversion import convert_to_spiking, simulate
-from mmspike.conversion.mst import rename_key
+from mmspike.converters.mst import rename_key
 from mmspike.layers import SpikeWindowAttention
 from mmspike.neurons import BaseNeuron, set_stateful
 from support.reference_cases import DATA, Case

@@ -7,7 +7,7 @@ from mmengine.registry import MODELS
 
 from mmspike import set_timesteps
 from mmspike.backbones import SDT
-from mmspike.conversion.sdt import rename_key
+from mmspike.converters.sdt import rename_key
 from mmspike.layers import DropPath, SpikeDrivenSelfAttention
 from mmspike.necks import SpikeFPN
 from mmspike.neurons import LIF, PLIF, BaseNeuron

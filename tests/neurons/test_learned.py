@@ -7,7 +7,7 @@ import torch
 from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
 
-from mmspike.conversion.weights import fit_to_model
+from mmspike.converters.weights import fit_to_model
 from mmspike.neurons import PLIF, QCFS, SpikingQCFS
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.learned_threshold import SMALLEST_THRESHOLD

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.backbones.mst import ARCHS, MST, read_arch
-from mmspike.conversion.families import MST_CLASSIFIER
-from mmspike.conversion.weights import (
+from mmspike.converters.families import MST_CLASSIFIER
+from mmspike.converters.weights import (
     Conversion,
     check_family,
     fit_to_model,

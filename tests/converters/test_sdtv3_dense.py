@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from mmspike.conversion import convert_sdtv3_dense
-from mmspike.conversion.sdtv3_dense import rename_dense_key
+from mmspike.converters.sdtv3_dense import rename_dense_key
 from support.paths import ROOT
 from support.reference_cases import Case, Sdtv3Detector, Sdtv3Segmentor
 from support.weights_alone import weights_alone

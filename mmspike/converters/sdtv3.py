@@ -16,8 +16,8 @@ from mmspike.backbones.meta_spikformer import (
     NUM_STAGES,
     MetaSpikformer,
 )
-from mmspike.conversion.families import SDTV3_BASE
-from mmspike.conversion.weights import (
+from mmspike.converters.families import SDTV3_BASE
+from mmspike.converters.weights import (
     Conversion,
     check_family,
     fit_to_model,

@@ -10,7 +10,7 @@ from torch import nn
 
 from mmspike.backbones import MST
 from mmspike.conversion import convert_mst, convert_mst_file
-from mmspike.conversion.mst import SETTINGS
+from mmspike.converters.mst import SETTINGS
 from mmspike.files import read_checkpoint
 from mmspike.masking import get_masking
 from mmspike.neurons import NeuronMismatchError

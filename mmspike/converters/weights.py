@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from mmspike.conversion.families import identify
+from mmspike.converters.families import identify
 from mmspike.files import atomic_write, read_checkpoint
 from mmspike.neurons.records import is_record
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.backbones.sdt import ARCHS, NUM_CONVS, SDT
-from mmspike.conversion.families import SDT_V1
-from mmspike.conversion.weights import (
+from mmspike.converters.families import SDT_V1
+from mmspike.converters.weights import (
     Conversion,
     check_family,
     fit_to_model,

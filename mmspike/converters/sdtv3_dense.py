@@ -10,9 +10,9 @@ import re
 import torch
 from torch import Tensor, nn
 
-from mmspike.conversion.families import SDTV3_DENSE
-from mmspike.conversion.sdtv3 import read_arch_of, rename_key, with_2d_mlp
-from mmspike.conversion.weights import (
+from mmspike.converters.families import SDTV3_DENSE
+from mmspike.converters.sdtv3 import read_arch_of, rename_key, with_2d_mlp
+from mmspike.converters.weights import (
     Conversion,
     check_family,
     fit_to_model,
