@@ -112,7 +112,7 @@ MODELS = Registry(
         'mmspike.layers',
         'mmspike.backbones',
         'mmspike.necks',
-        'mmspike.conversion.builders',
+        'mmspike.ann2snn.builders',
     ],
     hosted={
         'mmpretrain': [

@@ -22,7 +22,7 @@ from support.paths import ROOT
 TARGETS = {
     'mmspike/neurons/functional.py': 'tests/neurons',
     'mmspike/neurons/reference.py': 'tests/neurons',
-    'mmspike/conversion/quantise.py': 'tests/conversion/test_quantise.py',
+    'mmspike/ann2snn/quantise.py': 'tests/ann2snn/test_quantise.py',
     'mmspike/energy/counter.py': 'tests/energy',
     'mmspike/energy/fan_out.py': 'tests/energy',
     'mmspike/energy/counts.py': 'tests/energy',

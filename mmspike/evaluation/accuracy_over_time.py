@@ -33,7 +33,7 @@ class AccuracyOverTime(BaseMetric):
 
     Raises:
         ValueError: Samples have no scores over time: the model is not simulated with ``answer``
-            (see :func:`mmspike.conversion.simulate`).
+            (see :func:`mmspike.ann2snn.simulate`).
     """
 
     default_prefix = 'accuracy'

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from mmspike.conversion.constant import ConstantLayers, repeat
-from mmspike.conversion.read_out import KeptScores, RunningMeans
+from mmspike.ann2snn.constant import ConstantLayers, repeat
+from mmspike.ann2snn.read_out import KeptScores, RunningMeans
 from mmspike.neurons import SpikingQCFS
 from mmspike.temporal import TemporalModule, encode_input, work_of_steps
 
 if TYPE_CHECKING:
-    from mmspike.conversion.simulation import Simulation
+    from mmspike.ann2snn.simulation import Simulation
 
 
 class SimulatedCall:
     """Runs the model once for every chunk, up to the neck where that is known to be enough.
 
-    The model's modules report to it (see :class:`~mmspike.conversion.simulation.Simulation`) while
+    The model's modules report to it (see :class:`~mmspike.ann2snn.simulation.Simulation`) while
     it runs. The last chunk's outputs are those of the call.
 
     Args:

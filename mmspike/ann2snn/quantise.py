@@ -1,7 +1,7 @@
 """Putting quantised activations (QCFS) in the place of a network's own, before it learns to spike.
 
 Bu et al., ICLR 2022 (arXiv 2303.04347): a network that is trained with these activations runs on
-integrate-and-fire neurons afterwards, see :mod:`mmspike.conversion.spiking`.
+integrate-and-fire neurons afterwards, see :mod:`mmspike.ann2snn.spiking`.
 """
 
 import re
@@ -76,7 +76,7 @@ def insert_qcfs(
 
     Args:
         model: Any model. Activations called as functions (``F.relu``) are not seen; the report of
-            :func:`~mmspike.conversion.report.conversion_report` lists what stays analog.
+            :func:`~mmspike.ann2snn.report.conversion_report` lists what stays analog.
         levels: Steps of the activations.
         thresholds: Initial threshold; or one per name, see :func:`calibrate_thresholds`:
             activations that it has none for stay as they are.

@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from mmspike.conversion.quantise import replace_modules
+from mmspike.ann2snn.quantise import replace_modules
 
 FUSE = {
     nn.Conv1d: fuse_conv_bn_eval,

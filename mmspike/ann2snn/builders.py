@@ -12,9 +12,9 @@ from typing import Any
 from mmengine.registry import MODELS as HOST_MODELS
 from torch import nn
 
-from mmspike.conversion.quantise import insert_qcfs
-from mmspike.conversion.simulate import simulate
-from mmspike.conversion.spiking import convert_to_spiking
+from mmspike.ann2snn.quantise import insert_qcfs
+from mmspike.ann2snn.simulate import simulate
+from mmspike.ann2snn.spiking import convert_to_spiking
 from mmspike.registry import MODELS
 
 
@@ -24,12 +24,12 @@ def build_quantised(host: str, *, qcfs: dict | None = None, **model: Any) -> nn.
 
     Args:
         host: Type of the model, such as ``'ImageClassifier'`` or ``'mmdet.RetinaNet'``.
-        qcfs: Options of :func:`~mmspike.conversion.quantise.insert_qcfs`; None for a model that is
+        qcfs: Options of :func:`~mmspike.ann2snn.quantise.insert_qcfs`; None for a model that is
             built with QCFS, such as MST.
         **model: The rest of the model's config.
 
     Raises:
-        ValueError, KeyError: See :func:`~mmspike.conversion.quantise.insert_qcfs`.
+        ValueError, KeyError: See :func:`~mmspike.ann2snn.quantise.insert_qcfs`.
     """
     built = HOST_MODELS.build(dict(model, type=host))
     if qcfs is not None:
@@ -47,7 +47,7 @@ def build_spiking(
 
     Args:
         host: See :func:`build_quantised`.
-        simulation: Options of :func:`~mmspike.conversion.simulate.simulate`: ``timesteps`` and
+        simulation: Options of :func:`~mmspike.ann2snn.simulate.simulate`: ``timesteps`` and
             more.
         qcfs: See :func:`build_quantised`.
         **model: The rest of the model's config.

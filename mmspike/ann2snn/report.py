@@ -10,7 +10,7 @@ from rich.table import Table
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmspike.conversion.quantise import APPROXIMATE
+from mmspike.ann2snn.quantise import APPROXIMATE
 from mmspike.energy import EnergyCounter
 from mmspike.execution.spike_flow import SpikeFlow
 from mmspike.neurons import SpikingQCFS

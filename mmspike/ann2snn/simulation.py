@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmspike.conversion.simulated_call import SimulatedCall
+from mmspike.ann2snn.simulated_call import SimulatedCall
 from mmspike.execution.compiled import is_traced, refuse
 from mmspike.execution.spike_train import unmarked
 from mmspike.layers import TemporalMean

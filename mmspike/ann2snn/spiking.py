@@ -4,7 +4,7 @@ import copy
 
 from torch import nn
 
-from mmspike.conversion.quantise import replace_modules
+from mmspike.ann2snn.quantise import replace_modules
 from mmspike.neurons import QCFS, SpikingQCFS
 
 
@@ -13,7 +13,7 @@ def convert_to_spiking(model: nn.Module) -> nn.Module:
 
     Weights and thresholds are the same, under the same names. Run over T steps on an input that is
     repeated, and averaged over time, its answers approach those of the quantised network as T
-    grows; :func:`~mmspike.conversion.simulate.simulate` does both for a whole model.
+    grows; :func:`~mmspike.ann2snn.simulate.simulate` does both for a whole model.
 
     Args:
         model: A model with quantised activations; it is not changed.

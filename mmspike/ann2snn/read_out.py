@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmspike.conversion.early_exit import stable_since
+from mmspike.ann2snn.early_exit import stable_since
 
 
 class RunningMeans:

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from mmspike.conversion.simulation import Simulation
+from mmspike.ann2snn.simulation import Simulation
 from mmspike.execution import get_execution
 from mmspike.execution.replacement import replace
 from mmspike.layers import DropPath, TemporalMean
@@ -26,7 +26,7 @@ def simulate(
     """Let ``model``, which has spiking neurons of a conversion, run ``timesteps`` at every call.
 
     Args:
-        model: What :func:`~mmspike.conversion.spiking.convert_to_spiking` returned; changed in
+        model: What :func:`~mmspike.ann2snn.spiking.convert_to_spiking` returned; changed in
             place.
         timesteps: Number of steps T; :func:`mmspike.set_timesteps` changes it later.
         chunk: See :class:`Simulation`.
