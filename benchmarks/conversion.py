@@ -21,15 +21,15 @@ from spikingjelly.activation_based.ann2snn.recipes import RateCodingRecipe
 from spikingjelly.activation_based.functional import reset_net
 from torch import Tensor, nn
 
-from mmspike.apis.config import load_config
-from mmspike.apis.inference import check_weights
-from mmspike.conversion import (
+from mmspike.ann2snn import (
     calibrate_thresholds,
     convert_to_spiking,
     fold_batch_norms,
     insert_qcfs,
     simulate,
 )
+from mmspike.apis.config import load_config
+from mmspike.apis.inference import check_weights
 from mmspike.files import read_training_checkpoint
 
 

@@ -21,8 +21,8 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from mmspike.ann2snn import fold_batch_norms
 from mmspike.backbones import MetaSpikformer
-from mmspike.conversion import fold_batch_norms
 from mmspike.neurons import BaseNeuron
 from mmspike.neurons.kernels.backend import neuron_backend
 

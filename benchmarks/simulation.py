@@ -21,9 +21,9 @@ from spikingjelly.activation_based import neuron as sj
 from spikingjelly.activation_based.functional import reset_net
 from torch import Tensor, nn
 
+from mmspike.ann2snn import convert_to_spiking, fold_batch_norms, simulate
 from mmspike.ann2snn.quantise import replace_modules
 from mmspike.backbones import MST
-from mmspike.conversion import convert_to_spiking, fold_batch_norms, simulate
 from mmspike.neurons import SpikingQCFS
 
 

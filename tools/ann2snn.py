@@ -32,11 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from mmspike.apis.config import load_config
-from mmspike.apis.evaluation import build_test_loader, evaluate
-from mmspike.apis.inference import check_weights
-from mmspike.apis.launch import adapt_to_devices
-from mmspike.conversion import (
+from mmspike.ann2snn import (
     calibrate_thresholds,
     conversion_report,
     convert_to_spiking,
@@ -44,6 +40,10 @@ from mmspike.conversion import (
     insert_qcfs,
     simulate,
 )
+from mmspike.apis.config import load_config
+from mmspike.apis.evaluation import build_test_loader, evaluate
+from mmspike.apis.inference import check_weights
+from mmspike.apis.launch import adapt_to_devices
 from mmspike.energy import EnergyCounter, EnergyReport
 from mmspike.evaluation import AccuracyOverTime
 from mmspike.files import atomic_write, read_training_checkpoint

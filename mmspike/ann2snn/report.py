@@ -118,7 +118,7 @@ def conversion_report(
     Args:
         model: The converted model, in evaluation mode.
         run: Runs the model it is given.
-        replaced: What :func:`~mmspike.conversion.insert_qcfs` returned.
+        replaced: What :func:`~mmspike.ann2snn.insert_qcfs` returned.
         before: The model before norms were folded.
     """
     with EnergyCounter(model) as counter, _NonLinear(model) as flow:

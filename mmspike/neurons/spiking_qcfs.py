@@ -23,7 +23,7 @@ class SpikingQCFS(LearnedThreshold):
 
     The membrane starts at 0.5 and may become negative. The threshold is the learned number of
     :class:`~mmspike.neurons.qcfs.QCFS` under the same name, so that weights trained with the one
-    load into the other; :func:`mmspike.conversion.convert_to_spiking` replaces one by the other.
+    load into the other; :func:`mmspike.ann2snn.convert_to_spiking` replaces one by the other.
 
     Args:
         surrogate: Surrogate gradient, should the spiking network be trained further.

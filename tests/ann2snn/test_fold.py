@@ -4,8 +4,8 @@ from mmcv.cnn import ConvModule
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmspike.ann2snn import fold_batch_norms
 from mmspike.backbones import MetaSpikformer
-from mmspike.conversion import fold_batch_norms
 from mmspike.neurons import LIF
 
 

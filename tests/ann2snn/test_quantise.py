@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmspike.conversion import calibrate_thresholds, insert_qcfs
+from mmspike.ann2snn import calibrate_thresholds, insert_qcfs
 from mmspike.neurons import QCFS
 
 

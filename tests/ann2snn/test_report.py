@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from mmspike.conversion import (
+from mmspike.ann2snn import (
     conversion_report,
     convert_to_spiking,
     fold_batch_norms,

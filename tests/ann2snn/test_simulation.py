@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from mmspike import get_timesteps, set_timesteps
+from mmspike.ann2snn import convert_to_spiking, fold_batch_norms, insert_qcfs, simulate
 from mmspike.ann2snn.early_exit import stable_since
 from mmspike.backbones import MST
-from mmspike.conversion import convert_to_spiking, fold_batch_norms, insert_qcfs, simulate
 from mmspike.energy import EnergyCounter
 from mmspike.execution import set_execution
 from mmspike.layers import TemporalMean

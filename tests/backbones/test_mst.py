@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from mmspike import get_timesteps, set_timesteps
+from mmspike.ann2snn import convert_to_spiking, simulate
 from mmspike.backbones import MST
-from mmspike.conversion import convert_to_spiking, simulate
 from mmspike.converters.mst import rename_key
 from mmspike.layers import SpikeWindowAttention
 from mmspike.neurons import BaseNeuron, set_stateful

@@ -9,7 +9,7 @@ from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
 
 from mmspike.backbones import MST
-from mmspike.conversion import convert_mst, convert_mst_file
+from mmspike.converters import convert_mst, convert_mst_file
 from mmspike.converters.mst import SETTINGS
 from mmspike.files import read_checkpoint
 from mmspike.masking import get_masking

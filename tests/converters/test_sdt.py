@@ -5,7 +5,7 @@ import torch
 from mmengine.runner.checkpoint import load_checkpoint
 
 from mmspike.backbones import SDT
-from mmspike.conversion import convert_sdt, convert_sdt_file
+from mmspike.converters import convert_sdt, convert_sdt_file
 from mmspike.neurons import LIF, PLIF, NeuronMismatchError
 from support.reference_cases import Case
 from support.reference_sdt import SDT_CASES

@@ -5,7 +5,7 @@ import torch
 from mmengine.runner.checkpoint import load_checkpoint
 
 from mmspike.backbones import MetaSpikformer
-from mmspike.conversion import convert_sdtv3, convert_sdtv3_file
+from mmspike.converters import convert_sdtv3, convert_sdtv3_file
 from mmspike.neurons import NeuronMismatchError
 from support.reference_cases import SDTV3_CASES, Case
 from support.weights_alone import weights_alone

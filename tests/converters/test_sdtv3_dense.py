@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmspike.conversion import convert_sdtv3_dense
+from mmspike.converters import convert_sdtv3_dense
 from mmspike.converters.sdtv3_dense import rename_dense_key
 from support.paths import ROOT
 from support.reference_cases import Case, Sdtv3Detector, Sdtv3Segmentor

@@ -8,8 +8,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmspike import set_timesteps
+from mmspike.ann2snn import fold_batch_norms
 from mmspike.backbones import MetaSpikformer
-from mmspike.conversion import fold_batch_norms
 from mmspike.energy import EnergyCounter, EnergyCounts, EnergyReport, UncountedError
 from mmspike.execution import SpikeDriven, set_execution
 from mmspike.layers import SpikeDrivenSelfAttention, TemporalMean

@@ -11,7 +11,7 @@ from mmengine.model import BaseModel, BaseTTAModel, MMDistributedDataParallel
 from torch import nn
 from torch.nn import functional
 
-from mmspike.conversion import fold_batch_norms
+from mmspike.ann2snn import fold_batch_norms
 from mmspike.execution import (
     SpikeDriven,
     SpikeTrain,

@@ -5,8 +5,8 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS as HOST_MODELS
 from torch import nn
 
+from mmspike.ann2snn import convert_to_spiking
 from mmspike.backbones import MST, SDT, MetaSpikformer
-from mmspike.conversion import convert_to_spiking
 from mmspike.energy import EnergyCounter
 from mmspike.execution import check_spike_driven, set_execution
 from mmspike.masking import get_masking, masking_groups, set_masking

@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmspike.backbones import MetaSpikformer
-from mmspike.conversion import convert_sdtv3, convert_sdtv3_dense
+from mmspike.converters import convert_sdtv3, convert_sdtv3_dense
 from mmspike.heads.det import SpikeFCNMaskHead, SpikeRPNHead, SpikeShared2FCBBoxHead
 from mmspike.heads.seg import SpikeFPNHead
 from mmspike.layers import SpikeAttention

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.backbones import MST
-from mmspike.conversion import convert_mst
+from mmspike.converters import convert_mst
 from mmspike.converters.mst import has_mlp_norm
 from support.reference_cases import Case, Difference, compare_gradients, compare_outputs
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from mmspike import set_timesteps
 from mmspike.backbones import SDT
-from mmspike.conversion import convert_sdt
+from mmspike.converters import convert_sdt
 from mmspike.neurons import LIF
 from support.reference_cases import Case, Difference, compare_gradients, compare_outputs
 

@@ -18,10 +18,10 @@ from rich.table import Table
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmspike.ann2snn import convert_to_spiking, simulate
 from mmspike.apis.config import load_config
 from mmspike.apis.evaluation import evaluate
 from mmspike.apis.inference import check_weights
-from mmspike.conversion import convert_to_spiking, simulate
 from mmspike.energy import EnergyCounter, EnergyReport, Origin
 from mmspike.evaluation import AccuracyOverTime
 from mmspike.files import read_training_checkpoint

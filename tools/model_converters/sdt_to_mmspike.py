@@ -3,7 +3,7 @@
 import argparse
 
 from mmspike.apis.command_line import converter_parser, run_converter
-from mmspike.conversion import Conversion, convert_sdt_file
+from mmspike.converters import Conversion, convert_sdt_file
 
 
 def convert(args: argparse.Namespace) -> Conversion:

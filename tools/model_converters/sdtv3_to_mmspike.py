@@ -6,7 +6,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mmspike.apis.command_line import converter_parser, run_converter
 from mmspike.apis.config import load_config
-from mmspike.conversion import Conversion, convert_sdtv3_dense_file, convert_sdtv3_file
+from mmspike.converters import Conversion, convert_sdtv3_dense_file, convert_sdtv3_file
 
 
 def convert(args: argparse.Namespace) -> Conversion:

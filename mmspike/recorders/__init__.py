@@ -1,0 +1,1 @@
+"""Recording what neurons do while a model runs: sums, rates and maps of spikes."""
