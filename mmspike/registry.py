@@ -118,7 +118,6 @@ MODELS = Registry(
         'mmpretrain': [
             'mmspike.heads.cls',
             'mmspike.classifiers',
-            'mmspike.datasets.event_preprocessor',
         ],
         'mmdet': ['mmspike.heads.det'],
         'mmseg': ['mmspike.heads.seg'],
@@ -150,7 +149,11 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
     hosted={'mmpretrain': ['mmspike.optim']},
 )
-METRICS = Registry('metric', parent=root.METRICS, locations=['mmspike.evaluation'])
+METRICS = Registry(
+    'metric',
+    parent=root.METRICS,
+    hosted={'mmpretrain': ['mmspike.classifiers.accuracy_over_time']},
+)
 
 
 def __getattr__(name: str) -> Registry:
@@ -163,7 +166,7 @@ def __getattr__(name: str) -> Registry:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     host = import_module('mmpretrain.registry')
     child = Registry(
-        'batch augment', parent=host.BATCH_AUGMENTS, locations=['mmspike.datasets.event_mix']
+        'batch augment', parent=host.BATCH_AUGMENTS, locations=['mmspike.classifiers.event_mix']
     )
     return globals().setdefault(name, child)
 

@@ -44,8 +44,8 @@ from mmspike.apis.config import load_config
 from mmspike.apis.evaluation import build_test_loader, evaluate
 from mmspike.apis.inference import check_weights
 from mmspike.apis.launch import adapt_to_devices
+from mmspike.classifiers import AccuracyOverTime
 from mmspike.energy import EnergyCounter, EnergyReport
-from mmspike.evaluation import AccuracyOverTime
 from mmspike.files import atomic_write, read_training_checkpoint
 from mmspike.neurons import QCFS, BaseNeuron
 from mmspike.visualization.plots import plot_accuracy_over_time

@@ -5,8 +5,8 @@ from typing import Any
 
 from mmpretrain.datasets import BaseDataset
 
-from mmspike.datasets.events.camera import EventCamera
-from mmspike.datasets.events.digits import SPLITS, event_digits
+from mmspike.datasets.recorded_digits import SPLITS, event_digits
+from mmspike.events.camera import EventCamera
 from mmspike.registry import DATASETS
 
 
@@ -14,7 +14,7 @@ from mmspike.registry import DATASETS
 class EventDigits(BaseDataset):
     """The 1797 real handwritten digits of scikit-learn before a simulated, moving event camera.
 
-    A sample holds ``events`` (:class:`~mmspike.datasets.events.Events`), ``sensor_size``
+    A sample holds ``events`` (:class:`~mmspike.events.Events`), ``sensor_size``
     (height and width) and ``gt_label``. The first use simulates them, in about 6 s of one core,
     and keeps them in ``data_root``, about 50 MB. The splits are those of
     :class:`~mmspike.datasets.handwritten_digits.HandwrittenDigits`.
@@ -22,7 +22,7 @@ class EventDigits(BaseDataset):
     Args:
         split: ``'train'`` (80 %, 1437 recordings) or ``'test'`` (20 %, 360 recordings).
         data_root: Folder in which the recordings are kept.
-        camera: Arguments of :class:`~mmspike.datasets.events.camera.EventCamera` that differ from
+        camera: Arguments of :class:`~mmspike.events.camera.EventCamera` that differ from
             its defaults.
         **kwargs: See ``mmpretrain.datasets.BaseDataset``.
 

@@ -15,9 +15,9 @@ from typing import Any
 from mmengine.logging import MMLogger
 from mmpretrain.datasets import BaseDataset
 
-from mmspike.datasets.events import MalformedEventsError
-from mmspike.datasets.events.readers import READERS
 from mmspike.datasets.transforms.event_frames import LoadEvents
+from mmspike.events import MalformedEventsError
+from mmspike.events.readers import READERS
 from mmspike.registry import DATASETS
 
 

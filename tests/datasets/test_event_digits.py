@@ -10,8 +10,8 @@ from mmpretrain.registry import DATASETS
 
 from mmspike.datasets.digits import digits_of_split
 from mmspike.datasets.event_digits import EventDigits
-from mmspike.datasets.events import digits as cached
-from mmspike.datasets.events.camera import EventCamera
+from mmspike.events import digits as cached
+from mmspike.events.camera import EventCamera
 from support.paths import ROOT
 
 # A tenth of the time that is simulated by default.
@@ -105,8 +105,8 @@ def test_a_damaged_file_is_recorded_anew(few, tmp_path, damage):
 @pytest.mark.slow
 def test_two_processes_at_once(tmp_path):
     code = (
-        'from mmspike.datasets.events.camera import EventCamera\n'
-        'from mmspike.datasets.events.digits import event_digits\n'
+        'from mmspike.events.camera import EventCamera\n'
+        'from mmspike.datasets.recorded_digits import event_digits\n'
         f'events, _ = event_digits("test", {str(tmp_path)!r}, EventCamera(saccade=10_000))\n'
         'print(len(events), len(events[359].t))'
     )

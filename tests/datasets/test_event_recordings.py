@@ -4,7 +4,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 
 from mmspike.datasets.event_recordings import CIFAR10DVS
-from mmspike.datasets.events import MalformedEventsError, read_events
+from mmspike.events import MalformedEventsError, read_events
 from support import event_files as ef
 
 PIPELINE = [

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from mmspike.datasets.events import Events
+from mmspike.events import Events
 
 
 def spikingjelly_datasets(module: str) -> ModuleType:

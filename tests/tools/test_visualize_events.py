@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmspike.datasets.events import digits as cached
-from mmspike.datasets.events.camera import EventCamera
+from mmspike.events import digits as cached
+from mmspike.events.camera import EventCamera
 from support.event_files import make_n_cars, some_events, write_dat
 
 CONFIG = """

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mmspike.apis.config import load_config
-from mmspike.datasets.events import integrate_frames, read_events
+from mmspike.events import integrate_frames, read_events
 from mmspike.files import atomic_write
 from mmspike.visualization.event_plots import event_strip, print_event_frames, write_event_gif
 

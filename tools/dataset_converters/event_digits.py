@@ -14,9 +14,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mmspike.datasets.events import Events, integrate_frames
-from mmspike.datasets.events.camera import EventCamera
-from mmspike.datasets.events.digits import SPLITS, cache_path, event_digits
+from mmspike.datasets.recorded_digits import SPLITS, cache_path, event_digits
+from mmspike.events import Events, integrate_frames
+from mmspike.events.camera import EventCamera
 from mmspike.files import atomic_write
 from mmspike.visualization.event_plots import event_strip
 

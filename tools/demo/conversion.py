@@ -22,8 +22,8 @@ from mmspike.ann2snn import convert_to_spiking, simulate
 from mmspike.apis.config import load_config
 from mmspike.apis.evaluation import evaluate
 from mmspike.apis.inference import check_weights
+from mmspike.classifiers import AccuracyOverTime
 from mmspike.energy import EnergyCounter, EnergyReport, Origin
-from mmspike.evaluation import AccuracyOverTime
 from mmspike.files import read_training_checkpoint
 from mmspike.visualization.plots import plot_accuracy_over_time
 

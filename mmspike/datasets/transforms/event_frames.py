@@ -15,9 +15,9 @@ from mmcv.transforms.utils import cache_randomness
 from mmpretrain.datasets.transforms import PackInputs
 
 from mmspike.checks import check_integer, check_number
-from mmspike.datasets.events import integrate_frames, read_events
-from mmspike.datasets.events.frames import POLARITIES
-from mmspike.datasets.events.recording import MAX_EVENTS
+from mmspike.events import integrate_frames, read_events
+from mmspike.events.frames import POLARITIES
+from mmspike.events.recording import MAX_EVENTS
 from mmspike.registry import TRANSFORMS
 from mmspike.temporal import check_timesteps
 
@@ -35,7 +35,7 @@ class LoadEvents(BaseTransform):
             because a damaged or hostile one could fill the memory.
 
     Raises:
-        MalformedEventsError: See :func:`~mmspike.datasets.events.read_events`.
+        MalformedEventsError: See :func:`~mmspike.events.read_events`.
         TypeError, ValueError: ``max_events`` is not an integer above 0, or the sample lacks a
             required key.
     """

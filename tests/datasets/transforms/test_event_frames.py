@@ -4,7 +4,6 @@ import torch
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import TRANSFORMS
 
-from mmspike.datasets.events import MalformedEventsError, integrate_frames
 from mmspike.datasets.transforms.event_frames import (
     IntegrateEvents,
     LoadEvents,
@@ -12,6 +11,7 @@ from mmspike.datasets.transforms.event_frames import (
     RandomShift,
     ScaleEventFrames,
 )
+from mmspike.events import MalformedEventsError, integrate_frames
 from support.event_files import some_events, write_dat
 
 SIZE = (24, 30)

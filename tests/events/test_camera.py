@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmspike.datasets.digits import digits_of_split
-from mmspike.datasets.events.camera import EventCamera, simulate
+from mmspike.events.camera import EventCamera, simulate
 
 QUIET = EventCamera(noise_rate=0.0, mismatch=0.0)
 STILL = replace(QUIET, amplitude=0.0)

@@ -11,9 +11,9 @@ import numpy as np
 from mmengine.logging import MMLogger
 
 from mmspike.datasets.digits import digits_of_split
-from mmspike.datasets.events.arrays import read_arrays
-from mmspike.datasets.events.camera import EventCamera, simulate
-from mmspike.datasets.events.recording import MAX_EVENTS, Events, MalformedEventsError
+from mmspike.events.arrays import read_arrays
+from mmspike.events.camera import EventCamera, simulate
+from mmspike.events.recording import MAX_EVENTS, Events, MalformedEventsError
 from mmspike.files import atomic_write
 
 # Counts up with every change of the simulation that changes a recording.

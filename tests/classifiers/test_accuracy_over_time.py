@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from mmspike.evaluation import AccuracyOverTime
+from mmspike.classifiers import AccuracyOverTime
 from mmspike.registry import METRICS
 
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-from mmspike.datasets.events.recording import MalformedEventsError, check_number_of_events
+from mmspike.events.recording import MalformedEventsError, check_number_of_events
 
 # Deflate can not do better: 258 bytes from 2 bits.
 _DEFLATE_RATIO = 1032

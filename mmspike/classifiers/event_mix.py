@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from mmspike.checks import check_integer, check_number
-from mmspike.datasets.events.frames import POLARITIES
+from mmspike.events.frames import POLARITIES
 from mmspike.registry import BATCH_AUGMENTS
 
 # Standard deviations are drawn up to the second share of the length of an axis; what is below the
@@ -127,7 +127,7 @@ class EventMix(Mixup):
 
     It takes what mmpretrain's batch augmentations take, frames whose time steps and polarities are
     one dimension: ``(B, T*2, H, W)``, OFF and ON of the first step, of the second, and so on, as
-    :class:`~mmspike.datasets.event_preprocessor.EventDataPreprocessor` folds them. Frames without
+    :class:`~mmspike.classifiers.event_preprocessor.EventDataPreprocessor` folds them. Frames without
     time, ``(B, 2, H, W)``, are one step. Random numbers are those of NumPy (ratios) and of torch
     on the CPU (all else), so the seed of the run decides them.
 

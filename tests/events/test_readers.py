@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from mmspike.datasets.events import Events, MalformedEventsError, read_events
+from mmspike.events import Events, MalformedEventsError, read_events
 from support import event_files as ef
 from support.paths import ROOT
 

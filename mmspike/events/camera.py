@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from mmspike.checks import check_integer, check_number
-from mmspike.datasets.events.recording import Events
+from mmspike.events.recording import Events
 
 # Corners of the path, in units of the amplitude; it ends where it began.
 _CORNERS = np.array([(-0.5, -0.5), (0.5, 0.0), (-0.5, 0.5), (-0.5, -0.5)])

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from mmengine.registry import init_default_scope
 
 from mmspike.datasets.event_recordings import EventFolders
-from mmspike.datasets.events import MalformedEventsError, integrate_frames, read_events
+from mmspike.events import MalformedEventsError, integrate_frames, read_events
 from support import event_files as ef
 from support.broken_files import broken, lying_npy, lying_npz
 from support.paths import ROOT

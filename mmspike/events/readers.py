@@ -3,7 +3,7 @@
 Each returns the events of a file, and a function from the index of an event to the byte at which it
 begins. Given a stretch of time, a reader may leave out what lies outside. Damage that shows in the
 format itself is found here, what can be seen from the events in
-:func:`~mmspike.datasets.events.recording.check_events`.
+:func:`~mmspike.events.recording.check_events`.
 """
 
 import os
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmspike.datasets.events.aedat4 import decode_aedat4
-from mmspike.datasets.events.arrays import read_arrays
-from mmspike.datasets.events.recording import (
+from mmspike.events.aedat4 import decode_aedat4
+from mmspike.events.arrays import read_arrays
+from mmspike.events.recording import (
     MAX_EVENTS,
     Events,
     MalformedEventsError,
@@ -52,7 +52,7 @@ def read_events(
         FileNotFoundError: There is no such file.
         ValueError: The suffix is of no known format.
         MalformedEventsError: The file is damaged or holds too many events, or see
-            :func:`~mmspike.datasets.events.recording.check_events`.
+            :func:`~mmspike.events.recording.check_events`.
         ImportError: The file is ``.aedat4`` and the package that reads it is not installed.
     """
     path = Path(path)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmspike.datasets.events import Events, integrate_frames
+from mmspike.events import Events, integrate_frames
 from support.event_files import some_events, spikingjelly_datasets
 
 SIZE = (20, 30)

@@ -4,7 +4,7 @@ from bisect import bisect_left
 
 import numpy as np
 
-from mmspike.datasets.events.recording import Events
+from mmspike.events.recording import Events
 
 POLARITIES = 2  # OFF, ON
 

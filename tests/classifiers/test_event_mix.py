@@ -10,8 +10,8 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch.nn.functional import avg_pool2d, mse_loss, one_hot
 
-from mmspike.datasets import event_mix
-from mmspike.datasets.event_mix import (
+from mmspike.classifiers import event_mix
+from mmspike.classifiers.event_mix import (
     EventMix,
     mixture_masks,
     weights_by_distance,
@@ -437,7 +437,7 @@ def test_beside_mixup_and_cutmix(monkeypatch):
 
 def test_frames_without_time_in_the_stock_preprocessor():
     prepare = preprocessor(
-        'ClsDataPreprocessor', augments=dict(type='mmspike.datasets.event_mix.EventMix')
+        'ClsDataPreprocessor', augments=dict(type='mmspike.classifiers.event_mix.EventMix')
     )
     data = batch(2, 8, 10)
     data['inputs'] = [torch.full((2, 8, 10), float(i + 1)) for i in range(4)]

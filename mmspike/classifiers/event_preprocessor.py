@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from mmpretrain.models.utils import ClsDataPreprocessor
 from torch import Tensor
 
-from mmspike.datasets import event_mix  # noqa: F401 - makes mmspike.EventMix known to mmpretrain
-from mmspike.datasets.events.frames import POLARITIES
+from mmspike.events.frames import POLARITIES
 from mmspike.registry import MODELS
 
 

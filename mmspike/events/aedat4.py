@@ -12,7 +12,7 @@ from xml.parsers import expat
 
 import numpy as np
 
-from mmspike.datasets.events.recording import (
+from mmspike.events.recording import (
     Events,
     MalformedEventsError,
     check_number_of_events,

@@ -1,7 +1,0 @@
-"""Recordings of event cameras: reading and checking files, integrating frames, simulation."""
-
-from mmspike.datasets.events.frames import integrate_frames
-from mmspike.datasets.events.readers import read_events
-from mmspike.datasets.events.recording import Events, MalformedEventsError
-
-__all__ = ['Events', 'MalformedEventsError', 'integrate_frames', 'read_events']
