@@ -127,7 +127,7 @@ class EventMix(Mixup):
 
     It takes what mmpretrain's batch augmentations take, frames whose time steps and polarities are
     one dimension: ``(B, T*2, H, W)``, OFF and ON of the first step, of the second, and so on, as
-    :class:`~mmspike.classifiers.event_preprocessor.EventDataPreprocessor` folds them. Frames without
+    :class:`~mmspike.classifiers.EventDataPreprocessor` folds them. Frames without
     time, ``(B, 2, H, W)``, are one step. Random numbers are those of NumPy (ratios) and of torch
     on the CPU (all else), so the seed of the run decides them.
 

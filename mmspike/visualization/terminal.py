@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -42,26 +41,6 @@ def firing_rate_table(rates: Sequence[FiringRate], title: str) -> Table:
     return table
 
 
-def confusion_table(matrix: np.ndarray, classes: Sequence[str]) -> Table:
-    """Rows are true classes, columns predictions; mistakes are red.
-
-    Args:
-        matrix: Counts ``(classes, classes)``.
-        classes: Their names.
-    """
-    table = Table(title='confusion matrix (rows: truth)', title_justify='left')
-    table.add_column('')
-    for name in classes:
-        table.add_column(name, justify='right')
-    for i, name in enumerate(classes):
-        cells = []
-        for j, count in enumerate(matrix[i]):
-            style = 'green' if i == j else 'bold red'
-            cells.append(Text(str(count), style=style) if count else Text('·', style='dim'))
-        table.add_row(name, *cells)
-    return table
-
-
 def image_blocks(image: np.ndarray) -> Text:
     """Draw an image with two pixels per character.
 
@@ -75,17 +54,3 @@ def image_blocks(image: np.ndarray) -> Text:
             text.append('▀', style='rgb({},{},{}) on rgb({},{},{})'.format(*a, *b))
         text.append('\n')
     return text
-
-
-def sample_grid(
-    images: Sequence[np.ndarray], captions: Sequence[RenderableType], per_row: int = 8
-) -> RenderableType:
-    """Small grey images ``(H, W)`` in rows, each with a caption below."""
-    rows = []
-    for start in range(0, len(images), per_row):
-        grid = Table.grid(padding=(0, 2))
-        chosen = slice(start, start + per_row)
-        grid.add_row(*(image_blocks(image) for image in images[chosen]))
-        grid.add_row(*captions[chosen])
-        rows.append(grid)
-    return Group(*rows)

@@ -9,22 +9,6 @@ from mmspike.recorders.firing_rates import FiringRate
 from mmspike.visualization import plots
 
 
-def test_training_curve():
-    _, axes = plt.subplots()
-    plots.plot_training(axes, [(0.5, 2.0), (1.0, 1.0)], [(1, 40.0), (2, 90.0)])
-    assert axes.lines[0].get_ydata().tolist() == [2.0, 1.0]
-    right = axes.figure.axes[1]
-    assert right.lines[0].get_ydata().tolist() == [40.0, 90.0]
-
-
-def test_confusion_marks_mistakes():
-    _, axes = plt.subplots()
-    plots.plot_confusion(axes, np.array([[5, 0], [2, 7]]), ['a', 'b'])
-    texts = {text.get_text(): text.get_color() for text in axes.texts}
-    assert set(texts) == {'5', '2', '7'}
-    assert texts['2'] == plots.RED
-
-
 def test_firing_rates_are_coloured_by_stage():
     rates = [
         FiringRate('backbone.stages.0.downsample.activate', 1, 1, 4),
@@ -39,14 +23,6 @@ def test_firing_rates_are_coloured_by_stage():
     assert colours[1] == colours[2]
     assert len(set(colours)) == 3
     assert [label.get_text() for label in axes.get_xticklabels()] == ['stage 0', 'stage 1', 'head']
-
-
-def test_samples_say_what_they_really_are():
-    image = np.zeros((8, 8), np.uint8)
-    figure = plt.figure()
-    samples = [plots.Prediction(image, 0, 0, 0.9), plots.Prediction(image, 1, 0, 0.6)]
-    plots.draw_samples(figure, samples, ['cat', 'dog'], per_row=4)
-    assert [axes.get_title() for axes in figure.axes] == ['cat  90%', 'cat  60%\nis dog', '', '']
 
 
 def test_no_legend_lies_on_a_curve():
@@ -70,11 +46,3 @@ def test_curves_differ_without_colour():
     assert len({line.get_color() for line in axes.lines}) == 8
     # Marks at steps 1, 2 and 4.
     assert axes.lines[0].get_markevery() == [0, 1, 3]
-
-
-def test_mistakes_are_read_on_any_ground():
-    _, axes = plt.subplots()
-    plots.plot_confusion(axes, np.array([[50, 1], [40, 2]]), ['a', 'b'])
-    boxes = {text.get_text(): text.get_bbox_patch() for text in axes.texts}
-    assert boxes['40'].get_facecolor() == (1, 1, 1, 1)
-    assert boxes['1'] is None

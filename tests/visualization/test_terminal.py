@@ -7,10 +7,8 @@ from rich.console import Console
 from mmspike.recorders.firing_rates import FiringRate
 from mmspike.visualization.terminal import (
     bar,
-    confusion_table,
     firing_rate_table,
     image_blocks,
-    sample_grid,
 )
 
 
@@ -37,20 +35,7 @@ def test_firing_rates_fit_into_80_columns():
     assert '█' * 16 in text
 
 
-def test_confusion():
-    text = printed(confusion_table(np.array([[5, 0], [2, 7]]), ['cat', 'dog']))
-    assert [line.split('│')[1:-1] for line in text.splitlines() if '│ dog' in line] == [
-        [' dog ', '   2 ', '   7 ']
-    ]
-
-
 def test_images_take_two_rows_per_line():
     blocks = image_blocks(np.arange(16, dtype=np.uint8).reshape(4, 4))
     assert blocks.plain == '▀▀▀▀\n▀▀▀▀\n'
     assert blocks.spans[0].style == 'rgb(0,0,0) on rgb(4,4,4)'
-
-
-def test_samples_in_rows():
-    images = [np.zeros((2, 2), np.uint8)] * 3
-    text = printed(sample_grid(images, ['a', 'b', 'c'], per_row=2))
-    assert text.split() == ['▀▀', '▀▀', 'a', 'b', '▀▀', 'c']

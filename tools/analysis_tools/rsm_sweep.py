@@ -23,6 +23,8 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rsm_plot import sweep_png
+from rsm_points import NONE, Sweep, SweepPoint, point_key, sweep_table
 
 from mmspike.apis.config import load_config
 from mmspike.apis.inference import check_weights
@@ -30,9 +32,7 @@ from mmspike.apis.launch import adapt_to_devices
 from mmspike.energy import EnergyCounter, EnergyReport, get_costs
 from mmspike.files import atomic_write, newest_checkpoint, read_training_checkpoint
 from mmspike.masking import set_masking
-from mmspike.masking.plots import sweep_png
 from mmspike.masking.ratios import masked_neurons
-from mmspike.masking.sweep import NONE, Sweep, SweepPoint, point_key, sweep_table
 from mmspike.neurons import NeuronMismatchError
 from mmspike.neurons.masking import check_masking_ratio
 

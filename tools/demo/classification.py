@@ -10,11 +10,19 @@ from console import console
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.evaluation import ConfusionMatrix
 from mmpretrain.structures import DataSample
+from pictures import (
+    Prediction,
+    confusion_table,
+    draw_samples,
+    plot_confusion,
+    plot_training,
+    sample_grid,
+)
 from rich.text import Text
 from training import read_scalars
 
 from mmspike.neurons import BaseNeuron
-from mmspike.visualization import plots, terminal
+from mmspike.visualization.plots import plot_firing_rates
 
 NUM_SAMPLES = 16
 
@@ -43,7 +51,7 @@ class Classification(Task):
         dataset = evaluation.runner.test_dataloader.dataset
         classes = dataset.metainfo['classes']
         predictions = [
-            plots.Prediction(
+            Prediction(
                 image=self.image(dataset, i),
                 truth=int(sample.gt_label[0]),
                 label=int(sample.pred_label[0]),
@@ -64,28 +72,26 @@ class Classification(Task):
             layout='constrained',
         )
         self._plot_training(axes['training'])
-        plots.plot_confusion(axes['confusion'], matrix, classes)
+        plot_confusion(axes['confusion'], matrix, classes)
         neurons = [m for m in evaluation.runner.model.modules() if isinstance(m, BaseNeuron)]
         max_rate = max(getattr(neuron, 'D', 1) for neuron in neurons)
-        plots.plot_firing_rates(axes['rates'], evaluation.energy.counts.rates(), max_rate)
+        plot_firing_rates(axes['rates'], evaluation.energy.counts.rates(), max_rate)
         summary = self.save(figure, 'summary.png')
         figure = plt.figure(figsize=(9, 3.2), layout='constrained')
-        plots.draw_samples(figure, samples, classes)
+        draw_samples(figure, samples, classes)
         return [summary, self.save(figure, 'samples.png')]
 
     def _plot_training(self, axes: plt.Axes) -> None:
         iterations = self._iterations_per_unit()
         records = read_scalars(self.work_dir)
-        plots.plot_training(
+        plot_training(
             axes,
             [(r['step'] / iterations, r['loss']) for r in records if 'loss' in r],
             [(r['step'], r['accuracy/top1']) for r in records if 'accuracy/top1' in r],
         )
 
-    def _print(
-        self, matrix: np.ndarray, classes: list[str], samples: list[plots.Prediction]
-    ) -> None:
-        console.print(terminal.confusion_table(matrix, classes))
+    def _print(self, matrix: np.ndarray, classes: list[str], samples: list[Prediction]) -> None:
+        console.print(confusion_table(matrix, classes))
         if not console.is_terminal:  # pictures of coloured characters are for eyes
             return
         width = samples[0].image.shape[1] + 2
@@ -99,7 +105,7 @@ class Classification(Task):
             )
             for p in shown
         ]
-        console.print(terminal.sample_grid([p.image for p in shown], captions, len(shown)))
+        console.print(sample_grid([p.image for p in shown], captions, len(shown)))
 
     def next_commands(self, weights: Path) -> list[tuple[str, str]]:
         return [

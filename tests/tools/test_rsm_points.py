@@ -4,9 +4,8 @@ import json
 
 import pytest
 from rich.console import Console
-
-from mmspike.masking.plots import sweep_png
-from mmspike.masking.sweep import NONE, Sweep, SweepPoint, point_key, sweep_table
+from rsm_plot import sweep_png
+from rsm_points import NONE, Sweep, SweepPoint, point_key, sweep_table
 
 SETTINGS = dict(config='a', checkpoint='b', metric='accuracy/top1', cost='45nm', finetune=0)
 

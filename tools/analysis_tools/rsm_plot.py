@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from rsm_points import Sweep
 
-from mmspike.masking.sweep import Sweep
 from mmspike.visualization.plots import LINES
 
 
