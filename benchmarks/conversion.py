@@ -29,8 +29,8 @@ from mmspike.ann2snn import (
     simulate,
 )
 from mmspike.apis.config import load_config
-from mmspike.apis.inference import check_weights
 from mmspike.files import read_training_checkpoint
+from mmspike.weights import check_weights
 
 
 class Plain(nn.Module):

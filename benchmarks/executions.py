@@ -23,11 +23,11 @@ from torch import Tensor, nn
 
 from mmspike.apis.config import load_config
 from mmspike.apis.evaluation import build_test_loader
-from mmspike.apis.inference import check_weights
 from mmspike.apis.launch import adapt_to_devices
 from mmspike.execution import EXECUTIONS, ROUNDING_NOTE, check_spike_driven, set_execution
 from mmspike.files import read_training_checkpoint
 from mmspike.neurons import BaseNeuron
+from mmspike.weights import check_weights
 
 # Real numbers further apart than this, in pixels, scores or logits, are not equal.
 TOLERANCE = 1e-4

@@ -11,6 +11,7 @@ check_version('torch')
 check_version('mmengine')
 
 from mmspike import registry  # noqa: E402
+from mmspike.moved import keep_old_paths  # noqa: E402
 from mmspike.temporal import get_timesteps, set_timesteps  # noqa: E402
 from mmspike.version import __version__  # noqa: E402
 from mmspike.zoo import (  # noqa: E402
@@ -20,6 +21,8 @@ from mmspike.zoo import (  # noqa: E402
     list_models,
     register_in_mmpretrain,
 )
+
+keep_old_paths()
 
 __all__ = [
     '__version__',

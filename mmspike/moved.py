@@ -1,7 +1,7 @@
 """Old import paths. They work for one release, with a warning that names the new path.
 
-Python asks the finder below when no other finder knows a module: the normal imports of mmspike
-never come here.
+The finder below is asked first: a folder of an old package may be left in a clone, empty but for
+what Python has compiled.
 """
 
 import sys
@@ -14,9 +14,61 @@ from types import ModuleType
 from typing import Any
 
 # Old module -> new module, without 'mmspike.'. Modules inside of a package move along.
-MODULES: dict[str, str] = {}
+MODULES = {
+    'conversion.builders': 'ann2snn.builders',
+    'conversion.command_line': 'apis.command_line',
+    'conversion.constant': 'ann2snn.constant',
+    'conversion.early_exit': 'ann2snn.early_exit',
+    'conversion.families': 'converters.families',
+    'conversion.fold': 'ann2snn.fold',
+    'conversion.mst': 'converters.mst',
+    'conversion.quantise': 'ann2snn.quantise',
+    'conversion.read_out': 'ann2snn.read_out',
+    'conversion.report': 'ann2snn.report',
+    'conversion.sdt': 'converters.sdt',
+    'conversion.sdtv3': 'converters.sdtv3',
+    'conversion.sdtv3_dense': 'converters.sdtv3_dense',
+    'conversion.simulate': 'ann2snn.simulate',
+    'conversion.simulated_call': 'ann2snn.simulated_call',
+    'conversion.simulation': 'ann2snn.simulation',
+    'conversion.spiking': 'ann2snn.spiking',
+    'conversion.weights': 'converters.weights',
+    'datasets.event_mix': 'classifiers.event_mix',
+    'datasets.event_preprocessor': 'classifiers.event_preprocessor',
+    'datasets.events': 'events',
+    'datasets.events.digits': 'datasets.recorded_digits',
+    'evaluation.accuracy_over_time': 'classifiers.accuracy_over_time',
+    'neurons.kernels.device': 'neurons.kernels.cuda',
+    'neurons.kernels.host': 'neurons.kernels.cpu',
+    'utils.checkpoint': 'files',
+    'utils.checks': 'checks',
+    'utils.config': 'apis.config',
+    'utils.cpu_threads': 'cpu_threads',
+    'utils.evaluation': 'apis.evaluation',
+    'utils.finite': 'finite',
+    'utils.firing_rate': 'recorders.firing_rates',
+    'utils.folder_lock': 'folder_lock',
+    'utils.hooks': 'thread_hooks',
+    'utils.inference': 'apis.inference',
+    'utils.launch': 'apis.launch',
+    'utils.pickle_names': 'pickle_names',
+    'utils.pretrained': 'pretrained',
+    'utils.resume': 'apis.resume',
+    'utils.seeding': 'seeding',
+    'utils.settings': 'apis.settings',
+    'utils.spike_sums': 'recorders.spike_sums',
+    'utils.unread': 'apis.unread',
+    'utils.versions': 'versions',
+    'utils.wording': 'wording',
+    'visualization.attention_maps': 'recorders.attention_maps',
+    'visualization.firing_maps': 'recorders.firing_maps',
+}
 # Packages that are no more -> where the names that they exported are now.
-PACKAGES: dict[str, tuple[str, ...]] = {}
+PACKAGES: dict[str, tuple[str, ...]] = {
+    'conversion': ('ann2snn', 'converters'),
+    'evaluation': ('classifiers',),
+    'utils': (),
+}
 
 
 def moved_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
@@ -96,7 +148,7 @@ class _OldPackage(Loader):
         parts = PACKAGES[old.partition('.')[2]]
 
         def find(name: str) -> Any:
-            for part in parts:
+            for part in parts if not name.startswith('_') else ():
                 found = getattr(import_module(f'mmspike.{part}'), name, None)
                 if found is not None:
                     _warn(f'{old}.{name}', f'mmspike.{part}.{name}')
@@ -107,5 +159,5 @@ class _OldPackage(Loader):
 
 
 def keep_old_paths() -> None:
-    """Let the old paths be imported."""
-    sys.meta_path.append(_OldPaths())
+    """Let the old paths be imported. The package calls it once."""
+    sys.meta_path.insert(0, _OldPaths())

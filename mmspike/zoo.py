@@ -124,8 +124,8 @@ def get_model(
         NeuronMismatchError: The checkpoint was made with other neurons.
     """
     # Imported here: they need torch's and OpenCV's parts, and `import mmspike` stays light.
-    from mmspike.apis.inference import check_weights
     from mmspike.files import read_training_checkpoint
+    from mmspike.weights import check_weights
 
     cfg = get_config(name)
     cfg.merge_from_dict(dict(model=options))

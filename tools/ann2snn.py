@@ -42,13 +42,13 @@ from mmspike.ann2snn import (
 )
 from mmspike.apis.config import load_config
 from mmspike.apis.evaluation import build_test_loader, evaluate
-from mmspike.apis.inference import check_weights
 from mmspike.apis.launch import adapt_to_devices
 from mmspike.classifiers import AccuracyOverTime
 from mmspike.energy import EnergyCounter, EnergyReport
 from mmspike.files import atomic_write, read_training_checkpoint
 from mmspike.neurons import QCFS, BaseNeuron
 from mmspike.visualization.plots import plot_accuracy_over_time
+from mmspike.weights import check_weights
 
 console = Console(highlight=False)
 if not console.is_terminal and 'COLUMNS' not in os.environ:

@@ -11,10 +11,10 @@ from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from mmspike.apis.config import load_config
-from mmspike.apis.inference import check_weights
 from mmspike.apis.launch import adapt_to_devices, add_common_arguments
 from mmspike.files import read_training_checkpoint
 from mmspike.modules import unwrapped
+from mmspike.weights import check_weights
 
 
 def parse_args() -> argparse.Namespace:

@@ -15,7 +15,6 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmspike.apis.config import load_config
-from mmspike.apis.inference import check_weights
 from mmspike.apis.launch import adapt_to_devices, add_common_arguments, is_first_process
 from mmspike.apis.resume import newest_good_checkpoint
 from mmspike.files import newest_checkpoint, read_training_checkpoint
@@ -24,6 +23,7 @@ from mmspike.hooks import NotFiniteError, UnreadableFileError
 from mmspike.modules import unwrapped
 from mmspike.neurons import NeuronMismatchError
 from mmspike.pretrained import check_pretrained_files
+from mmspike.weights import check_weights
 
 
 def parse_args() -> argparse.Namespace:

@@ -15,7 +15,6 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax
 
-from mmspike.apis.inference import check_weights
 from mmspike.execution.spike_train import without_flow
 from mmspike.files import read_training_checkpoint
 from mmspike.masking import set_masking
@@ -23,6 +22,7 @@ from mmspike.neurons import BaseNeuron
 from mmspike.neurons.base import check_number
 from mmspike.registry import MODELS
 from mmspike.seeding import seeded
+from mmspike.weights import check_weights
 
 
 @MODELS.register_module()

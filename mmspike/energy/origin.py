@@ -13,8 +13,8 @@ from pathlib import Path
 
 from torch import nn
 
-import mmspike
 from mmspike.neurons import BaseNeuron
+from mmspike.version import __version__
 from mmspike.versions import SUPPORTED
 
 UNKNOWN = 'not stated'
@@ -34,7 +34,7 @@ def _now() -> str:
 @cache
 def versions() -> dict[str, str]:
     """Versions of mmspike, torch and those libraries of OpenMMLab that have been imported."""
-    found = dict(mmspike=mmspike.__version__)
+    found = dict(mmspike=__version__)
     for library in SUPPORTED:
         if library in sys.modules:
             found[library] = import_module(library).__version__

@@ -9,11 +9,11 @@ from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from mmspike.apis.inference import check_weights
 from mmspike.files import read_training_checkpoint
 from mmspike.masking import get_masking
 from mmspike.neurons import LIF, PLIF, SFA, NeuronMismatchError, SpikingQCFS
 from mmspike.neurons.records import find_record, is_record
+from mmspike.weights import check_weights
 from support.paths import ROOT
 
 FILE = ROOT / 'tests/data/checkpoints/records_in_metadata.pth'

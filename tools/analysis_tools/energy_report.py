@@ -24,7 +24,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmspike.apis.config import load_config
-from mmspike.apis.inference import check_weights
 from mmspike.apis.launch import adapt_to_devices
 from mmspike.energy import (
     EnergyCounter,
@@ -39,6 +38,7 @@ from mmspike.energy.origin import RANDOM
 from mmspike.energy.tables import energy_table
 from mmspike.files import atomic_write, read_training_checkpoint
 from mmspike.neurons import NeuronMismatchError
+from mmspike.weights import check_weights
 
 # What random images are handed over with, by default_scope.
 SAMPLES = {

@@ -27,7 +27,6 @@ from rsm_plot import sweep_png
 from rsm_points import NONE, Sweep, SweepPoint, point_key, sweep_table
 
 from mmspike.apis.config import load_config
-from mmspike.apis.inference import check_weights
 from mmspike.apis.launch import adapt_to_devices
 from mmspike.energy import EnergyCounter, EnergyReport, get_costs
 from mmspike.files import atomic_write, newest_checkpoint, read_training_checkpoint
@@ -35,6 +34,7 @@ from mmspike.masking import set_masking
 from mmspike.masking.ratios import masked_neurons
 from mmspike.neurons import NeuronMismatchError
 from mmspike.neurons.masking import check_masking_ratio
+from mmspike.weights import check_weights
 
 METRICS = {'mmpretrain': 'accuracy/top1', 'mmdet': 'coco/bbox_mAP', 'mmseg': 'mIoU'}
 

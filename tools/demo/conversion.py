@@ -21,11 +21,11 @@ from torch.utils.data import DataLoader
 from mmspike.ann2snn import convert_to_spiking, simulate
 from mmspike.apis.config import load_config
 from mmspike.apis.evaluation import evaluate
-from mmspike.apis.inference import check_weights
 from mmspike.classifiers import AccuracyOverTime
 from mmspike.energy import EnergyCounter, EnergyReport, Origin
 from mmspike.files import read_training_checkpoint
 from mmspike.visualization.plots import plot_accuracy_over_time
+from mmspike.weights import check_weights
 
 TIMESTEPS = 64
 NETWORKS = ('all spikes', 'masked')

@@ -1,0 +1,68 @@
+"""Import paths of before: they work, and say what has taken their place."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+import mmspike
+from mmspike.moved import MODULES, PACKAGES
+
+HOSTED = ('classifiers',)  # need mmpretrain, and are slow to import
+
+
+@pytest.fixture(autouse=True)
+def as_never_imported():
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.removeprefix('mmspike.') in MODULES:
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize('old', [old for old in MODULES if not MODULES[old].startswith(HOSTED)])
+def test_an_old_module_is_the_new_one(old):
+    new = f'mmspike.{MODULES[old]}'
+    with pytest.warns(DeprecationWarning, match=rf'mmspike\.{old} is deprecated .*: use {new}$'):
+        module = importlib.import_module(f'mmspike.{old}')
+    assert module is importlib.import_module(new)
+    assert module.__spec__.name == module.__name__ == new
+
+
+def test_a_module_inside_of_a_package_that_moved():
+    with pytest.warns(DeprecationWarning, match=r'use mmspike\.events\.frames$'):
+        from mmspike.datasets.events.frames import integrate_frames
+    assert integrate_frames.__module__ == 'mmspike.events.frames'
+
+
+@pytest.mark.parametrize(
+    ('name', 'place'), [('convert_mst', 'converters.mst'), ('insert_qcfs', 'ann2snn.quantise')]
+)
+def test_names_of_a_package_that_was_divided(name, place):
+    import mmspike.conversion
+
+    with pytest.warns(DeprecationWarning, match=rf'use mmspike\.{place.split(".")[0]}\.{name}$'):
+        found = getattr(mmspike.conversion, name)
+    assert found.__module__ == f'mmspike.{place}'
+    with pytest.raises(AttributeError, match=r"mmspike\.conversion' has no attr"):
+        _ = mmspike.conversion.nothing
+
+
+def test_the_warning_points_at_the_line_that_imports():
+    with pytest.warns(DeprecationWarning, match='mmspike') as caught:
+        import mmspike.utils.checks  # noqa: F401
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_what_never_was_is_no_module():
+    for name in ('mmspike.utils.nothing', 'mmspike.nothing', 'mmspike.conversionx'):
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module(name)
+
+
+def test_nothing_new_is_called_as_something_old():
+    for old in (*MODULES, *PACKAGES):
+        place = Path(mmspike.__file__).parent.joinpath(*old.split('.'))
+        assert not place.with_suffix('.py').exists()
+        assert not (place / '__init__.py').exists()
