@@ -181,3 +181,11 @@ def test_thresholds_are_calibrated_for_the_levels_that_are_put_in_by_default():
     assert found != calibrate_thresholds(net, [batch], levels=QCFS().levels + 1)
     insert_qcfs(net, thresholds=found)
     assert net.act.levels == QCFS().levels
+
+
+def test_pools_stay_as_they_are_unless_asked():
+    net = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))
+    insert_qcfs(net)
+    assert type(net[1]) is nn.MaxPool2d
+    insert_qcfs(net := nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)), average_pools=True)
+    assert type(net[1]) is nn.AvgPool2d

@@ -10,7 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmspike import set_timesteps
 from mmspike.ann2snn import fold_batch_norms
 from mmspike.backbones import MetaSpikformer
-from mmspike.energy import EnergyCounter, EnergyCounts, EnergyReport, UncountedError
+from mmspike.energy import (
+    EnergyCounter,
+    EnergyCounts,
+    EnergyReport,
+    LayerCount,
+    NeuronCount,
+    UncountedError,
+)
 from mmspike.execution import SpikeDriven, set_execution
 from mmspike.layers import SpikeDrivenSelfAttention, TemporalMean
 from mmspike.neurons import LIF, QCFS, SFA, BaseNeuron
@@ -550,3 +557,13 @@ def test_a_counter_that_is_opened_while_its_model_runs():
 def test_neurons_that_never_ran_have_one_time_step():
     counts = EnergyCounter(nn.Sequential(SFA())).counts()
     assert counts.neurons['0'].timesteps == 1
+
+
+def test_a_count_of_nothing_adds_nothing():
+    layer = LayerCount(
+        kind='linear', calls=1, macs=2, analog_macs=3, macs_once=4.0, inputs=5, spikes=6.0,
+        sops=7.0, analog_inputs=8, outputs=9, weights=10, input_size=11, output_size=12,
+    )  # fmt: skip
+    assert LayerCount(kind='linear') + layer == layer
+    neuron = NeuronCount(max_spikes=4, outputs_once=2.0, updates=3, spikes=4.0, active=5.0, size=6)
+    assert NeuronCount() + neuron == neuron
