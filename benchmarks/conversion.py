@@ -49,7 +49,7 @@ def ours(net: nn.Module, train: list[Tensor], timesteps: int, levels: int, chunk
     net = copy.deepcopy(net)
     insert_qcfs(net, levels=levels, thresholds=calibrate_thresholds(net, train, levels=levels))
     spiking = convert_to_spiking(fold_batch_norms(net, lambda model: model(train[0][:1])))
-    simulation = simulate(spiking, timesteps, chunk=chunk, answer='')
+    simulation = simulate(spiking, timesteps, chunk=chunk, scores_module='')
 
     def run(x: Tensor) -> Tensor:
         spiking(x)

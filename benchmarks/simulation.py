@@ -69,7 +69,9 @@ def ours(timesteps: int, chunk: int, readout: bool, folded: bool) -> Callable[[T
     spiking = convert_to_spiking(network(readout))
     if folded:
         spiking = fold_batch_norms(spiking, lambda model: model(torch.zeros(1, 3, 64, 64)))
-    simulation = simulate(spiking, timesteps, chunk=chunk, answer='' if not readout else 'head')
+    simulation = simulate(
+        spiking, timesteps, chunk=chunk, scores_module='' if not readout else 'head'
+    )
 
     def run(x: Tensor) -> Tensor:
         spiking(x)

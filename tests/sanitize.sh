@@ -10,9 +10,12 @@ SUFFIX=$($PYTHON -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFI
 FLAGS=(-O1 -g -fno-omit-frame-pointer -std=c++17 -ffp-contract=off -fno-math-errno -fPIC -fopenmp
     -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all)
 
-# Python itself is not watched, so the runtime has to be there first. Its leaks are not ours.
+# Python itself is not watched, so the runtime has to be there first; and with it the C++ library,
+# whose exceptions (torch's) the runtime looks at. Python's leaks are not ours.
 watched() {
-    LD_PRELOAD=$(${CXX:-g++} -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
+    local libraries
+    libraries="$(${CXX:-g++} -print-file-name=libasan.so) $(${CXX:-g++} -print-file-name=libstdc++.so)"
+    LD_PRELOAD=$libraries ASAN_OPTIONS=detect_leaks=0 \
         UBSAN_OPTIONS=print_stacktrace=1 "$@"
 }
 

@@ -146,8 +146,8 @@ def simulation_settings(cfg: Config, args: argparse.Namespace) -> dict:
     options = dict(
         timesteps=args.timesteps,
         chunk=args.chunk,
-        readout=args.readout,
-        answer=answer,
+        readout_module=args.readout,
+        scores_module=answer,
         patience=args.patience,
     )
     return {name: value for name, value in options.items() if value is not None}
@@ -196,7 +196,7 @@ def convert(args: argparse.Namespace) -> None:
     results: dict[str, dict] = {}
     over_time = AccuracyOverTime()
     for name, network in networks.items():
-        extra = [over_time] if network is spiking and 'answer' in settings else []
+        extra = [over_time] if network is spiking and 'scores_module' in settings else []
         with EnergyCounter(network) as counter:
             results[name] = evaluate(
                 network, loader, cfg.test_evaluator, extra=extra, title=name, console=console

@@ -3,6 +3,7 @@
 from torch import nn
 
 from mmspike.ann2snn.simulation import Simulation
+from mmspike.deprecation import renamed_arguments
 from mmspike.execution import get_execution
 from mmspike.execution.replacement import replace
 from mmspike.layers import DropPath, TemporalMean
@@ -13,14 +14,15 @@ from mmspike.temporal import TemporalModule, check_timesteps, set_timesteps
 READOUTS = ('head.fc', 'decode_head.conv_seg', 'bbox_head', 'neck', 'backbone')
 
 
+@renamed_arguments(encode='input_module', readout='readout_module', answer='scores_module')
 def simulate(
     model: nn.Module,
     timesteps: int,
     *,
     chunk: int = 8,
-    encode: str | None = None,
-    readout: str | None = None,
-    answer: str | None = None,
+    input_module: str | None = None,
+    readout_module: str | None = None,
+    scores_module: str | None = None,
     patience: int | None = None,
 ) -> Simulation:
     """Let ``model``, which has spiking neurons of a conversion, run ``timesteps`` at every call.
@@ -30,11 +32,12 @@ def simulate(
             place.
         timesteps: Number of steps T; :func:`mmspike.set_timesteps` changes it later.
         chunk: See :class:`Simulation`.
-        encode: See :class:`Simulation`. By default the backbone; without one, the model itself.
-        readout: See :class:`Simulation`. By default, of what the model has: its temporal mean,
-            ``head.fc``, ``decode_head.conv_seg``, ``bbox_head``, ``neck``, ``backbone``; otherwise
-            the model itself.
-        answer: See :class:`Simulation`; ``'head'`` for classifiers of mmpretrain.
+        input_module: See :class:`Simulation`. By default the backbone; without one, the model
+            itself.
+        readout_module: See :class:`Simulation`. By default, of what the model has: its temporal
+            mean, ``head.fc``, ``decode_head.conv_seg``, ``bbox_head``, ``neck``, ``backbone``;
+            otherwise the model itself.
+        scores_module: See :class:`Simulation`; ``'head'`` for classifiers of mmpretrain.
         patience: See :class:`Simulation`.
 
     Returns:
@@ -43,32 +46,35 @@ def simulate(
     Raises:
         TypeError, ValueError: A number is no positive integer, a module does not exist, the model
             has no neurons of a conversion, has other spiking parts as well, or is simulated or
-            switched to spike-driven execution already, or ``patience`` is given without ``answer``.
+            switched to spike-driven execution already, or ``patience`` is given without
+            ``scores_module``.
     """
     check_timesteps(timesteps)
     check_timesteps(chunk)
     modules = dict(model.named_modules())
-    if encode is None:
-        encode = 'backbone' if 'backbone' in modules else ''
-    if readout is None:
+    if input_module is None:
+        input_module = 'backbone' if 'backbone' in modules else ''
+    if readout_module is None:
         means = [name for name, module in modules.items() if isinstance(module, TemporalMean)]
-        readout = next((name for name in (*means, *READOUTS) if name in modules), '')
-    for name in (encode, readout, answer or ''):
+        readout_module = next((name for name in (*means, *READOUTS) if name in modules), '')
+    for name in (input_module, readout_module, scores_module or ''):
         if name not in modules:
             raise ValueError(f'{type(model).__name__} has no module {name!r}')
     if patience is not None:
         check_timesteps(patience)
-        if answer is None:
-            raise ValueError('patience needs answer: the module whose outputs are the scores')
-    _check_parts(model, modules, encode, readout)
-    around = modules[readout.rpartition('.')[0]]
-    inside = isinstance(modules[readout], TemporalMean) and hasattr(around, 'out_indices')
+        if scores_module is None:
+            raise ValueError(
+                'patience needs scores_module: the module whose outputs are the scores'
+            )
+    _check_parts(model, modules, input_module, readout_module)
+    around = modules[readout_module.rpartition('.')[0]]
+    inside = isinstance(modules[readout_module], TemporalMean) and hasattr(around, 'out_indices')
     simulation = Simulation(
         timesteps,
         chunk=chunk,
-        encode=encode,
-        readout=readout,
-        answer=answer,
+        input_module=input_module,
+        readout_module=readout_module,
+        scores_module=scores_module,
         patience=patience,
         readouts=len(around.out_indices) if inside else 1,
     )
@@ -76,12 +82,12 @@ def simulate(
         if isinstance(module, SpikingQCFS):
             module.register_forward_pre_hook(simulation.before_neuron)
             module.register_forward_hook(simulation.after_neuron)
-    if encode:
-        modules[encode].register_forward_pre_hook(simulation.before_encode)
-    if readout:
-        modules[readout].register_forward_hook(simulation.after_readout)
-    if answer:
-        modules[answer].register_forward_hook(simulation.after_answer)
+    if input_module:
+        modules[input_module].register_forward_pre_hook(simulation.before_encode)
+    if readout_module:
+        modules[readout_module].register_forward_hook(simulation.after_readout)
+    if scores_module:
+        modules[scores_module].register_forward_hook(simulation.after_answer)
     model.simulation = simulation
     set_timesteps(model, timesteps)
     replace(model, simulation.run)
@@ -89,7 +95,7 @@ def simulate(
 
 
 def _check_parts(
-    model: nn.Module, modules: dict[str, nn.Module], encode: str, readout: str
+    model: nn.Module, modules: dict[str, nn.Module], input_module: str, readout_module: str
 ) -> None:
     if 'simulation' in modules:
         raise ValueError('the model is simulated already: set model.simulation.timesteps')
@@ -108,9 +114,9 @@ def _check_parts(
                 f'{name} is a neuron of another kind ({type(module).__name__}), whose state would '
                 'be lost between chunks: a simulation runs converted neurons only'
             )
-        encodes = not encode or name == encode or name.startswith(f'{encode}.')
-        if name != readout and (isinstance(module, TemporalMean) or not encodes):
+        encodes = not input_module or name == input_module or name.startswith(f'{input_module}.')
+        if name != readout_module and (isinstance(module, TemporalMean) or not encodes):
             raise ValueError(
                 f'{name} ({type(module).__name__}) knows time by itself and would see one chunk '
-                f'only: read out there (readout={name!r}), or use a part that knows no time'
+                f'only: read out there (readout_module={name!r}), or use a part that knows no time'
             )

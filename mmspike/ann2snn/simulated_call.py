@@ -40,11 +40,11 @@ class SimulatedCall:
         self._membranes: dict[tuple[nn.Module, int], Tensor] = {}
         self._constant = ConstantLayers(model)
         # The hosts' models have a method for the part up to their neck.
-        inside = (simulation.encode, simulation.readout.partition('.')[0])
+        inside = (simulation.input_module, simulation.readout_module.partition('.')[0])
         self._ends_at_neck = (
             hasattr(model, 'extract_feat')
             and inside in (('backbone', 'backbone'), ('backbone', 'neck'))
-            and simulation.answer is None
+            and simulation.scores_module is None
         )
         self._begin_chunk(0)
 
@@ -94,17 +94,17 @@ class SimulatedCall:
         with self._behind:
             if self._ends_at_neck and not self._is_last:
                 return self._model.extract_feat(kwargs.get('inputs', *args[:1]))
-            inputs = args if options.encode else self.encoded(self._model, args)
+            inputs = args if options.input_module else self.encoded(self._model, args)
             out = forward(*inputs, **kwargs)
-            if options.readout and not self._readouts_done:
+            if options.readout_module and not self._readouts_done:
                 raise RuntimeError(
-                    f'the read-out ({options.readout}) was not called: choose a module that the '
-                    'model calls in this mode'
+                    f'the read-out ({options.readout_module}) was not called: choose a module that '
+                    'the model calls in this mode'
                 )
             # A model has no hooks here: it is being called already.
-            if not options.readout:
+            if not options.readout_module:
                 out = self.read_out(out)
-            return self.keep_scores(out) if options.answer == '' else out
+            return self.keep_scores(out) if options.scores_module == '' else out
 
     def _set_timesteps(self, timesteps: int) -> None:
         for module in self._model.modules():
@@ -117,16 +117,16 @@ class SimulatedCall:
 
     def encoded(self, module: nn.Module, args: tuple) -> tuple:
         """The input of this chunk's steps, of the module that time begins with."""
-        encode = self._options.encode
+        input_module = self._options.input_module
         first = next((x for x in tree_leaves(args) if isinstance(x, Tensor)), None)
         if first is None:
             raise TypeError(
-                f'the input of {encode or "the model"} holds no tensor: name the module that '
-                'takes the images (encode)'
+                f'the input of {input_module or "the model"} holds no tensor: name the module that '
+                'takes the images (input_module)'
             )
         if self._encoded:
             raise RuntimeError(
-                f'{encode} was called twice in one call of the model, as by sliding windows '
+                f'{input_module} was called twice in one call of the model, as by sliding windows '
                 "and test-time augmentation: let the model see whole images (mode='whole')"
             )
         self._encoded = True
@@ -154,9 +154,9 @@ class SimulatedCall:
         if self._readouts_done:
             names = {module: name for name, module in self._model.named_modules()}
             raise RuntimeError(
-                f'{names[neuron]} is a neuron behind the read-out ({self._options.readout}), where '
-                'there is no time any more: read out later, or leave the activations there as they '
-                'are (exclude)'
+                f'{names[neuron]} is a neuron behind the read-out '
+                f'({self._options.readout_module}), where there is no time any more: read out '
+                'later, or leave the activations there as they are (exclude)'
             )
         if neuron.stateful:
             place = (neuron, self._calls.get(neuron, 0))
@@ -172,10 +172,10 @@ class SimulatedCall:
             self._membranes[neuron, call] = neuron.v
 
     def read_out(self, out: Any) -> Any:
-        """The mean over all steps so far, ``(B, ...)``; with ``answer`` after every step."""
+        """The mean over all steps so far, ``(B, ...)``; with ``scores_module`` after every step."""
         means = tree_map(lambda x: self._mean(x) if isinstance(x, Tensor) else x, out)
         self._readouts_done += 1
-        if self._options.answer is None and self._readouts_done == self._options.readouts:
+        if self._options.scores_module is None and self._readouts_done == self._options.readouts:
             self._leave_time()
         return means
 
@@ -186,19 +186,19 @@ class SimulatedCall:
     def _mean(self, x: Tensor) -> Tensor:
         if not x.dim() or len(x) % self._length:
             raise RuntimeError(
-                f'the read-out ({self._options.readout or "the model"}) puts out a tensor of shape '
-                f'{tuple(x.shape)}, whose first size is no multiple of {self._length} steps: '
-                'choose a module whose outputs have the batch first'
+                f'the read-out ({self._options.readout_module or "the model"}) puts out a tensor '
+                f'of shape {tuple(x.shape)}, whose first size is no multiple of {self._length} '
+                'steps: choose a module whose outputs have the batch first'
             )
-        every_step = self._options.answer is not None
+        every_step = self._options.scores_module is not None
         return self._means.add(x, self._done, self._length, every_step=every_step)
 
     def keep_scores(self, out: Tensor) -> Tensor:
         """Keep the scores ``(T*B, K)`` of every step; those that count ``(B, K)`` go on."""
         if not isinstance(out, Tensor) or out.dim() != 2:
             raise RuntimeError(
-                f'answer ({self._options.answer or "the model"}) must put out scores (B, K), but '
-                f'it is a {type(out).__name__}'
+                f'scores_module ({self._options.scores_module or "the model"}) must put out '
+                f'scores (B, K), but it is a {type(out).__name__}'
                 + (f' of shape {tuple(out.shape)}' if isinstance(out, Tensor) else '')
             )
         self.scores.add(out, self._length)

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmspike.ann2snn.simulated_call import SimulatedCall
+from mmspike.deprecation import renamed_attribute
 from mmspike.execution.compiled import is_traced, refuse
 from mmspike.execution.spike_train import unmarked
 from mmspike.layers import TemporalMean
@@ -34,25 +35,26 @@ class Simulation(TemporalModule, nn.Module):
     Args:
         timesteps: Number of steps T.
         chunk: Steps that are computed together. Memory grows with it, and not with T, but for
-            the scores that ``answer`` keeps. What follows the read-out runs once, in the last
-            chunk, if the read-out is the backbone or the neck of a host's model. Otherwise it runs
-            in every chunk, on the mean up to it.
-        encode: Name of the module whose input is repeated over time, or, being frames
+            the scores that ``scores_module`` keeps. What follows the read-out runs once, in the
+            last chunk, if the read-out is the backbone or the neck of a host's model. Otherwise it
+            runs in every chunk, on the mean up to it.
+        input_module: Name of the module whose input is repeated over time, or, being frames
             ``(B, T, C, H, W)``, cut; empty for the model itself. A module that has ``timesteps`` of
             its own does it by itself.
-        readout: Name of the module whose outputs are averaged over time; empty for the model.
-            Neurons must not come behind it.
-        answer: Name of the module whose outputs ``(B, K)`` are the scores of a classifier, to be
-            kept for every step; None keeps none. What is between read-out and answer runs for
-            every step then, on the mean up to it.
-        patience: With ``answer``: stop when the best class of every sample was the same for so many
-            steps, and give every sample the scores that it had then. None runs all steps.
+        readout_module: Name of the module whose outputs are averaged over time; empty for the
+            model. Neurons must not come behind it.
+        scores_module: Name of the module whose outputs ``(B, K)`` are the scores of a classifier,
+            to be kept for every step; None keeps none. What is between them runs for every step
+            then, on the mean up to it.
+        patience: With ``scores_module``: stop when the best class of every sample was the same for
+            so many steps, and give every sample the scores that it had then. None runs all steps.
         readouts: How often the read-out runs at a call of the model: once for every map of a
             backbone that has it inside.
 
     Attributes:
-        scores: Of the last call, with ``answer``: scores ``(T, B, K)`` after each step, as if it
-            had been the last one. After an early exit they end with the chunk that was the last.
+        scores: Of the last call, with ``scores_module``: scores ``(T, B, K)`` after each step, as
+            if it had been the last one. After an early exit they end with the chunk that was the
+            last.
         exit_steps: Of the last call, with ``patience``: steps ``(B,)`` until the answer was stable;
             the last one of those that never was.
     """
@@ -62,28 +64,33 @@ class Simulation(TemporalModule, nn.Module):
         timesteps: int,
         *,
         chunk: int,
-        encode: str,
-        readout: str,
-        answer: str | None,
+        input_module: str,
+        readout_module: str,
+        scores_module: str | None,
         patience: int | None,
         readouts: int,
     ) -> None:
         super().__init__()
         self.timesteps = timesteps
         self.chunk = chunk
-        self.encode = encode
-        self.readout = readout
-        self.answer = answer
+        self.input_module = input_module
+        self.readout_module = readout_module
+        self.scores_module = scores_module
         self.patience = patience
         self.readouts = readouts
         self.scores: Tensor | None = None
         self.exit_steps: Tensor | None = None
         self._call: SimulatedCall | None = None  # that is running
 
+    encode = renamed_attribute('encode', 'input_module')
+    readout = renamed_attribute('readout', 'readout_module')
+    answer = renamed_attribute('answer', 'scores_module')
+
     def extra_repr(self) -> str:
         return (
-            f'timesteps={self.timesteps}, chunk={self.chunk}, readout={self.readout!r}, '
-            f'answer={self.answer!r}, patience={self.patience}'
+            f'timesteps={self.timesteps}, chunk={self.chunk}, '
+            f'readout_module={self.readout_module!r}, scores_module={self.scores_module!r}, '
+            f'patience={self.patience}'
         )
 
     def forward(self, x: Any) -> Any:
@@ -115,7 +122,7 @@ class Simulation(TemporalModule, nn.Module):
         try:
             self.scores = self.exit_steps = None
             out = call.run(forward, args, kwargs)
-            if self.answer is not None:
+            if self.scores_module is not None:
                 self.scores, self.exit_steps = call.scores.all(), call.scores.exits()
                 self._report(out)
             return out
@@ -146,7 +153,7 @@ class Simulation(TemporalModule, nn.Module):
 
     def before_encode(self, module: nn.Module, args: tuple) -> tuple:
         """Of the module that time begins with."""
-        return self._running(self.encode).encoded(module, args)
+        return self._running(self.input_module).encoded(module, args)
 
     def before_neuron(self, neuron: SpikingQCFS, args: tuple) -> None:
         """Of a neuron, which may be called by itself as well."""
@@ -162,8 +169,8 @@ class Simulation(TemporalModule, nn.Module):
         """Of the read-out."""
         # A temporal mean has averaged over this chunk only.
         out = args[0] if isinstance(module, TemporalMean) else out
-        return self._running(self.readout).read_out(unmarked(out))
+        return self._running(self.readout_module).read_out(unmarked(out))
 
     def after_answer(self, module: nn.Module, args: tuple, out: Tensor) -> Tensor:
         """Of the module that puts out the scores."""
-        return self._running(self.answer).keep_scores(out)
+        return self._running(self.scores_module).keep_scores(out)

@@ -12,7 +12,7 @@ from mmengine.logging import MMLogger
 
 from mmspike.datasets.digits import digits_of_split
 from mmspike.events.arrays import read_arrays
-from mmspike.events.camera import EventCamera, simulate
+from mmspike.events.camera import EventCamera, record_pictures
 from mmspike.events.recording import MAX_EVENTS, Events, MalformedEventsError
 from mmspike.files import atomic_write
 
@@ -47,7 +47,7 @@ def event_digits(
             )
     digits, labels = digits_of_split(split)
     keys = [(SPLITS.index(split), i) for i in range(len(digits))]
-    recordings = simulate(digits / np.float32(255), camera, keys)
+    recordings = record_pictures(digits / np.float32(255), camera, keys)
     _write(path, recordings, labels)
     return recordings, labels
 

@@ -18,7 +18,7 @@ from mmspike.execution.spike_flow import SpikeFlow
 from mmspike.execution.spike_train import SpikeTrain, unmarked, without_flow
 from mmspike.execution.torch_functions import WEIGHT_LAYERS
 from mmspike.neurons import BaseNeuron
-from mmspike.recorders.spike_sums import Tally
+from mmspike.recorders.spike_sums import RunningSums
 from mmspike.temporal import steps_of_work
 
 # What functions are called by that run in the model itself, or in none of its modules.
@@ -85,7 +85,7 @@ class EnergyCounter(SpikeFlow):
             name: NeuronCount() for m, name in self._names.items() if isinstance(m, BaseNeuron)
         }
         # Keys are 'layer' or 'neuron', name, field of the count.
-        self._sums = Tally()
+        self._sums = RunningSums()
         self._uncounted: dict[str, int] = {}
         self._real: dict[str, int] = {}
         self._shapes: Counter[torch.Size] = Counter()

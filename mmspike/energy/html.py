@@ -111,9 +111,9 @@ def _cards(report: EnergyReport) -> list[tuple[str, str]]:
     if report.ratio is not None:
         cards.append((f'{report.ratio:.2f} times', 'ANN over this network'))
     if report.memory:
-        cards.append((f'{totals.both_mj:.4g} mJ', 'with memory'))
+        cards.append((f'{totals.total_mj:.4g} mJ', 'with memory'))
         if report.neurons:
-            cards.append((f'{totals.ann_both_mj:.4g} mJ', 'ANN with memory'))
+            cards.append((f'{totals.ann_total_mj:.4g} mJ', 'ANN with memory'))
     if report.neurons:
         cards.append((_count(totals.sops), 'SOPs per image'))
     cards.append((_count(totals.macs), 'MACs per image on real numbers'))
@@ -129,8 +129,8 @@ def _comparison(reports: list[EnergyReport]) -> str:
     memory = []
     if all(r.memory for r in reports):
         memory = [
-            ('energy with memory, mJ', [f'{r.totals.both_mj:.4g}' for r in reports]),
-            ('ANN with memory, mJ', [f'{r.totals.ann_both_mj:.4g}' for r in reports]),
+            ('energy with memory, mJ', [f'{r.totals.total_mj:.4g}' for r in reports]),
+            ('ANN with memory, mJ', [f'{r.totals.ann_total_mj:.4g}' for r in reports]),
         ]
     lines = [
         ('energy, mJ per image', [f'{r.totals.energy_mj:.4g}' for r in reports]),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from mmspike.deprecation import renamed_attribute
+
 # Below this rate a neuron layer counts as dead; above this share of active outputs, or of the
 # largest possible rate, as saturated.
 DEAD_RATE = 0.001
@@ -116,14 +118,17 @@ class Totals:
         return self.ann_mj / self.energy_published_mj if self.energy_published_mj else None
 
     @property
-    def both_mj(self) -> float:
+    def total_mj(self) -> float:
         """Arithmetic and memory."""
         return self.energy_mj + self.memory_mj
 
     @property
-    def ann_both_mj(self) -> float:
+    def ann_total_mj(self) -> float:
         """The same of the ANN."""
         return self.ann_mj + self.ann_memory_mj
+
+    both_mj = renamed_attribute('both_mj', 'total_mj')
+    ann_both_mj = renamed_attribute('ann_both_mj', 'ann_total_mj')
 
     @staticmethod
     def of(rows: list[LayerEnergy], neurons: list[NeuronRate], memory: bool) -> 'Totals':

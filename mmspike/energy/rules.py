@@ -78,7 +78,7 @@ def _spikes_and_connections(x: SpikeTrain, links: Connections) -> tuple[Tensor, 
     if links.channel_dim:
         connected, spikes = sums_of(x).maps.sum(0), sums_of(x).total
     else:  # without a batch the channels come first
-        connected = sum_spikes(x.plain(), 0, x.step_value)
+        connected = sum_spikes(x.plain(), 0, x.spike_value)
         spikes = connected.sum()
     for axis in reversed(links.axes):
         connected = connected @ _fan_out(axis, x.device)
@@ -186,6 +186,6 @@ def sums_of(train: SpikeTrain) -> SpikeSums:
     version = None if train.is_inference() else train._version
     counted, sums = getattr(train, '_counted', (None, None))
     if sums is None or version is None or counted != version:
-        sums = SpikeSums(train.plain(), train.step_value)
+        sums = SpikeSums(train.plain(), train.spike_value)
         train._counted = (version, sums)
     return sums

@@ -54,9 +54,9 @@ def energy_table(report: EnergyReport, top: int | None = None) -> RenderableType
         )
     parts.append(Text(text))
     if report.memory:
-        text = f'{totals.both_mj:.4g} mJ with memory ({report.memory.name})'
+        text = f'{totals.total_mj:.4g} mJ with memory ({report.memory.name})'
         if report.neurons:
-            text += f', ANN {totals.ann_both_mj:.4g} mJ'
+            text += f', ANN {totals.ann_total_mj:.4g} mJ'
         parts.append(Text(text))
     parts += [Text(note, style='dim') for note in report.notes()[len(NOTES) :]]
     parts += [Text(warning, style='yellow') for warning in report.warnings()]

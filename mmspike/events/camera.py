@@ -17,6 +17,7 @@ import numpy as np
 
 from mmspike.checks import check_integer, check_number
 from mmspike.events.recording import Events
+from mmspike.moved import moved_names
 
 # Corners of the path, in units of the amplitude; it ends where it began.
 _CORNERS = np.array([(-0.5, -0.5), (0.5, 0.0), (-0.5, 0.5), (-0.5, -0.5)])
@@ -102,7 +103,7 @@ class EventCamera:
         return (self.threshold * np.maximum(1 + self.mismatch * spread, 0.1)).astype(np.float32)
 
 
-def simulate(
+def record_pictures(
     pictures: np.ndarray, camera: EventCamera, keys: Sequence[Sequence[int]]
 ) -> list[Events]:
     """Record pictures with the same camera, one after the other.
@@ -255,3 +256,6 @@ def _not_blind(
         if not len(drop):
             return kept
         kept = np.delete(kept, drop)
+
+
+__getattr__ = moved_names(__name__, {'simulate': 'events.camera:record_pictures'})

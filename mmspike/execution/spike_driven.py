@@ -58,7 +58,7 @@ class SpikeDriven(SpikeFlow):
         bias = rest[0] if rest else None
         without_bias = (weight, None, *rest[1:])
         slots = (func(slot, *without_bias, **kwargs) for slot in spikes.slots())
-        return _total(slots, spikes.step_value, lambda out: _along_channels(func, out, bias))
+        return _total(slots, spikes.spike_value, lambda out: _along_channels(func, out, bias))
 
     def product(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         left, right = args
@@ -67,7 +67,7 @@ class SpikeDriven(SpikeFlow):
             return func(*unmarked(args), **kwargs)
         worth = 1.0
         for side in trains:
-            worth *= side.step_value
+            worth *= side.spike_value
         if isinstance(left, SpikeTrain):
             if isinstance(right, SpikeTrain):
                 right = right.counts()
@@ -79,7 +79,7 @@ class SpikeDriven(SpikeFlow):
 
 def _is_binary(spikes: SpikeTrain) -> bool:
     """Whether the values are 0 and 1 as they are."""
-    return spikes.max_spikes == 1 and spikes.step_value == 1
+    return spikes.max_spikes == 1 and spikes.spike_value == 1
 
 
 def _total(

@@ -172,7 +172,7 @@ class SpikeFlow(TorchFunctionMode):
         if self._thread != get_ident():
             return None
         steps = neuron.total_timesteps
-        return SpikeTrain.of(out, float(neuron.step_value), neuron.max_spikes, steps)
+        return SpikeTrain.of(out, float(neuron.spike_value), neuron.max_spikes, steps)
 
     def __torch_function__(
         self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
@@ -220,7 +220,7 @@ class SpikeFlow(TorchFunctionMode):
         """Spikes of two trains times each other: binary ones stay where the others are as well."""
         return SpikeTrain.of(
             func(left.plain(), right.plain()),
-            left.step_value * right.step_value,
+            left.spike_value * right.spike_value,
             left.max_spikes * right.max_spikes,
             max(left.timesteps, right.timesteps),
         )

@@ -7,25 +7,28 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from mmspike.deprecation import renamed_attribute
+
 _LEAVES = frozenset((Tensor, nn.Parameter, int, float, bool, str, type(None)))
 # Run a block unseen by the flow, for its own arithmetic.
 without_flow = torch._C.DisableTorchFunction
 
 
 class SpikeTrain(Tensor):
-    """What neurons fired: multiples, from 0 to ``max_spikes``, of ``step_value``.
+    """What neurons fired: multiples, from 0 to ``max_spikes``, of ``spike_value``.
 
     Outside of a :class:`SpikeFlow` it behaves, and computes, like an ordinary tensor.
 
     Attributes:
-        step_value: What one spike is worth.
+        spike_value: What one spike is worth.
         max_spikes: The most that a neuron fires in one time step: 1, or D of integer neurons.
         timesteps: Number of steps T of the neurons.
     """
 
-    step_value: float
+    spike_value: float
     max_spikes: int
     timesteps: int
+    step_value = renamed_attribute('step_value', 'spike_value')
 
     @classmethod
     def __torch_function__(
@@ -35,17 +38,17 @@ class SpikeTrain(Tensor):
             return func(*unmarked(args), **unmarked(kwargs or {}))
 
     @staticmethod
-    def of(x: Tensor, step_value: float, max_spikes: int, timesteps: int = 1) -> 'SpikeTrain':
+    def of(x: Tensor, spike_value: float, max_spikes: int, timesteps: int = 1) -> 'SpikeTrain':
         """Mark a tensor."""
         with without_flow():
             train = x.as_subclass(SpikeTrain)
-        train.step_value, train.max_spikes = step_value, max_spikes
+        train.spike_value, train.max_spikes = spike_value, max_spikes
         train.timesteps = timesteps
         return train
 
     def like(self, x: Tensor) -> 'SpikeTrain':
         """Mark another tensor as holding the same spikes."""
-        return SpikeTrain.of(x, self.step_value, self.max_spikes, self.timesteps)
+        return SpikeTrain.of(x, self.spike_value, self.max_spikes, self.timesteps)
 
     def plain(self) -> Tensor:
         """The values, without the mark."""
@@ -54,7 +57,7 @@ class SpikeTrain(Tensor):
 
     def counts(self) -> Tensor:
         """Number of spikes, as floating-point numbers."""
-        return torch.round(self.plain() / self.step_value)
+        return torch.round(self.plain() / self.spike_value)
 
     def slots(self) -> Iterator[Tensor]:
         """``max_spikes`` binary tensors whose sum is :meth:`counts`.

@@ -62,7 +62,7 @@ def moves(func: Callable, called: str, args: tuple, kwargs: dict, trains: list[S
         return getattr(func.__self__, '__name__', '') in _VIEW_PROPERTIES
     name = called.strip('_')
     if name in _JOINING:
-        return len(trains) == len(args[0]) and len({x.step_value for x in trains}) == 1
+        return len(trains) == len(args[0]) and len({x.spike_value for x in trains}) == 1
     if not args or not isinstance(args[0], SpikeTrain):
         return False
     if name == 'pad':

@@ -19,7 +19,7 @@ from mmspike.temporal import TemporalModule, check_timesteps, set_timesteps
 
 PHASES = ('train', 'val', 'test')
 # The first entry begins at 0: [(0, 1), (10, 4)] is 1 for the first ten epochs, then 4.
-Schedule = list[tuple[int, Any]]
+Phases = list[tuple[int, Any]]
 
 
 @HOOKS.register_module()
@@ -204,7 +204,7 @@ def _check_execution(execution: str) -> str:
     return execution
 
 
-def _read(option: str, phases: dict | None, check: Callable[[Any], Any]) -> dict[str, Schedule]:
+def _read(option: str, phases: dict | None, check: Callable[[Any], Any]) -> dict[str, Phases]:
     """Check an option and bring it into one form: phases to schedules."""
     if not isinstance(phases, dict | None):
         raise TypeError(
@@ -232,6 +232,6 @@ def _read(option: str, phases: dict | None, check: Callable[[Any], Any]) -> dict
     return schedules
 
 
-def _value(schedule: Schedule, progress: int | None) -> Any:
+def _value(schedule: Phases, progress: int | None) -> Any:
     """The value at ``progress``; None is after all."""
     return [value for begin, value in schedule if progress is None or begin <= progress][-1]

@@ -8,8 +8,8 @@ from mmspike.layers.attention import SpikeAttention, attention_product  # noqa: 
 from mmspike.layers.conv import (  # noqa: E402
     SpikeConvBlock,
     SpikeSepConv,
-    put_neurons_first,
     spike_conv,
+    use_preactivation_neurons,
 )
 from mmspike.layers.drop_path import DropPath  # noqa: E402
 from mmspike.layers.mlp import SpikeMLP  # noqa: E402
@@ -18,6 +18,7 @@ from mmspike.layers.readout import TemporalMean  # noqa: E402
 from mmspike.layers.recompute import recompute  # noqa: E402
 from mmspike.layers.sdsa import SpikeDrivenSelfAttention  # noqa: E402
 from mmspike.layers.window_attention import SpikeWindowAttention  # noqa: E402
+from mmspike.moved import moved_names  # noqa: E402
 
 __all__ = [
     'DropPath',
@@ -31,7 +32,9 @@ __all__ = [
     'TemporalMean',
     'attention_product',
     'neuron_gain',
-    'put_neurons_first',
     'recompute',
     'spike_conv',
+    'use_preactivation_neurons',
 ]
+
+__getattr__ = moved_names(__name__, {'put_neurons_first': 'layers:use_preactivation_neurons'})

@@ -44,7 +44,7 @@ def spike_conv(
         )
 
 
-def put_neurons_first(model: nn.Module, neuron_cfg: dict) -> None:
+def use_preactivation_neurons(model: nn.Module, neuron_cfg: dict) -> None:
     """Put a neuron before the convolution of every ``ConvModule``, instead of what comes after.
 
     So a head of mmdet or mmseg keeps its own construction and becomes a spiking one. The model is

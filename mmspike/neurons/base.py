@@ -9,6 +9,7 @@ from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
 
 from mmspike.checks import check_number as check_number  # for the neurons
+from mmspike.deprecation import renamed_attribute, warn_renamed
 from mmspike.neurons.functional import at_rest
 from mmspike.neurons.masking import SpikeMasking
 from mmspike.neurons.records import find_local_record, read_record, record_key, write_record
@@ -81,9 +82,17 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
             neuron has no memory or is not to keep it.
         """
 
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        if 'step_value' in vars(cls) and 'spike_value' not in vars(cls):
+            warn_renamed(f'{cls.__name__}.step_value', f'{cls.__name__}.spike_value')
+            cls.spike_value = vars(cls)['step_value']
+
+    step_value = renamed_attribute('step_value', 'spike_value')
+
     @property
     @abstractmethod
-    def step_value(self) -> float:
+    def spike_value(self) -> float:
         """What one spike is worth in the output: 1, or ``1 / norm`` for integer neurons."""
 
     @property

@@ -22,7 +22,7 @@ class BinaryNeuron(BaseNeuron):
             surrogate unknown.
     """
 
-    step_value = 1.0
+    spike_value = 1.0
 
     def __init__(
         self,

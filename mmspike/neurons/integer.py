@@ -64,7 +64,7 @@ class IntegerNeuron(BaseNeuron):
         self.grad_window = grad_window
 
     @property
-    def step_value(self) -> float:
+    def spike_value(self) -> float:
         return 1 / self.norm
 
     @property

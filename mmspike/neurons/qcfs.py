@@ -41,7 +41,7 @@ class QCFS(LearnedThreshold):
         self.levels = levels
 
     @property
-    def step_value(self) -> float:
+    def spike_value(self) -> float:
         return self.positive_threshold.item() / self.levels
 
     @property

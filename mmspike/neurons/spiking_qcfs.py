@@ -41,7 +41,7 @@ class SpikingQCFS(LearnedThreshold):
         self.reset()
 
     @property
-    def step_value(self) -> float:
+    def spike_value(self) -> float:
         return self.positive_threshold.item()
 
     def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor | None]:

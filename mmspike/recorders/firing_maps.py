@@ -243,7 +243,7 @@ class FiringMapRecorder:
             # A shared neuron may run for another stage, a recomputed one for the backward pass.
             if name not in self._running or out.dim() != 4:
                 return
-            counts = unfold_time(out, neuron.timesteps) / neuron.step_value
+            counts = unfold_time(out, neuron.timesteps) / neuron.spike_value
             by_steps = self._running[name].setdefault(tuple(out.shape[-2:]), {})
             total = by_steps.setdefault(neuron.timesteps, _Count(0.0, 0, []))
             # Halves lie between the whole numbers, however a spike's value was rounded.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.neurons import BaseNeuron
-from mmspike.recorders.spike_sums import SpikeSums, Tally
+from mmspike.recorders.spike_sums import RunningSums, SpikeSums
 from mmspike.thread_hooks import of_this_thread
 
 
@@ -65,7 +65,7 @@ class FiringRateRecorder:
         }
         if not self._neurons:
             raise ValueError(f'{type(model).__name__} has no neurons of mmspike to record')
-        self._sums = Tally()
+        self._sums = RunningSums()
         self._outputs = dict.fromkeys(self._neurons, 0)
         self._handles: list = []
 
@@ -84,7 +84,7 @@ class FiringRateRecorder:
         def count(neuron: BaseNeuron, inputs: tuple, out: Tensor) -> None:
             # Whoever follows the model's functions need not know of these.
             with torch._C.DisableTorchFunction(), torch.no_grad():
-                sums = SpikeSums(out, neuron.step_value)
+                sums = SpikeSums(out, neuron.spike_value)
                 active = sums.total if neuron.max_spikes == 1 else sums.active
                 self._sums.add((name, 'spikes'), sums.total)
                 self._sums.add((name, 'active'), active)

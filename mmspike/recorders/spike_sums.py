@@ -17,8 +17,8 @@ class SpikeSums:
     """Spikes of one output of neurons, exact. On a CPU a kernel counts all in one pass.
 
     Args:
-        x: What neurons fired ``(N, C, ...)``: multiples of ``step_value``, not negative.
-        step_value: What one spike is worth.
+        x: What neurons fired ``(N, C, ...)``: multiples of ``spike_value``, not negative.
+        spike_value: What one spike is worth.
 
     Attributes:
         maps: Spikes summed over the channels, float64 ``(N, ...)``; of an ``x`` with one dimension
@@ -27,11 +27,11 @@ class SpikeSums:
         active: Number of values that are not 0, float64, without dimensions.
     """
 
-    def __init__(self, x: Tensor, step_value: float = 1.0) -> None:
+    def __init__(self, x: Tensor, spike_value: float = 1.0) -> None:
         self._x, self._active = x, None
-        counted = cpu.count_spikes(x, step_value) if _kernel_takes(x) else None
+        counted = cpu.count_spikes(x, spike_value) if _kernel_takes(x) else None
         if counted is None:
-            self.maps = sum_spikes(x, min(1, x.dim() - 1), step_value)
+            self.maps = sum_spikes(x, min(1, x.dim() - 1), spike_value)
             self.total = self.maps.sum()
         else:
             self.maps, totals = counted
@@ -53,7 +53,7 @@ def _kernel_takes(x: Tensor) -> bool:
     return laid_out and x.device.type == 'cpu' and kernels_fit(x)
 
 
-def sum_spikes(x: Tensor, dim: int, step_value: float = 1.0) -> Tensor:
+def sum_spikes(x: Tensor, dim: int, spike_value: float = 1.0) -> Tensor:
     """Number of spikes along a dimension, exact, in float64.
 
     Reading float32 as float64 takes ten times as long. As sums of one channel dimension are far
@@ -62,18 +62,18 @@ def sum_spikes(x: Tensor, dim: int, step_value: float = 1.0) -> Tensor:
     errors that add up: each value is rounded.
 
     Args:
-        x: What neurons fired: multiples of ``step_value``.
+        x: What neurons fired: multiples of ``spike_value``.
         dim: Dimension to sum over.
-        step_value: What one spike is worth.
+        spike_value: What one spike is worth.
     """
-    power_of_two = math.frexp(step_value)[0] == 0.5
+    power_of_two = math.frexp(spike_value)[0] == 0.5
     half = x.dtype not in (torch.float32, torch.float64)
     if half and not power_of_two:
-        x, step_value = x.float().div_(step_value).round_(), 1.0
+        x, spike_value = x.float().div_(spike_value).round_(), 1.0
     wide = torch.float32 if half else x.dtype
     sums = (x.sum(dim, dtype=wide) if x.dim() else x).double()
-    if step_value != 1:
-        sums = sums / step_value  # not in place: of no dimensions it is x itself
+    if spike_value != 1:
+        sums = sums / spike_value  # not in place: of no dimensions it is x itself
         if not power_of_two:
             sums.round_()
     return sums
@@ -97,7 +97,7 @@ def count_active(x: Tensor) -> Tensor:
     return active.double()
 
 
-class Tally:
+class RunningSums:
     """Sums by name of numbers on a device, which is not waited for until they are read.
 
     An addition of two numbers takes as long as one of a thousand. So numbers wait, and are added

@@ -146,7 +146,7 @@ def test_several_labels_are_left_to_the_head():
 
     cfg = classifier('resnet')
     cfg['head'] = dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=64, thr=0.0)
-    _, spiking = pair('mmpretrain', cfg, 12, answer='head', patience=3)
+    _, spiking = pair('mmpretrain', cfg, 12, scores_module='head', patience=3)
     with torch.no_grad():
         (sample, _) = spiking(images(32, 32), [DataSample(), DataSample()], mode='predict')
     assert sample.pred_label.tolist() == [0, 1, 2, 3]
@@ -269,7 +269,7 @@ def test_a_segmentor_predicts():
 def test_samples_carry_scores_over_time_and_an_early_answer():
     from mmpretrain.structures import DataSample
 
-    _, spiking = pair('mmpretrain', classifier('resnet'), 40, answer='head', patience=4)
+    _, spiking = pair('mmpretrain', classifier('resnet'), 40, scores_module='head', patience=4)
     samples = [DataSample().set_gt_label(0) for _ in range(2)]
     with torch.no_grad():
         out = spiking(images(32, 32), samples, mode='predict')

@@ -23,7 +23,7 @@ def test_activations_become_qcfs_in_place():
     net = Shared()
     assert insert_qcfs(net, levels=4, thresholds=1.5) == {'act': 'ReLU', 'out_act': 'GELU'}
     assert isinstance(net.act, QCFS)
-    assert (net.act.levels, net.act.step_value) == (4, 1.5 / 4)
+    assert (net.act.levels, net.act.spike_value) == (4, 1.5 / 4)
     assert net.act is not net.out_act
     net(torch.randn(2, 4)).sum().backward()
     assert net.act.threshold.grad is not None

@@ -78,7 +78,7 @@ def test_chunks_are_the_network_step_by_step(chunk):
     net, x = quantised(), images()
     expected = Stepper(net)(x, 12)
     spiking = convert_to_spiking(net)
-    simulation = simulate(spiking, 12, chunk=chunk, answer='')
+    simulation = simulate(spiking, 12, chunk=chunk, scores_module='')
     with torch.no_grad():
         out = spiking(x)
     torch.testing.assert_close(simulation.scores, expected, rtol=1e-5, atol=1e-5)
@@ -91,7 +91,7 @@ def test_without_answers_only_the_last_step_counts():
     net, x = quantised(), images()
     one, other = convert_to_spiking(net), convert_to_spiking(net)
     simulate(one, 12, chunk=5)
-    simulate(other, 12, chunk=5, answer='')
+    simulate(other, 12, chunk=5, scores_module='')
     with torch.no_grad():
         torch.testing.assert_close(one(x), other(x))
 
@@ -111,15 +111,15 @@ def test_answers_approach_those_of_the_quantised_network():
 def test_reading_out_earlier_is_the_same_where_the_rest_is_linear(readout):
     net, x = quantised(), images()
     spiking, usual = convert_to_spiking(net), convert_to_spiking(net)
-    simulate(spiking, 12, chunk=5, readout=readout)
-    simulate(usual, 12, chunk=5, readout='')
+    simulate(spiking, 12, chunk=5, readout_module=readout)
+    simulate(usual, 12, chunk=5, readout_module='')
     with torch.no_grad():
         torch.testing.assert_close(spiking(x), usual(x), rtol=1e-5, atol=1e-6)
 
 
 def test_layers_before_the_neurons_run_once_and_those_behind_the_readout_on_means():
     net = convert_to_spiking(quantised())
-    simulate(net, 12, chunk=4, readout='head.0')
+    simulate(net, 12, chunk=4, readout_module='head.0')
     calls = {}
     for name in ('stem.0', 'stem.1', 'blocks.0.conv1', 'head.2'):
         layer = net.get_submodule(name)
@@ -143,7 +143,7 @@ def test_energy_does_not_depend_on_chunks():
     counts = []
     for chunk in (12, 5):
         spiking = convert_to_spiking(net)
-        simulate(spiking, 12, chunk=chunk, readout='head.0')
+        simulate(spiking, 12, chunk=chunk, readout_module='head.0')
         with torch.no_grad(), EnergyCounter(spiking) as counter:
             spiking(x)
         counts.append(counter.counts())
@@ -165,8 +165,8 @@ def test_energy_does_not_depend_on_chunks():
 def test_early_exit():
     net, x = quantised(), images(6)
     whole, early = convert_to_spiking(net), convert_to_spiking(net)
-    simulate(whole, 60, chunk=5, answer='')
-    simulation = simulate(early, 60, chunk=5, answer='', patience=6)
+    simulate(whole, 60, chunk=5, scores_module='')
+    simulation = simulate(early, 60, chunk=5, scores_module='', patience=6)
     with torch.no_grad():
         whole(x)
         out = early(x)
@@ -185,7 +185,7 @@ def test_early_exit():
 def test_energy_of_an_early_exit_is_that_of_the_steps_that_ran():
     net, x = quantised(), images(6)
     early = convert_to_spiking(net)
-    simulation = simulate(early, 60, chunk=5, answer='', patience=6)
+    simulation = simulate(early, 60, chunk=5, scores_module='', patience=6)
     with torch.no_grad(), EnergyCounter(early) as counter:
         early(x)
     steps = len(simulation.scores)
@@ -264,7 +264,7 @@ def test_a_temporal_mean_is_the_readout():
     outs = []
     for chunk in (9, 4):
         spiking = convert_to_spiking(net)
-        assert simulate(spiking, 9, chunk=chunk).readout == 'neck'
+        assert simulate(spiking, 9, chunk=chunk).readout_module == 'neck'
         with torch.no_grad():
             outs.append(spiking(images()))
     assert outs[0].shape == (3, 4, 6, 6)
@@ -276,9 +276,9 @@ def test_a_temporal_mean_is_the_readout():
     [
         (dict(timesteps=0), 'timesteps'),
         (dict(timesteps=4, chunk=0), 'at least 1'),
-        (dict(timesteps=4, readout='nowhere'), "no module 'nowhere'"),
-        (dict(timesteps=4, patience=3), 'patience needs answer'),
-        (dict(timesteps=4, patience=0, answer=''), 'at least 1'),
+        (dict(timesteps=4, readout_module='nowhere'), "no module 'nowhere'"),
+        (dict(timesteps=4, patience=3), 'patience needs scores_module'),
+        (dict(timesteps=4, patience=0, scores_module=''), 'at least 1'),
     ],
 )
 def test_bad_options(options, message):
@@ -311,7 +311,7 @@ def test_a_backbone_by_itself():
 def test_frames_are_cut_into_chunks(chunk):
     whole, cut = bare_mst(8, readout=True), bare_mst(8, readout=True)
     simulation = simulate(cut, 8, chunk=chunk)
-    assert simulation.readout == 'readout'
+    assert simulation.readout_module == 'readout'
     frames = torch.rand(2, 8, 3, 16, 16)
     with torch.no_grad():
         torch.testing.assert_close(cut(frames), whole(frames), rtol=1e-4, atol=1e-5)
@@ -322,7 +322,7 @@ def test_frames_are_cut_into_chunks(chunk):
 def test_frames_for_a_network_that_knows_no_time():
     net, frames = quantised(), torch.randn(3, 6, 3, 10, 10)
     spiking = convert_to_spiking(net)
-    simulation = simulate(spiking, 6, chunk=4, answer='')
+    simulation = simulate(spiking, 6, chunk=4, scores_module='')
     stepper = Stepper(net)
     with torch.no_grad():
         spiking(frames)
@@ -332,8 +332,10 @@ def test_frames_for_a_network_that_knows_no_time():
 
 
 def test_parts_that_know_time_by_themselves_are_the_readout_or_refused():
-    with pytest.raises(ValueError, match=r"one chunk only: read out there \(readout='readout'\)"):
-        simulate(bare_mst(4, readout=True), 4, readout='')
+    with pytest.raises(
+        ValueError, match=r"one chunk only: read out there \(readout_module='readout'\)"
+    ):
+        simulate(bare_mst(4, readout=True), 4, readout_module='')
     net = convert_to_spiking(quantised())
     net.head.insert(0, LIF())
     with pytest.raises(ValueError, match=r'head.0 is a neuron of another kind \(LIF\)'):
@@ -342,7 +344,7 @@ def test_parts_that_know_time_by_themselves_are_the_readout_or_refused():
 
 def test_parts_have_no_time_outside_of_the_model():
     net = convert_to_spiking(quantised())
-    simulate(net, 4, encode='stem', readout='head')
+    simulate(net, 4, input_module='stem', readout_module='head')
     with pytest.raises(RuntimeError, match='stem is part of a simulated model'):
         net.stem(images())
 
@@ -359,7 +361,7 @@ def test_a_network_that_encodes_twice():
     net = Sliding().eval()
     insert_qcfs(net)
     net = convert_to_spiking(net)
-    simulate(net, 4, readout='')
+    simulate(net, 4, readout_module='')
     with torch.no_grad(), pytest.raises(RuntimeError, match=r'called twice.*sliding windows'):
         net(images())
 
@@ -391,7 +393,7 @@ def test_sums_in_half_precision_do_not_stall():
 
 def test_answers_must_be_scores():
     net = convert_to_spiking(quantised())
-    simulate(net, 4, readout='', answer='head.0')
+    simulate(net, 4, readout_module='', scores_module='head.0')
     with (
         torch.no_grad(),
         pytest.raises(RuntimeError, match=r'head.0.* must put out scores \(B, K\)'),
@@ -441,7 +443,7 @@ def test_models_that_are_not_converted():
 
 def test_neurons_behind_the_readout():
     net = convert_to_spiking(quantised())
-    simulate(net, 4, readout='blocks.0', answer='head.2')
+    simulate(net, 4, readout_module='blocks.0', scores_module='head.2')
     message = r'blocks.2.relu is a neuron behind the read-out \(blocks.0\)'
     with torch.no_grad(), pytest.raises(RuntimeError, match=message):
         net(images())
@@ -511,7 +513,7 @@ class Meeting:
 @pytest.mark.parametrize('part', ['', 'head', 'blocks.0.relu'])
 def test_a_second_thread_is_refused_and_disturbs_nothing(part):
     net, x = convert_to_spiking(quantised()), images()
-    simulate(net, 12, chunk=4, readout='head')
+    simulate(net, 12, chunk=4, readout_module='head')
     with torch.no_grad():
         expected = net(x)
     meeting = Meeting()
@@ -537,7 +539,7 @@ def test_a_second_thread_is_refused_and_disturbs_nothing(part):
 
 def test_copies_run_in_threads_of_their_own():
     net, batches = convert_to_spiking(quantised()), torch.randn(3, 2, 3, 10, 10)
-    simulate(net, 12, chunk=4, answer='')
+    simulate(net, 12, chunk=4, scores_module='')
     with torch.no_grad():
         expected = [net(x) for x in batches]
 

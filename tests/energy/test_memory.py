@@ -167,9 +167,9 @@ def test_on(net_counts):
     assert min(parts + neurons) > 0
     totals = report.totals
     assert totals.memory_mj == pytest.approx(sum(parts + neurons) / 1e9)
-    assert totals.both_mj == totals.energy_mj + totals.memory_mj
+    assert totals.total_mj == totals.energy_mj + totals.memory_mj
     assert totals.memory_mj == pytest.approx(sum(s.memory_mj for s in report.stages().values()))
-    assert totals.ann_both_mj == pytest.approx(
+    assert totals.ann_total_mj == pytest.approx(
         totals.ann_mj + sum(float(row['ann_memory_pj']) for row in rows) / 1e9
     )
     assert report.to_dict()['memory']['name'] == 'lemaire2022'
@@ -177,7 +177,7 @@ def test_on(net_counts):
     assert energy_page([report]).count('memory µJ') > 3
     out = io.StringIO()
     Console(file=out, width=160).print(energy_table(report))
-    assert f'{totals.both_mj:.4g} mJ with memory (lemaire2022)' in out.getvalue()
+    assert f'{totals.total_mj:.4g} mJ with memory (lemaire2022)' in out.getvalue()
 
 
 def test_own_model(net_counts):

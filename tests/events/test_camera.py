@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmspike.datasets.digits import digits_of_split
-from mmspike.events.camera import EventCamera, simulate
+from mmspike.events.camera import EventCamera, record_pictures
 
 QUIET = EventCamera(noise_rate=0.0, mismatch=0.0)
 STILL = replace(QUIET, amplitude=0.0)
@@ -22,7 +22,7 @@ def digit(i=0):
 
 
 def record(picture, camera, key=(0,)):
-    return simulate(picture[None], camera, [key])[0]
+    return record_pictures(picture[None], camera, [key])[0]
 
 
 def gaps_of_pixels(events):
@@ -143,10 +143,10 @@ def test_events_are_ordered_and_within_the_sensor_and_the_recording():
 def test_recordings_do_not_depend_on_each_other():
     pictures = np.stack([digit(i) for i in range(60)])
     keys = [(1, i) for i in range(60)]
-    together = simulate(pictures, EventCamera(), keys)
+    together = record_pictures(pictures, EventCamera(), keys)
     assert len(together) == 60
     for i in (0, 47, 48, 59):
-        (alone,) = simulate(pictures[i : i + 1], EventCamera(), keys[i : i + 1])
+        (alone,) = record_pictures(pictures[i : i + 1], EventCamera(), keys[i : i + 1])
         assert all(np.array_equal(a, b) for a, b in zip(alone, together[i], strict=True))
 
 

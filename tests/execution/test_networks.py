@@ -203,7 +203,7 @@ def test_an_attention_of_pairwise_slots_differs(network, monkeypatch):
         if not (isinstance(left, SpikeTrain) and isinstance(right, SpikeTrain)):
             return original(self, func, args, kwargs)
         parts = (func(a, b) for a, b in zip(left.slots(), right.slots(), strict=True))
-        return sum(parts) * (left.step_value * right.step_value)
+        return sum(parts) * (left.spike_value * right.spike_value)
 
     original = SpikeDriven.product
     monkeypatch.setattr(SpikeDriven, 'product', pairwise)

@@ -76,7 +76,7 @@ def test_what_is_not_binary_is_cut_into_slots(D, norm):
 def pairwise(self, func, args, kwargs):
     """What is wrong: the i-th slot of one side with the i-th slot of the other."""
     slots = zip(args[0].slots(), args[1].slots(), strict=True)
-    return sum(func(a, b) for a, b in slots) * args[0].step_value * args[1].step_value
+    return sum(func(a, b) for a, b in slots) * args[0].spike_value * args[1].spike_value
 
 
 def test_2x2_attention_counts_all_pairs_of_slots(monkeypatch):

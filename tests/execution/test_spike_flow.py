@@ -17,9 +17,9 @@ from mmspike.neurons.kernels.backend import neuron_backend
 from support.kernel_calls import watch_kernels
 
 
-def train_of(*shape, max_spikes=4, step_value=0.25):
-    values = torch.randint(0, max_spikes + 1, shape) * step_value
-    return SpikeTrain.of(values.float(), step_value, max_spikes)
+def train_of(*shape, max_spikes=4, spike_value=0.25):
+    values = torch.randint(0, max_spikes + 1, shape) * spike_value
+    return SpikeTrain.of(values.float(), spike_value, max_spikes)
 
 
 class Calling(nn.Module):
@@ -89,7 +89,7 @@ def called(func):
 def test_moved_spikes_stay_spikes(func):
     out, marked = called(func)
     assert marked
-    assert (out.step_value, out.max_spikes) == (0.25, 4)
+    assert (out.spike_value, out.max_spikes) == (0.25, 4)
 
 
 @pytest.mark.parametrize('func', OTHER.values(), ids=OTHER)
@@ -99,7 +99,7 @@ def test_new_values_are_no_spikes(func):
 
 def test_joined_spikes_of_other_worth_are_numbers():
     a, b = train_of(2, 3), train_of(2, 3, max_spikes=2)
-    other = train_of(2, 3, step_value=1.0)
+    other = train_of(2, 3, spike_value=1.0)
     with SpikeFlow(nn.Identity()):
         joined = torch.cat([b, a])
         assert joined.max_spikes == 4
@@ -117,13 +117,13 @@ def test_joined_spikes_of_other_worth_are_numbers():
 )
 def test_spikes_times_spikes_are_spikes(multiply):
     """Binary ones mask each other; of integers it is their product."""
-    binary, mask = (train_of(2, n, 4, max_spikes=1, step_value=1.0) for n in (3, 1))
+    binary, mask = (train_of(2, n, 4, max_spikes=1, spike_value=1.0) for n in (3, 1))
     integer = train_of(2, 3, 4)
     with SpikeFlow(nn.Identity()):
         masked, product = multiply(binary, mask), multiply(integer, mask)
         squared = multiply(integer, integer)
     for out, worth in ((masked, (1, 1)), (product, (0.25, 4)), (squared, (0.0625, 16))):
-        assert (out.step_value, out.max_spikes) == worth
+        assert (out.spike_value, out.max_spikes) == worth
     assert torch.equal(masked.plain(), binary.plain() * mask.plain())
     assert torch.equal(squared.counts(), integer.counts() ** 2)
 
@@ -163,7 +163,7 @@ def test_neurons_say_what_a_spike_is_worth():
     net = nn.ModuleList([LIF(), SFA(D=4), SFA(D=4, norm=1), SFA(D=4, eval_D=1), QCFS(levels=8)])
     with SpikeFlow(net.eval()):
         trains = [neuron(torch.rand(3, 2)) for neuron in net]
-    assert [(x.step_value, x.max_spikes) for x in trains] == [
+    assert [(x.spike_value, x.max_spikes) for x in trains] == [
         (1, 1), (0.25, 4), (1, 4), (0.25, 1), (0.25, 8),
     ]  # fmt: skip
 

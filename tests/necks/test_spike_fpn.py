@@ -24,7 +24,7 @@ def maps(batch=2, sizes=(32, 16, 8, 8), widths=WIDTHS, ratio=None):
 class Passing(BaseNeuron):
     """Hands on what it gets."""
 
-    step_value = 1.0
+    spike_value = 1.0
 
     def fire(self, x, v):
         return x, None

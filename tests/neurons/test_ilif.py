@@ -106,8 +106,8 @@ def test_outside_the_window_only_the_leak_passes_gradient(membrane):
 
 
 def test_one_spike_is_worth_one_unless_normalised():
-    assert ILIF(D=4).step_value == 1
-    assert ILIF(D=4, norm=None).step_value == 0.25
+    assert ILIF(D=4).spike_value == 1
+    assert ILIF(D=4, norm=None).spike_value == 0.25
 
 
 @pytest.mark.parametrize('decay', [-0.1, 1.1, math.nan, math.inf])

@@ -106,7 +106,7 @@ def test_surrogate_choice(cls, surrogate):
 
 @pytest.mark.parametrize('cls', [IF, LIF, PLIF])
 def test_one_spike_is_worth_one(cls):
-    assert cls(threshold=0.5).step_value == 1
+    assert cls(threshold=0.5).spike_value == 1
 
 
 @pytest.mark.parametrize('cls', [IF, LIF, PLIF])

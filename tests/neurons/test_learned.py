@@ -85,7 +85,7 @@ def test_a_threshold_below_the_smallest_acts_as_the_smallest(kind, value, backen
     assert torch.equal(out, expected)
     assert out.min() == 0
     assert out.isfinite().all()
-    assert neuron.step_value == smallest.step_value > 0
+    assert neuron.spike_value == smallest.spike_value > 0
     out.sum().backward()
     expected.sum().backward()
     assert torch.equal(neuron.threshold.grad, smallest.threshold.grad)

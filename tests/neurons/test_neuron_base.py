@@ -257,7 +257,7 @@ def test_the_input_is_never_changed(cls, inplace):
 @pytest.mark.parametrize(('cls', 'options'), VARIANTS)
 def test_outputs_are_whole_numbers_of_spikes(cls, options):
     neuron = cls(timesteps=7, **options)
-    counts = neuron(noise(7, 50, dtype=torch.float64)) / neuron.step_value
+    counts = neuron(noise(7, 50, dtype=torch.float64)) / neuron.spike_value
     assert torch.equal(counts, counts.round())
     assert counts.min() == 0
     assert 1 <= counts.max() <= (4 if cls in (SFA, ILIF, QCFS) else 1)

@@ -53,7 +53,7 @@ def test_defaults_are_those_of_masked_spiking_transformer():
     assert neuron.levels == 16
     assert neuron.threshold.item() == 2.0
     assert neuron.threshold.shape == (1,)
-    assert neuron.step_value == 2 / 16
+    assert neuron.spike_value == 2 / 16
 
 
 def test_time_steps_are_on_their_own():

@@ -45,7 +45,7 @@ def test_rounds_to_even_by_default():
 def test_the_output_is_divided_by_norm(D, norm, expected):
     neuron = SFA(D=D, norm=norm)
     assert neuron(torch.tensor([0.1, 1.2, 2.0, 50.0])).tolist() == expected
-    assert neuron.step_value == 1 / (norm or D)
+    assert neuron.spike_value == 1 / (norm or D)
 
 
 @pytest.mark.parametrize('dtype', DTYPES)

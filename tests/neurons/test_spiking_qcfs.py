@@ -17,7 +17,7 @@ def test_worked_by_hand():
     assert out[:, 1].tolist() == [0, 0, 0, 0]
     # At most one spike a step, however much comes in.
     assert out[:, 2].tolist() == [2, 2, 2, 2]
-    assert neuron.step_value == 2.0
+    assert neuron.spike_value == 2.0
     assert neuron.max_spikes == 1
 
 
@@ -81,7 +81,7 @@ def test_takes_the_weights_of_qcfs_and_of_no_other_neuron():
     trained = nn.Sequential(QCFS(levels=8, init_threshold=0.3))
     spiking = nn.Sequential(SpikingQCFS())
     spiking.load_state_dict(trained.state_dict())
-    assert spiking[0].step_value == pytest.approx(0.3)
+    assert spiking[0].spike_value == pytest.approx(0.3)
     with pytest.raises(NeuronMismatchError, match='LIF'):
         spiking.load_state_dict(nn.Sequential(LIF()).state_dict())
     with pytest.raises(NeuronMismatchError, match='SpikingQCFS'):

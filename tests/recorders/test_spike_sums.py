@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.recorders import spike_sums
-from mmspike.recorders.spike_sums import SpikeSums, Tally, count_active, sum_spikes
+from mmspike.recorders.spike_sums import RunningSums, SpikeSums, count_active, sum_spikes
 from support.tensors_in_memory import numbers_in_memory
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -29,10 +29,10 @@ def test_spikes_along_a_dimension(shape, dtype, levels, data):
     assert count_active(x) == fired.count_nonzero()
 
 
-def check_sums(fired, x, step_value):
+def check_sums(fired, x, spike_value):
     for backend in ('auto', 'reference'):
         with neuron_backend(backend):
-            sums = SpikeSums(x, step_value)
+            sums = SpikeSums(x, spike_value)
             assert torch.equal(sums.maps, fired.sum(min(1, x.dim() - 1)))
             assert (sums.total, sums.active) == (fired.sum(), fired.count_nonzero())
             assert {sums.maps.dtype, sums.total.dtype, sums.active.dtype} == {torch.float64}
@@ -111,7 +111,7 @@ def number(value):
 
 
 def test_tally_adds_by_name_and_by_how_often():
-    tally = Tally()
+    tally = RunningSums()
     for batch in range(3):
         tally.add('a', number(batch))
         tally.add('b', number(10), times=4)
@@ -125,7 +125,7 @@ def test_tally_adds_by_name_and_by_how_often():
 
 
 def test_tally_is_exact_where_float32_is_not():
-    tally = Tally()
+    tally = RunningSums()
     for value in (2**40, 1, 1):
         tally.add('a', number(value), times=3)
     assert tally.read() == {'a': 3 * 2**40 + 6}
@@ -135,7 +135,7 @@ def test_tally_keeps_little_whatever_comes(monkeypatch):
     """No two sequences are the same."""
     monkeypatch.setattr(spike_sums, 'MOST_WAITING', 7)
     monkeypatch.setattr(spike_sums, 'MOST_SEQUENCES', 3)
-    tally, before = Tally(), numbers_in_memory()
+    tally, before = RunningSums(), numbers_in_memory()
     for i in range(100):
         tally.add(i % 13, number(i), times=i % 3)
         # Those that wait, and a sum for each of a sequence.
@@ -148,7 +148,7 @@ def test_tally_keeps_little_whatever_comes(monkeypatch):
 
 @pytest.mark.parametrize('sizes', [(2, 3), (5,)])
 def test_reading_does_not_depend_on_when_it_is_done(sizes):
-    whole, parts = Tally(), Tally()
+    whole, parts = RunningSums(), RunningSums()
     for size in sizes:
         for value in range(size):
             whole.add(value, number(value))

@@ -186,11 +186,11 @@ def main() -> None:
     for report in reports:
         console.print(energy_table(report, args.top or None))
     if args.vs:
-        for key in ['energy_mj', *(['both_mj'] if args.memory else [])]:
+        for key in ['energy_mj', *(['total_mj'] if args.memory else [])]:
             mine, theirs = (getattr(report.totals, key) for report in reports)
             random = any(report.origin.random for report in reports)
             ratio = f', {theirs / mine:.2f} times as much' if mine and not random else ''
-            memory = ' with memory' if key == 'both_mj' else ''
+            memory = ' with memory' if key == 'total_mj' else ''
             console.print(
                 f'{reports[0].name}: {mine:.4g} mJ; {reports[1].name}: {theirs:.4g} mJ{ratio}'
                 f'{memory}',

@@ -116,7 +116,7 @@ class Conversion(Classification):
         load_checkpoint(network, str(checkpoint), map_location='cpu', logger='silent')
         network.eval()
         spiking = convert_to_spiking(network)
-        simulate(spiking, TIMESTEPS, answer='head')
+        simulate(spiking, TIMESTEPS, scores_module='head')
         return spiking
 
 

@@ -5,7 +5,7 @@ model = dict(
     type='mmspike.SpikingModel',
     host='ImageClassifier',
     qcfs=dict(levels=8),
-    simulation=dict(timesteps=32, chunk=8, answer='head.fc'),
+    simulation=dict(timesteps=32, chunk=8, scores_module='head.fc'),
 )
 test_evaluator = [
     dict(type='Accuracy', topk=(1,)),

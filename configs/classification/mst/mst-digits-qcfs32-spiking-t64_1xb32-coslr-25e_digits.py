@@ -6,7 +6,7 @@ model = dict(
     type='mmspike.SpikingModel',
     host='ImageClassifier',
     backbone=dict(readout=True),
-    simulation=dict(timesteps=64, chunk=8, answer='head'),
+    simulation=dict(timesteps=64, chunk=8, scores_module='head'),
 )
 test_evaluator = [
     dict(type='Accuracy', topk=(1,)),

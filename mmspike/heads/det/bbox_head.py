@@ -7,7 +7,7 @@ from typing import Any
 from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
 from torch import Tensor, nn
 
-from mmspike.layers import NeuronInit, TemporalMean, put_neurons_first
+from mmspike.layers import NeuronInit, TemporalMean, use_preactivation_neurons
 from mmspike.registry import MODELS
 from mmspike.temporal import TemporalModule, set_timesteps
 
@@ -37,7 +37,7 @@ class SpikeConvFCBBoxHead(NeuronInit, TemporalModule, ConvFCBBoxHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        put_neurons_first(self, neuron_cfg)
+        use_preactivation_neurons(self, neuron_cfg)
         for fcs in (self.shared_fcs, self.cls_fcs, self.reg_fcs):
             for i, fc in enumerate(fcs):
                 fcs[i] = nn.Sequential(MODELS.build(neuron_cfg), fc)

@@ -6,7 +6,7 @@ from typing import Any
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from torch import Tensor, nn
 
-from mmspike.layers import NeuronInit, TemporalMean, put_neurons_first
+from mmspike.layers import NeuronInit, TemporalMean, use_preactivation_neurons
 from mmspike.registry import MODELS
 from mmspike.temporal import TemporalModule, set_timesteps
 
@@ -34,7 +34,7 @@ class SpikeFCNMaskHead(NeuronInit, TemporalModule, FCNMaskHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        put_neurons_first(self, neuron_cfg)
+        use_preactivation_neurons(self, neuron_cfg)
         deconv = self.upsample_method == 'deconv'
         self.upsample_neuron = MODELS.build(neuron_cfg) if deconv else nn.Identity()
         # The parent applies it between the deconvolution and the last convolution.

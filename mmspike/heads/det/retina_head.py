@@ -4,7 +4,7 @@ from mmdet.models.dense_heads import RetinaHead
 from torch import Tensor
 
 from mmspike.heads.det.dense_head import SpikingDenseHead
-from mmspike.layers import TemporalMean, put_neurons_first
+from mmspike.layers import TemporalMean, use_preactivation_neurons
 from mmspike.registry import MODELS
 
 
@@ -24,7 +24,7 @@ class SpikeRetinaHead(SpikingDenseHead, RetinaHead):
 
     def _init_layers(self) -> None:
         super()._init_layers()
-        put_neurons_first(self, self.neuron_cfg)
+        use_preactivation_neurons(self, self.neuron_cfg)
         self.cls_neuron = MODELS.build(self.neuron_cfg)
         self.reg_neuron = MODELS.build(self.neuron_cfg)
         self.readout = TemporalMean()

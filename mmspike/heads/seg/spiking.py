@@ -7,7 +7,7 @@ import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor
 
-from mmspike.layers import NeuronInit, TemporalMean, put_neurons_first
+from mmspike.layers import NeuronInit, TemporalMean, use_preactivation_neurons
 from mmspike.registry import MODELS
 from mmspike.temporal import TemporalModule, set_timesteps
 
@@ -49,7 +49,7 @@ class SpikingDecodeHead(NeuronInit, TemporalModule, BaseDecodeHead):
                 f'{list(class_priors)}'
             )
         self.class_priors = class_priors
-        put_neurons_first(self, neuron_cfg)
+        use_preactivation_neurons(self, neuron_cfg)
         self.neuron = MODELS.build(neuron_cfg)
         self.readout = TemporalMean()
         set_timesteps(self, timesteps)

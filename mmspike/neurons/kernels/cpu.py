@@ -249,22 +249,22 @@ MOST_COUNTED_CHANNELS = 1 << 16
 _NORMAL = (2.0**-126, 2.0**126)
 
 
-def count_spikes(x: Tensor, step_value: float) -> tuple[Tensor, Tensor] | None:
+def count_spikes(x: Tensor, spike_value: float) -> tuple[Tensor, Tensor] | None:
     """Count the spikes of neurons, and those that fired.
 
     Args:
         x: Contiguous ``(N, C, ...)``, at most 65,536 channels, float32, float16 or bfloat16, on a
-            CPU: multiples of ``step_value``, not negative.
-        step_value: What one spike is worth.
+            CPU: multiples of ``spike_value``, not negative.
+        spike_value: What one spike is worth.
 
     Returns:
         Spikes summed over C ``(N, ...)``, and over everything ``(2,)``: spikes, and values that are
         not 0; float64. None if there is a value that is no number of spikes, such as NaN.
 
     Raises:
-        ValueError: ``x`` or ``step_value`` is something else.
+        ValueError: ``x`` or ``spike_value`` is something else.
     """
-    _check_counted(x, step_value)
+    _check_counted(x, spike_value)
     samples, rows = x.shape[:2]
     threads = _threads(x.numel())
     sums = torch.empty((samples, *x.shape[2:]), dtype=torch.float64, device=x.device)
@@ -279,13 +279,13 @@ def count_spikes(x: Tensor, step_value: float) -> tuple[Tensor, Tensor] | None:
         neurons=sums.numel(),
         threads=threads,
         strange=ctypes.pointer(strange),
-        step_value=step_value,
+        spike_value=spike_value,
     )
     _call('mmspike_count', arguments, DTYPES[x.dtype])
     return None if strange.value else (sums, totals.sum(0))
 
 
-def _check_counted(x: Tensor, step_value: float) -> None:
+def _check_counted(x: Tensor, spike_value: float) -> None:
     if x.device.type != 'cpu' or x.dtype not in DTYPES:
         raise ValueError(
             f'spikes are counted on a CPU in {", ".join(map(str, DTYPES))}, got {x.dtype} on '
@@ -307,5 +307,5 @@ def _check_counted(x: Tensor, step_value: float) -> None:
             f'{tuple(x.shape)}, negated: {x.is_neg()}; use x.resolve_neg().contiguous()'
         )
     least, most = _NORMAL
-    if not least <= step_value <= most:
-        raise ValueError(f'step_value must be finite and above 0, got {step_value!r}')
+    if not least <= spike_value <= most:
+        raise ValueError(f'spike_value must be finite and above 0, got {spike_value!r}')

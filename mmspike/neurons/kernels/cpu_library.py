@@ -74,7 +74,7 @@ class CountArguments(ctypes.Structure):
             for number in ('rows', 'columns', 'neurons', 'threads', 'begin', 'end')
         ],
         ('strange', ctypes.POINTER(ctypes.c_int32)),
-        ('step_value', ctypes.c_float),
+        ('spike_value', ctypes.c_float),
     ]
 
 

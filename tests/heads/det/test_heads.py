@@ -43,7 +43,7 @@ def _scope():
 class Passing(BaseNeuron):
     """ReLU in place of a neuron: what the stock heads have behind their layers."""
 
-    step_value = 1.0
+    spike_value = 1.0
 
     def fire(self, x, v):
         return x.relu(), None

@@ -32,7 +32,7 @@ def test_as_many_spikes_as_there_can_be(dtype):
 
 
 @pytest.mark.parametrize(
-    ('x', 'step_value', 'message'),
+    ('x', 'spike_value', 'message'),
     [
         (torch.ones(2, 3, 4, dtype=torch.float64), 1.0, 'got torch.float64 on cpu'),
         (torch.ones(2, 3, 4, device='meta'), 1.0, 'got torch.float32 on meta'),
@@ -51,9 +51,9 @@ def test_as_many_spikes_as_there_can_be(dtype):
         (torch.ones(2, 3, 4), 1e-300, 'got 1e-300'),
     ],
 )
-def test_what_the_kernel_cannot_read(x, step_value, message):
+def test_what_the_kernel_cannot_read(x, spike_value, message):
     with pytest.raises(ValueError, match=message):
-        cpu.count_spikes(x, step_value)
+        cpu.count_spikes(x, spike_value)
 
 
 def test_a_lazily_negated_view_is_counted_with_its_sign():

@@ -111,13 +111,13 @@ def test_neurons(kind):
 
 
 @FUZZ
-@given(x=inputs(1), step_value=st.sampled_from([1.0, 0.25, 1 / 3]))
-def test_counts(x, step_value):
-    spikes = (x.nan_to_num(0, 0, 0).clamp(0, 8) / step_value).round() * step_value
+@given(x=inputs(1), spike_value=st.sampled_from([1.0, 0.25, 1 / 3]))
+def test_counts(x, spike_value):
+    spikes = (x.nan_to_num(0, 0, 0).clamp(0, 8) / spike_value).round() * spike_value
     with neuron_backend('reference'):
-        right = SpikeSums(spikes, step_value)
+        right = SpikeSums(spikes, spike_value)
     with neuron_backend('cpu'):
-        ours = SpikeSums(spikes, step_value)
-        SpikeSums(x, step_value)
+        ours = SpikeSums(spikes, spike_value)
+        SpikeSums(x, spike_value)
     assert torch.equal(ours.maps, right.maps)
     assert (ours.total, ours.active) == (right.total, right.active)

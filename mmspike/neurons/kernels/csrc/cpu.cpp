@@ -378,14 +378,14 @@ struct CountArguments {
     int64_t threads;
     int64_t begin, end;      // the range of one thread, set here
     int32_t* strange;        // set to 1 where a value is no number of spikes
-    float step_value;        // neither it nor its inverse is 0 or infinite
+    float spike_value;        // neither it nor its inverse is 0 or infinite
 };
 
 // Both numbers in one pass. Spikes are counted as integers, so that no sum is ever rounded. NaN,
 // negative values and what does not fit are only reported.
 template <typename S>
 void count_spikes(const CountArguments& a) {
-    const float per_value = 1.0f / a.step_value;
+    const float per_value = 1.0f / a.spike_value;
     int32_t spikes[BLOCK], active[BLOCK];
     double all_spikes = 0.0, all_active = 0.0;
     int64_t count = 0;

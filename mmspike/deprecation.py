@@ -1,0 +1,54 @@
+"""Old names of arguments and attributes. They work for one release, with a warning."""
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+
+def warn_renamed(what: str, new: str, stacklevel: int = 3) -> None:
+    """Warn that something has another name now.
+
+    Args:
+        what: The old name, for instance ``'simulate(answer=...)'``.
+        new: The new one.
+        stacklevel: Frames up to the user's line, as in :func:`warnings.warn`.
+    """
+    warnings.warn(
+        f'{what} is deprecated and will be removed after the next release: use {new}',
+        DeprecationWarning,
+        stacklevel=stacklevel,
+    )
+
+
+def renamed_arguments(**names: str) -> Callable[[Callable], Callable]:
+    """Let a function take arguments by their old names as well.
+
+    Args:
+        **names: Old name to new name.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for old in kwargs.keys() & names.keys():
+                new = names[old]
+                if new in kwargs:
+                    raise TypeError(f'{function.__name__} got {new} twice: {old} is its old name')
+                warn_renamed(f'{function.__name__}({old}=...)', f'{new}=...')
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def renamed_attribute(old: str, new: str) -> property:
+    """A property of the old name for an attribute of the new one."""
+
+    def get(self: object) -> Any:
+        warn_renamed(f'{type(self).__name__}.{old}', f'{type(self).__name__}.{new}')
+        return getattr(self, new)
+
+    return property(get, doc=f'Deprecated: use :attr:`{new}`.')
