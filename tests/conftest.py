@@ -6,6 +6,7 @@ import runpy
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from support.paths import ROOT
+from support.warm_python import WarmPython
 
 torch.set_num_threads(1)
 # A shell lets what it starts in the background ignore this signal, and children inherit that.
@@ -61,27 +63,46 @@ def compiled_anew():
 
 @pytest.fixture(scope='session')
 def run_python():
-    """Run a Python command in a process of its own, without this one's imports.
+    """Run Python in a process of its own, where nothing is imported yet.
 
     Returns the finished process; ``check=False`` accepts failure.
     """
 
-    def run(*arguments: str, check: bool = True, **kwargs) -> subprocess.CompletedProcess:
-        env = dict(os.environ, OMP_NUM_THREADS='1', **kwargs.pop('env', {}))
-        process = subprocess.run(
+    def run(
+        *arguments: str, check: bool = True, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess:
+        done = subprocess.run(
             [sys.executable, *map(str, arguments)],
             capture_output=True,
             text=True,
-            cwd=kwargs.pop('cwd', ROOT),
-            env=env,
+            cwd=ROOT,
+            env=dict(os.environ, OMP_NUM_THREADS='1', **(env or {})),
             timeout=300,
-            **kwargs,
         )
-        if check:
-            assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
-        return process
+        return checked(done) if check else done
 
     return run
+
+
+def checked(done: subprocess.CompletedProcess) -> subprocess.CompletedProcess:
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope='session')
+def run_program():
+    """Run a program in a process of its own, which begins with torch imported, but no host.
+
+    Returns the finished process; ``check=False`` accepts failure.
+    """
+    python = WarmPython()
+
+    def run(*argv: object, check: bool = True, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+        done = python.run(*argv, cwd=cwd)
+        return checked(done) if check else done
+
+    yield run
+    python.close()
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ RESNET = ROOT / 'configs/classification/conversion/resnet18-w16_1xb32-coslr-15e_
 
 
 @pytest.mark.slow
-def test_neurons(run_python, tmp_path):
-    out = run_python(
+def test_neurons(run_program, tmp_path):
+    out = run_program(
         'benchmarks/neurons.py', '--neurons', 8192, '--timesteps', 1, 2, '--threads', 1,
         '--repetitions', 1, '--neuron', 'LIF', 'SFA', '--out', tmp_path,
     ).stdout  # fmt: skip
@@ -37,8 +37,8 @@ def test_neurons(run_python, tmp_path):
 
 
 @pytest.mark.slow
-def test_model(run_python):
-    out = run_python(
+def test_model(run_program):
+    out = run_program(
         'benchmarks/model.py', '--arch', 'tiny', '--size', 32, '--batch', 1, '--repetitions', 1
     ).stdout
     for words in ('research code', 'spikingjelly', 'mmspike, folded', 'mkldnn_convolution'):
@@ -46,8 +46,8 @@ def test_model(run_python):
 
 
 @pytest.mark.slow
-def test_detector(run_python):
-    out = run_python(
+def test_detector(run_program):
+    out = run_program(
         'benchmarks/detector.py', '--size', 64, '--objects', 2, '--repetitions', 1
     ).stdout
     for words in ('MetaSpikformer medium', 'ResNet-50', 'neurons', 'RoIAlign'):
@@ -66,10 +66,10 @@ def test_detector(run_python):
     ],
     ids=['integers', 'binary', 'detector', 'segmentor'],
 )  # fmt: skip
-def test_executions(run_python, kind, options, metric, parts, analog):
+def test_executions(run_program, kind, options, metric, parts, analog):
     images = 4 if 'classification' in kind.parts else 2
     config, checkpoint = trained(kind)
-    out = run_python('benchmarks/executions.py', config, checkpoint, *options).stdout
+    out = run_program('benchmarks/executions.py', config, checkpoint, *options).stdout
     lines = dict(line.split(': ', 1) for line in out.splitlines() if ': ' in line)
     assert f'{images} images, {"float64" if options else "float32"}' in out
     assert lines['analog'] == analog
@@ -126,15 +126,15 @@ def test_published_energy_of_sdt():
 
 
 @pytest.mark.slow
-def test_published_energy_of_sdt_as_a_script(run_python):
-    out = run_python('benchmarks/sdt_energy.py', '8-384', '--image', 32, '--layers').stdout
+def test_published_energy_of_sdt_as_a_script(run_program):
+    out = run_program('benchmarks/sdt_energy.py', '8-384', '--image', 32, '--layers').stdout
     assert '| backbone.stages.0.conv.conv | 1.33 |' in out
     assert '| 8-384 | 32 | 1.3 |' in out
 
 
 @pytest.mark.slow
-def test_traffic(run_python):
-    assert 'QCFS' in run_python('benchmarks/traffic.py').stdout
+def test_traffic(run_program):
+    assert 'QCFS' in run_program('benchmarks/traffic.py').stdout
 
 
 def test_candidates_compute_the_same():
@@ -159,9 +159,9 @@ def test_counted_bytes():
 
 
 @pytest.mark.slow
-def test_simulation(run_python):
+def test_simulation(run_program):
     arguments = ('--timesteps', 2, '--chunk', 2, '--size', 32)
-    out = run_python('benchmarks/simulation.py', *arguments, '--repetitions', 1).stdout
+    out = run_program('benchmarks/simulation.py', *arguments, '--repetitions', 1).stdout
     for words in ('one forward per step, spikingjelly', 'mmspike, folded', 'T=2'):
         assert words in out
     # Both sides compute the same network.
@@ -170,7 +170,7 @@ def test_simulation(run_python):
 
 
 @pytest.mark.slow
-def test_conversion(run_python):
-    out = run_python('benchmarks/conversion.py', *trained(RESNET), '--timesteps', 4).stdout
+def test_conversion(run_program):
+    out = run_program('benchmarks/conversion.py', *trained(RESNET), '--timesteps', 4).stdout
     for words in ('top-1 in % of 4 images', 'step by step', 'spikingjelly, 99.9 %', 't=4'):
         assert words in out

@@ -1,8 +1,5 @@
 """The configs in the tools that come with mmpretrain, mmdet and mmseg."""
 
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,7 +105,7 @@ def test_what_the_hosts_tools_ask_of_a_config(path):
 
 
 @pytest.fixture(scope='module', params=KINDS)
-def trained(request, tmp_path_factory):
+def trained(request, tmp_path_factory, run_program):
     """A config that the host's train.py has trained, and a way to run the host's other tools."""
     path = KINDS[request.param]
     folder = tmp_path_factory.mktemp(request.param)
@@ -124,15 +121,7 @@ def trained(request, tmp_path_factory):
         short += ['test_dataloader.dataset.camera.saccade=10000', 'timesteps=2']
 
     def run(tool: str, *arguments: object) -> str:
-        command = [sys.executable, tools_of(host) / tool, *arguments]
-        done = subprocess.run(
-            list(map(str, command)),
-            cwd=folder,
-            env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT), MPLBACKEND='agg'),
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+        done = run_program(tools_of(host) / tool, *arguments, cwd=folder)
         return done.stdout + done.stderr
 
     options = ['--cfg-options', *short]
@@ -149,7 +138,7 @@ def trained(request, tmp_path_factory):
     )
 
 
-@pytest.mark.slow  # every tool starts a process, which imports the host
+@pytest.mark.slow
 def test_a_host_trains_tests_draws_and_analyses(trained):
     folder, options = trained.folder, trained.options
     test = ('test.py', trained.path, trained.checkpoint, '--work-dir', 'test')

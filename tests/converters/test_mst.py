@@ -231,15 +231,15 @@ def test_other_objects_are_not_loaded(tmp_path, weights, capsys):
 
 
 @pytest.mark.slow
-def test_tool(tmp_path, run_python, write_as_published, weights):
+def test_tool(tmp_path, run_program, write_as_published, weights):
     write_as_published(tmp_path / 'published.pth', weights)
     tool = ROOT / 'tools/model_converters/mst_to_mmspike.py'
-    done = run_python(tool, tmp_path / 'published.pth', tmp_path / 'a.pth', '--verbose')
+    done = run_program(tool, tmp_path / 'published.pth', tmp_path / 'a.pth', '--verbose')
     assert (
         'layers.0.downsample.reduction_if.up -> backbone.stages.1.downsample.activate.threshold'
         in (done.stdout)
     )
     assert '0 missing, 0 unexpected' in done.stdout
-    failed = run_python(tool, tmp_path / 'none.pth', tmp_path / 'b.pth', check=False)
+    failed = run_program(tool, tmp_path / 'none.pth', tmp_path / 'b.pth', check=False)
     assert failed.returncode == 1
     assert 'mst_to_mmspike.py: there is no checkpoint file' in failed.stderr

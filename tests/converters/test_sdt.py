@@ -173,13 +173,13 @@ def test_unsafe_file_is_refused(tmp_path, weights, capsys):
 
 
 @pytest.mark.slow
-def test_command_line(tmp_path, weights, run_python):
+def test_command_line(tmp_path, weights, run_program):
     tool = 'tools/model_converters/sdt_to_mmspike.py'
     torch.save(as_published(weights), tmp_path / 'a.pth.tar')
-    out = run_python(tool, tmp_path / 'a.pth.tar', tmp_path / 'b.pth').stdout
+    out = run_program(tool, tmp_path / 'a.pth.tar', tmp_path / 'b.pth').stdout
     assert "'embed_dims': 64" in out
     assert '110 renamed, 0 missing, 0 unexpected, 2 never used' in out
-    failed = run_python(tool, tmp_path / 'a.pth.tar', tmp_path / 'c.pth', '--ema', check=False)
+    failed = run_program(tool, tmp_path / 'a.pth.tar', tmp_path / 'c.pth', '--ema', check=False)
     assert failed.returncode == 1
     assert 'sdt_to_mmspike.py: ' in failed.stderr
     assert "no 'state_dict_ema'" in failed.stderr

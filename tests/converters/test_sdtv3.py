@@ -196,14 +196,14 @@ def test_bad_files(tmp_path, published, capsys):
 
 
 @pytest.mark.slow
-def test_command_line(tmp_path, published, run_python):
+def test_command_line(tmp_path, published, run_program):
     tool = 'tools/model_converters/sdtv3_to_mmspike.py'
-    out = run_python(tool, published, tmp_path / 'a.pth').stdout
+    out = run_program(tool, published, tmp_path / 'a.pth').stdout
     assert 'tiny' in out
     assert '605 renamed' in out
     wrong = tmp_path / 'wrong.pth'
     torch.save({'conv1.weight': torch.zeros(1)}, wrong)
-    failed = run_python(tool, wrong, tmp_path / 'b.pth', check=False)
+    failed = run_program(tool, wrong, tmp_path / 'b.pth', check=False)
     assert failed.returncode == 1
     assert 'looks like a model unknown' in failed.stderr
     assert 'Traceback' not in failed.stderr

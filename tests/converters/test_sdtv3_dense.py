@@ -53,7 +53,7 @@ def test_weights_of_a_classifier():
 
 
 @pytest.mark.slow
-def test_command_line(tmp_path, run_python):
+def test_command_line(tmp_path, run_program):
     """A segmentor's file, through a config of its size, into a checkpoint that loads."""
     case = Case.load('sdtv3_seg_fpn')
     source, target = tmp_path / 'published.pth', tmp_path / 'converted.pth'
@@ -70,12 +70,12 @@ model = dict(
 )
 """)
     tool = 'tools/model_converters/sdtv3_to_mmspike.py'
-    out = run_python(tool, source, target, '--config', config).stdout
+    out = run_program(tool, source, target, '--config', config).stdout
     assert '0 missing, 0 unexpected' in out
     model = Sdtv3Segmentor(case)
     model.load_state_dict(torch.load(target, weights_only=True)['state_dict'])
     weights = case.weights()
     del weights['decode_head.conv_seg.bias']
     torch.save(dict(state_dict=weights), source)
-    failed = run_python(tool, source, target, '--config', config, check=False)
+    failed = run_program(tool, source, target, '--config', config, check=False)
     assert 'lacks 1 tensors of the model, among them decode_head.conv_seg.bias' in failed.stderr

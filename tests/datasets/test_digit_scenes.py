@@ -382,11 +382,11 @@ def test_mmseg_reads_them(folder):
 
 
 @pytest.mark.slow
-def test_the_tool(run_python, folder, tmp_path):
+def test_the_tool(run_program, folder, tmp_path):
     options = [f'--{name.replace("_", "-")}={value}' for name, value in ARGUMENTS.items()]
     preview = tmp_path / 'preview.png'
     tool = ('tools/dataset_converters/digit_scenes.py', f'--out={tmp_path / "scenes"}')
-    out = run_python(*tool, *options, f'--preview={preview}').stdout
+    out = run_program(*tool, *options, f'--preview={preview}').stdout
     assert contents(tmp_path / 'scenes') == contents(folder)
     objects = [len(annotations_of(folder, subset)['annotations']) for subset in SUBSETS]
     shown = [line.replace('│', ' ').split() for line in out.splitlines()]

@@ -4,8 +4,8 @@ import pytest
 
 
 @pytest.mark.slow
-def test_benchmark(run_python):
-    out = run_python(
+def test_benchmark(run_program):
+    out = run_program(
         'benchmarks/energy.py', '--arch', 'tiny', '--size', 32, '--batch', 1, '--repetitions', 1,
         '--batches', 2,
     ).stdout  # fmt: skip

@@ -59,20 +59,20 @@ def options_for(task, scenes, no_pretraining):
     ]
 
 
-def start(run_python, task, folder, options, *arguments, **kwargs):
+def start(run_program, task, folder, options, *arguments, **kwargs):
     command = ('tools/demo', '--task', task, '--work-dir', folder, *arguments)
-    return run_python(*command, '--cfg-options', *options, **kwargs)
+    return run_program(*command, '--cfg-options', *options, **kwargs)
 
 
 @pytest.fixture(scope='module')
-def demo(scenes, no_pretraining, tmp_path_factory, run_python):
+def demo(scenes, no_pretraining, tmp_path_factory, run_program):
     """Run a task, unless a test did it before; return its folder and what was printed."""
 
     @cache
     def run(task):
         folder = tmp_path_factory.mktemp(task)
         options = options_for(task, scenes, no_pretraining)
-        return folder, start(run_python, task, folder, options).stdout
+        return folder, start(run_program, task, folder, options).stdout
 
     return run
 
@@ -121,23 +121,23 @@ def test_what_is_printed(task, demo):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('task', ['cls', 'det', 'seg', 'mst', 'events'])
-def test_the_commands_that_it_advises_work(task, demo, run_python, tmp_path):
+def test_the_commands_that_it_advises_work(task, demo, run_program, tmp_path):
     _, printed = demo(task)
     _, advice = printed.split('what to do next')
     commands = [shlex.split(line) for line in advice.splitlines() if line.startswith('    ')]
     assert commands
     for _, tool, *arguments in commands:
         few = ['--cfg-options', 'test_dataloader.dataset.indices=10']
-        run_python(tool, *arguments, '--out', tmp_path, *few)
+        run_program(tool, *arguments, '--out', tmp_path, *few)
     assert any(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-def test_again(scenes, no_pretraining, run_python, tmp_path):
+def test_again(scenes, no_pretraining, run_program, tmp_path):
     """A finished training is reused, an interrupted one resumed, and none is lost unasked."""
     folder, weights = tmp_path / 'demo', tmp_path / 'weights'
     options = [*options_for('cls', scenes, no_pretraining), 'train_cfg.max_epochs=2']
-    arguments = (run_python, 'cls', folder, options, '--weights', weights)
+    arguments = (run_program, 'cls', folder, options, '--weights', weights)
     start(*arguments)
     (second,) = folder.glob('*/epoch_2.pth')
     left = weights / 'metaspikformer-digits-sfa-t1d4.pth'
@@ -170,7 +170,7 @@ def test_again(scenes, no_pretraining, run_python, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_cannot_be_run_is_said(tmp_path, run_python):
+def test_what_cannot_be_run_is_said(tmp_path, run_program):
     (tmp_path / 'x').mkdir()
     config = next((ROOT / 'configs/detection/digit-scenes').glob('mask-rcnn*.py'))
     other = tmp_path / config.stem
@@ -180,7 +180,7 @@ def test_what_cannot_be_run_is_said(tmp_path, run_python):
         (['--task', 'cls', '--config', config], 'needs mmpretrain'),
         (['--task', 'det', '--work-dir', tmp_path], 'holds files of others'),
     ):
-        done = run_python('tools/demo', *arguments, check=False)
+        done = run_program('tools/demo', *arguments, check=False)
         assert done.returncode in (1, 2)
         assert message in done.stderr.replace('\n', ' ')
         assert 'Traceback' not in done.stderr

@@ -111,13 +111,13 @@ def test_killed_training_resumes_exactly(base, scenes, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_label_map_that_cannot_be_read_is_named(scenes, tmp_path, run_python):
+def test_a_label_map_that_cannot_be_read_is_named(scenes, tmp_path, run_program):
     folder = shutil.copytree(scenes, tmp_path / 'scenes')
     maps = sorted((folder / 'annotations/training').glob('*.png'))
     for path in maps:
         path.write_bytes(path.read_bytes()[:40])
     config = write_config(SEGMENTATION, folder, tmp_path)
-    done = run_python('tools/train.py', config, '--work-dir', tmp_path / 'work', check=False)
+    done = run_program('tools/train.py', config, '--work-dir', tmp_path / 'work', check=False)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith('train.py: ')
@@ -176,7 +176,7 @@ model = dict(
 
 @pytest.mark.slow
 def test_config_of_mmdet_with_our_backbone_and_neck_trains_from_the_tools_of_mmdet(
-    scenes, tmp_path, run_python
+    scenes, tmp_path, run_program
 ):
     """What a user of mmdet does: nothing but backbone, neck and one line of imports changes."""
     config = tmp_path / 'stock.py'
@@ -200,7 +200,7 @@ def test_config_of_mmdet_with_our_backbone_and_neck_trains_from_the_tools_of_mmd
         'val_dataloader.dataset.pipeline.1.scale=(96,96)',
     ]
     tool = Path(mmdet.__file__).parent / '.mim/tools/train.py'
-    run_python(
+    run_program(
         tool, config, '--work-dir', tmp_path / 'work',
         '--cfg-options', *data, *sizes, 'train_cfg.max_epochs=1', 'model.test_cfg.score_thr=0.0',
         'default_hooks.logger.interval=1',

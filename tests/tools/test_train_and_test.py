@@ -150,9 +150,9 @@ def test_a_second_training_in_the_folder_is_refused(uninterrupted, tmp_path, run
 
 
 @pytest.mark.slow
-def test_nan_ends_training_with_the_layer_and_the_last_good_weights(tmp_path, run_python):
+def test_nan_ends_training_with_the_layer_and_the_last_good_weights(tmp_path, run_program):
     config = write_config(tmp_path)
-    done = run_python(
+    done = run_program(
         'tools/train.py', config, '--work-dir', tmp_path / 'work', '--cfg-options',
         'optim_wrapper.optimizer.lr=1e30', 'param_scheduler=[]', check=False,
     )  # fmt: skip
@@ -258,10 +258,10 @@ def test_other_seeds_train_other_weights(uninterrupted, tmp_path):
 
 
 @pytest.mark.slow
-def test_evaluation_writes_predictions(uninterrupted, tmp_path, run_python):
+def test_evaluation_writes_predictions(uninterrupted, tmp_path, run_program):
     config, whole = uninterrupted
     out = tmp_path / 'predictions.pkl'
-    printed = run_python(
+    printed = run_program(
         'tools/test.py', config, whole / 'epoch_3.pth', '--work-dir', tmp_path, '--out', out
     )
     top1 = float(re.findall(r'accuracy/top1: ([\d.]+)', printed.stdout + printed.stderr)[-1])
@@ -374,10 +374,10 @@ def test_bad_arguments_give_one_clear_sentence(places, run_tool, arguments, mess
     ],
     ids=['train', 'test', 'usage'],
 )
-def test_bad_arguments_of_a_process(places, run_python, arguments, message):
+def test_bad_arguments_of_a_process(places, run_program, arguments, message):
     """The same as a user sees it."""
     tool, *rest = (str(argument).format(**places) for argument in arguments)
-    done = run_python(f'tools/{tool}', *rest, check=False)
+    done = run_program(f'tools/{tool}', *rest, check=False)
     assert done.returncode in (1, 2)
     assert message in done.stderr
     assert 'Traceback' not in done.stderr
@@ -385,8 +385,8 @@ def test_bad_arguments_of_a_process(places, run_python, arguments, message):
 
 
 @pytest.mark.slow
-def test_misspelled_option_of_a_part_names_it(tmp_path, run_python):
-    done = run_python(
+def test_misspelled_option_of_a_part_names_it(tmp_path, run_program):
+    done = run_program(
         'tools/train.py', DIGITS, '--work-dir', tmp_path,
         '--cfg-options', 'model.backbone.timestep=4', check=False,
     )  # fmt: skip
