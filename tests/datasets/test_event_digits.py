@@ -8,9 +8,9 @@ import pytest
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 
+from mmspike.datasets import recorded_digits as cached
 from mmspike.datasets.digits import digits_of_split
 from mmspike.datasets.event_digits import EventDigits
-from mmspike.events import digits as cached
 from mmspike.events.camera import EventCamera
 from support.paths import ROOT
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmspike.events import digits as cached
+from mmspike.datasets import recorded_digits as cached
 from mmspike.events.camera import EventCamera
 from support.event_files import make_n_cars, some_events, write_dat
 
