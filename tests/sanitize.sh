@@ -19,11 +19,11 @@ watched() {
         UBSAN_OPTIONS=print_stacktrace=1 "$@"
 }
 
-for variant in baseline avx2; do
-    if [ $variant = avx2 ]; then
-        grep -qw avx2 /proc/cpuinfo || continue
-        FLAGS+=(-march=x86-64-v3)
-    fi
+for variant in baseline avx2 avx512; do
+    case $variant in
+        avx2) grep -qw avx2 /proc/cpuinfo || continue; FLAGS+=(-march=x86-64-v3) ;;
+        avx512) grep -qw avx512vl /proc/cpuinfo || continue; FLAGS+=(-march=x86-64-v4 -mprefer-vector-width=512) ;;
+    esac
     export MMSPIKE_CPU_KERNELS=$FOLDER/$variant
     mkdir -p "$MMSPIKE_CPU_KERNELS"
     object=$MMSPIKE_CPU_KERNELS/cpu.o

@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 import threading
 from types import SimpleNamespace
 
@@ -274,6 +275,8 @@ def test_every_variant_computes_the_same(variant, monkeypatch):
     """Also the one that this CPU would not choose, if it can run it."""
     if not cpu_library.VARIANTS[variant] <= cpu_library.cpu_flags():
         pytest.skip('this CPU cannot run it')
+    if 'MMSPIKE_CPU_KERNELS' in os.environ:
+        pytest.skip('a folder with libraries for a debugger need not hold all variants')
     x = torch.randn(4, 999, requires_grad=True)
     expected = LIF(timesteps=2)(x)
     (wanted,) = torch.autograd.grad(expected.sum(), x)
