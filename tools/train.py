@@ -142,7 +142,19 @@ def train(cfg: Config, weights: dict | None) -> None:
             check_weights(unwrapped(runner.model), weights, cfg.load_from, partly=True)
         except ValueError as error:
             sys.exit(f'train.py: {error}')
+    check_batches(runner)
     runner.train()
+
+
+def check_batches(runner: Runner) -> None:
+    """Leave with a sentence where the training set gives no batch: mmengine's error names none."""
+    loader = runner.train_dataloader
+    if hasattr(loader, '__len__') and not len(loader):
+        sys.exit(
+            f'train.py: the training set holds {len(loader.dataset)} samples, and no batch of '
+            f'{loader.batch_size} can be made of them: set train_dataloader.batch_size to less '
+            '(--cfg-options train_dataloader.batch_size=N), or give it more samples'
+        )
 
 
 def main() -> None:

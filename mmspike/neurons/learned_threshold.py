@@ -35,11 +35,11 @@ class LearnedThreshold(BaseNeuron):
     @property
     def positive_threshold(self) -> Tensor:
         """The threshold that the neuron computes with, ``(1,)``."""
-        threshold = self.threshold.detach().clamp(min=SMALLEST_THRESHOLD)
-        if torch.is_grad_enabled():
-            # The difference is zero; with it the gradient passes, below the bound too.
-            threshold = threshold + (self.threshold - self.threshold.detach())
-        return threshold
+        if not torch.is_grad_enabled():
+            return self.threshold.clamp(min=SMALLEST_THRESHOLD)
+        plain = self.threshold.detach()
+        # The difference is zero; with it the gradient passes, below the bound too.
+        return plain.clamp(min=SMALLEST_THRESHOLD) + (self.threshold - plain)
 
     def check_learned(self, name: str, value: float, recorded: bool) -> None:
         """Refuse a threshold that is not positive; warn if a neuron of mmspike was trained to it.

@@ -402,3 +402,9 @@ def test_progress_is_written_while_training(uninterrupted):
     ]
     assert sum('loss' in record for record in records) == 24
     assert sum('accuracy/top1' in record for record in records) == 3
+
+
+def test_a_training_set_smaller_than_a_batch_is_told(tmp_path, run_tool):
+    config = write_config(tmp_path, batch=100, more="train_dataloader['drop_last'] = True")
+    status, _ = run_tool('train.py', config, '--work-dir', tmp_path / 'run')
+    assert re.search(r'holds 64 samples, and no batch of 100 can be made .*batch_size', status)
