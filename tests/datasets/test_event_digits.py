@@ -48,7 +48,7 @@ def test_structure_of_the_default_recordings(tmp_path):
     """What the published accuracy was measured on: counts, not floats, of some recordings."""
     digits, labels = digits_of_split('test')
     keys = [(1, i) for i in range(30)]
-    recordings = cached.simulate(digits[:30] / np.float32(255), EventCamera(), keys)
+    recordings = cached.record_pictures(digits[:30] / np.float32(255), EventCamera(), keys)
     numbers = [len(one.t) for one in recordings]
     # A processor whose logarithm rounds otherwise may move a few events.
     assert sum(numbers) == pytest.approx(88_382, rel=0.005)
@@ -70,7 +70,7 @@ def test_same_bytes_on_every_run(few, tmp_path):
 
 def test_recordings_are_reused(few, tmp_path, monkeypatch):
     first = EventDigits('test', tmp_path, camera=SHORT)
-    monkeypatch.setattr(cached, 'simulate', None)
+    monkeypatch.setattr(cached, 'record_pictures', None)
     second = EventDigits('test', tmp_path, camera=SHORT)
     for i in (0, 19):
         a, b = (one.get_data_info(i)['events'] for one in (first, second))
