@@ -8,6 +8,11 @@ import re
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
+from mmspike.deprecation import warn_renamed
+
+if 'MMSPIKE_HOST_KERNELS' in os.environ:
+    warn_renamed('MMSPIKE_HOST_KERNELS', 'MMSPIKE_CPU_KERNELS', stacklevel=2)
+    os.environ.setdefault('MMSPIKE_CPU_KERNELS', os.environ['MMSPIKE_HOST_KERNELS'])
 # Another folder with libraries, such as ones for a debugger.
 _FOLDER = Path(os.environ.get('MMSPIKE_CPU_KERNELS') or Path(__file__).parent)
 # Instruction sets with a library of their own, best first: name -> CPU flags it needs.
