@@ -220,6 +220,7 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args) -> None:
         name = prefix.removesuffix('.')
         record = find_local_record(state_dict, name, local_metadata)
+        # Where there was no key, so that torch does not miss it.
         state_dict[record_key(name)] = write_record(record)
         for key in self._parameters:
             self._read_learned(key, prefix, state_dict, bool(record))
