@@ -4,7 +4,7 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
@@ -14,8 +14,17 @@ from mmspike.ann2snn.read_out import KeptScores, RunningMeans
 from mmspike.neurons import SpikingQCFS
 from mmspike.temporal import TemporalModule, encode_input, work_of_steps
 
-if TYPE_CHECKING:
-    from mmspike.ann2snn.simulation import Simulation
+
+class Options(Protocol):
+    """What a call takes from its :class:`~mmspike.ann2snn.simulation.Simulation`."""
+
+    timesteps: int
+    chunk: int
+    input_module: str
+    readout_module: str
+    scores_module: str | None
+    patience: int | None
+    readouts: int
 
 
 class SimulatedCall:
@@ -29,7 +38,7 @@ class SimulatedCall:
         model: The simulated model.
     """
 
-    def __init__(self, simulation: 'Simulation', model: nn.Module) -> None:
+    def __init__(self, simulation: Options, model: nn.Module) -> None:
         self.thread = threading.get_ident()
         self.scores = KeptScores(simulation.patience)
         self._options = simulation

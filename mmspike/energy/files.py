@@ -3,15 +3,12 @@
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mmspike.energy.report import EnergyReport
 from mmspike.files import atomic_write
 
-if TYPE_CHECKING:
-    from mmspike.energy.report import EnergyReport
 
-
-def write_report(report: 'EnergyReport', folder: str | os.PathLike) -> list[Path]:
+def write_report(report: EnergyReport, folder: str | os.PathLike) -> list[Path]:
     """Write ``energy.json``, ``energy.csv``, ``energy.png``, and with neurons ``rates.png``.
 
     Each file is whole or not there. ``folder`` is made if need be.

@@ -2,7 +2,6 @@
 
 import io
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
@@ -10,31 +9,29 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mmspike.energy.report import EnergyReport
 from mmspike.energy.rows import MICROJOULE
 from mmspike.visualization.plots import BLUE, GREY, ORANGE, RED
-
-if TYPE_CHECKING:
-    from mmspike.energy.report import EnergyReport
 
 # Beyond this span between layers a linear axis would hide the small ones.
 LOG_SPAN = 30
 
 
-def energy_png(report: 'EnergyReport') -> bytes:
+def energy_png(report: EnergyReport) -> bytes:
     """Energy of every layer, a spiking one in blue, an analog one in orange, before the ANN's."""
     figure = Figure(figsize=(11, 4.6), layout='constrained')
     plot_energy(figure.subplots(), report)
     return _png(figure)
 
 
-def rates_png(report: 'EnergyReport') -> bytes:
+def rates_png(report: EnergyReport) -> bytes:
     """Firing rate of every neuron layer."""
     figure = Figure(figsize=(11, 3.6), layout='constrained')
     plot_rates(figure.subplots(), report)
     return _png(figure)
 
 
-def plot_energy(axes: Axes, report: 'EnergyReport') -> None:
+def plot_energy(axes: Axes, report: EnergyReport) -> None:
     """Bars per layer in microjoule per image; the wide grey ones behind are those of the ANN."""
     rows = report.layers
     own = np.array([row.energy_pj for row in rows]) / 1e6
@@ -68,7 +65,7 @@ def plot_energy(axes: Axes, report: 'EnergyReport') -> None:
     _legend(axes)
 
 
-def plot_rates(axes: Axes, report: 'EnergyReport') -> None:
+def plot_rates(axes: Axes, report: EnergyReport) -> None:
     """Bars per neuron layer; red are dead and saturated ones, dots the share of active outputs."""
     rows = report.neurons
     places = np.arange(len(rows))
@@ -95,7 +92,7 @@ def _title(axes: Axes, text: str) -> None:
     axes.set_title(text, fontsize=10 if len(text) < 110 else 8)
 
 
-def _banner(axes: Axes, report: 'EnergyReport') -> None:
+def _banner(axes: Axes, report: EnergyReport) -> None:
     """Across the picture, that it shows something random."""
     if report.origin.banner:
         axes.figure.suptitle(

