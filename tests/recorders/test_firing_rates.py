@@ -64,6 +64,8 @@ def test_counts_where_the_model_is_whatever_the_default_device():
 
 def test_a_compiled_model_is_recorded_as_well():
     model = nn.Sequential(SFA(D=4))
+    # torch 2.6 cannot leave its functions' mode inside of one graph (docs/get_started.md).
+    fullgraph = not torch.__version__.startswith('2.6.')
     with FiringRateRecorder(model) as recorder:
-        torch.compile(model, fullgraph=True, backend='eager')(torch.ones(2, 3, 4, 4))
+        torch.compile(model, fullgraph=fullgraph, backend='eager')(torch.ones(2, 3, 4, 4))
     assert recorder.rates()[0].rate == 1
