@@ -11,8 +11,8 @@ from collections.abc import Callable
 from itertools import islice
 
 import torch
-from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import Runner, load_checkpoint
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -29,8 +29,7 @@ from mmspike.ann2snn import (
     simulate,
 )
 from mmspike.apis.config import load_config
-from mmspike.files import read_training_checkpoint
-from mmspike.weights import check_weights
+from mmspike.apis.model import build_model
 
 
 class Plain(nn.Module):
@@ -84,11 +83,7 @@ def main() -> None:
 
     cfg = load_config(args.config)
     init_default_scope(cfg.default_scope)
-    preprocessor = cfg.model.get('data_preprocessor') or cfg.data_preprocessor
-    model = MODELS.build(dict(cfg.model, data_preprocessor=preprocessor))
-    check_weights(model, read_training_checkpoint(args.checkpoint), args.checkpoint)
-    load_checkpoint(model, args.checkpoint, map_location='cpu', logger='silent')
-    model.eval()
+    model = build_model(cfg, args.checkpoint)
     net = Plain(model).eval()
 
     def images(loader, number: int | None) -> list[tuple[Tensor, Tensor]]:

@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
-from mmengine.registry import METRICS, MODELS, init_default_scope
-from mmengine.runner import load_checkpoint
+from mmengine.registry import METRICS, init_default_scope
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
@@ -24,10 +23,9 @@ from torch import Tensor, nn
 from mmspike.apis.config import load_config
 from mmspike.apis.evaluation import build_test_loader
 from mmspike.apis.launch import adapt_to_devices
+from mmspike.apis.model import build_model
 from mmspike.execution import EXECUTIONS, ROUNDING_NOTE, check_spike_driven, set_execution
-from mmspike.files import read_training_checkpoint
 from mmspike.neurons import BaseNeuron
-from mmspike.weights import check_weights
 
 # Real numbers further apart than this, in pixels, scores or logits, are not equal.
 TOLERANCE = 1e-4
@@ -138,13 +136,7 @@ class Spikes:
 
 def build(cfg: Config, checkpoint: str | None, double: bool) -> nn.Module:
     """The config's model in evaluation mode, which computes in float64 with ``double``."""
-    model_cfg = cfg.model.copy()
-    if cfg.get('data_preprocessor'):
-        model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
-    model = MODELS.build(model_cfg).eval()
-    if checkpoint:
-        check_weights(model, read_training_checkpoint(checkpoint), checkpoint)
-        load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
+    model = build_model(cfg, checkpoint)
     if double:
         model.double()
         model.data_preprocessor.register_forward_hook(

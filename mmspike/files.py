@@ -28,6 +28,16 @@ torch.serialization.add_safe_globals([np.dtypes.Float32DType])
 _READING = threading.Lock()
 
 
+def forbid_code_in_checkpoints() -> None:
+    """Let torch load data only from now on in this process, whatever a loader asks for.
+
+    A checkpoint may come from anywhere, and mmengine loads with ``weights_only=False`` in places.
+    torch reads ``TORCH_FORCE_WEIGHTS_ONLY_LOAD`` whenever it loads a file; a value that the user
+    has set stays.
+    """
+    os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+
+
 class UnsafeCheckpointError(ValueError):
     """A checkpoint names functions or classes that are no plain data."""
 

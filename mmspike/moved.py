@@ -16,7 +16,6 @@ from typing import Any
 # Old module -> new module, without 'mmspike.'. Modules inside of a package move along.
 MODULES = {
     'conversion.builders': 'ann2snn.builders',
-    'conversion.command_line': 'apis.command_line',
     'conversion.constant': 'ann2snn.constant',
     'conversion.early_exit': 'ann2snn.early_exit',
     'conversion.families': 'converters.families',

@@ -1,8 +1,25 @@
-"""Whether the weights of a file are those of a model."""
+"""Whether the weights of a file are those of a model, and loading them if they are."""
+
+import os
 
 import torch
+from mmengine.runner import load_checkpoint
 
+from mmspike.files import read_training_checkpoint
 from mmspike.neurons.records import is_record
+
+
+def load_weights(model: torch.nn.Module, path: str | os.PathLike) -> None:
+    """Load a checkpoint into a model, if it is safe to read and all weights fit.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: There is no such file.
+        ValueError: It cannot be read, is unsafe, or its weights do not fit; see
+            :func:`check_weights`.
+        NeuronMismatchError: The checkpoint was made with other neurons.
+    """
+    check_weights(model, read_training_checkpoint(path), str(path))
+    load_checkpoint(model, str(path), map_location='cpu', logger='silent')
 
 
 def check_weights(

@@ -1,3 +1,4 @@
+import pickle
 import threading
 
 import numpy as np
@@ -9,6 +10,7 @@ from mmengine.runner.checkpoint import get_torch_safe_globals
 from mmspike.files import (
     UnsafeCheckpointError,
     atomic_write,
+    forbid_code_in_checkpoints,
     newest_checkpoint,
     read_checkpoint,
     read_training_checkpoint,
@@ -156,3 +158,14 @@ def test_readers_of_several_threads_do_not_disturb_each_other(tmp_path):
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+def test_code_in_checkpoints_can_be_forbidden_for_every_loader(tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '')  # restored afterwards
+    monkeypatch.delenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD')
+    path = tmp_path / 'file.pth'
+    torch.save(dict(meta=print), path)
+    assert torch.load(path, weights_only=False)['meta'] is print
+    forbid_code_in_checkpoints()
+    with pytest.raises(pickle.UnpicklingError, match='print was not an allowed global'):
+        torch.load(path, weights_only=False)

@@ -10,14 +10,10 @@ accuracy_over_time.png.
 import argparse
 import copy
 import json
-import os
 import re
 import sys
 from itertools import islice
 from pathlib import Path
-
-# A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
-os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
 
 import matplotlib
 
@@ -25,10 +21,9 @@ matplotlib.use('Agg')
 
 import matplotlib.pyplot as plt
 import torch
-from mmengine.config import Config, DictAction
-from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import Runner, load_checkpoint
-from rich.console import Console
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from rich.table import Table
 from torch import nn
 
@@ -40,19 +35,19 @@ from mmspike.ann2snn import (
     insert_qcfs,
     simulate,
 )
+from mmspike.apis.arguments import add_cfg_options, add_device
 from mmspike.apis.config import load_config
 from mmspike.apis.evaluation import build_test_loader, evaluate
 from mmspike.apis.launch import adapt_to_devices
+from mmspike.apis.model import build_model
+from mmspike.apis.terminal import tool_console
 from mmspike.classifiers import AccuracyOverTime
 from mmspike.energy import EnergyCounter, EnergyReport
-from mmspike.files import atomic_write, read_training_checkpoint
+from mmspike.files import atomic_write, forbid_code_in_checkpoints
 from mmspike.neurons import QCFS, BaseNeuron
 from mmspike.visualization.plots import plot_accuracy_over_time
-from mmspike.weights import check_weights
 
-console = Console(highlight=False)
-if not console.is_terminal and 'COLUMNS' not in os.environ:
-    console.width = 130
+console = tool_console(file_width=130)
 
 
 def parse_args() -> argparse.Namespace:
@@ -77,32 +72,16 @@ def parse_args() -> argparse.Namespace:
         '--no-fold', action='store_true', help='leave batch norms as layers of their own'
     )
     parser.add_argument('--out', type=Path, help='output folder; default work_dirs/ann2snn/<name>')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; default a GPU if there is one')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction,
-        help='override values of the config: key=value, with dots for nesting',
-    )  # fmt: skip
+    add_device(parser)
+    add_cfg_options(parser)
     args = parser.parse_args()
     for name in ('timesteps', 'chunk', 'levels', 'calibrate', 'patience'):
         value = getattr(args, name)
         if value is not None and value < 1:
             parser.error(f'--{name} must be positive')
-    if args.device is None:
-        args.device = 'cuda' if torch.cuda.is_available() else 'cpu'
     if args.out is None:
         args.out = Path('work_dirs', 'ann2snn', Path(args.config).stem)
     return args
-
-
-def build(cfg: Config, checkpoint: str, device: str) -> nn.Module:
-    model_cfg = cfg.model.copy()
-    if cfg.get('data_preprocessor'):
-        model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
-    model = MODELS.build(model_cfg)
-    check_weights(model, read_training_checkpoint(checkpoint), checkpoint)
-    load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
-    model.to(device).eval()
-    return model
 
 
 def quantise(model: nn.Module, cfg: Config, args: argparse.Namespace) -> dict[str, str]:
@@ -168,7 +147,7 @@ def convert(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, args.cfg_options)
     adapt_to_devices(cfg, 'none')
     init_default_scope(cfg.get('default_scope'))
-    model = build(cfg, args.checkpoint, args.device)
+    model = build_model(cfg, args.checkpoint, args.device)
     if not is_quantised(model) and any(isinstance(m, BaseNeuron) for m in model.modules()):
         raise ValueError('the network is a spiking one already: there is nothing to convert')
     loader = build_test_loader(cfg)
@@ -227,6 +206,7 @@ def draw(path: Path, over_time: AccuracyOverTime, results: dict[str, dict], titl
 
 
 def main() -> None:
+    forbid_code_in_checkpoints()
     args = parse_args()
     try:
         convert(args)

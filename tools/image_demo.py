@@ -5,7 +5,6 @@ draws both in one picture. It takes configs of mmpretrain, mmdet and mmseg.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from collections import Counter
@@ -14,28 +13,24 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-# A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
-os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-
 import matplotlib
 
 matplotlib.use('Agg')
 
 import cv2
 import numpy as np
-import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.structures import BaseDataElement, InstanceData
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from mmspike import get_timesteps
+from mmspike.apis.arguments import add_cfg_options, add_device
 from mmspike.apis.config import load_config
 from mmspike.apis.inference import (
     InputRecorder,
@@ -44,7 +39,8 @@ from mmspike.apis.inference import (
     quiet_hosts,
     read_image,
 )
-from mmspike.files import atomic_write
+from mmspike.apis.terminal import progress_bar, tool_console
+from mmspike.files import atomic_write, forbid_code_in_checkpoints
 from mmspike.neurons import NeuronMismatchError
 from mmspike.recorders.firing_maps import FiringMap, FiringMapRecorder, spiking_stages
 from mmspike.visualization.firing_map_plots import firing_map_figure
@@ -65,7 +61,7 @@ SHORTER_SIDE = 384
 DRAWN, DOTS = 5.0, 150
 MOST_IN_LEGEND = 18
 
-console = Console(highlight=False)
+console = tool_console()
 
 
 class Classifier:
@@ -222,19 +218,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, help='output folder; default work_dirs/image_demo/<config name>'
     )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; default a GPU if there is one')
+    add_device(parser)
     parser.add_argument(
         '--score-thr', type=float, default=0.3, help='leave out boxes of a lower score'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override values of the config: key=value, with dots for nesting',
-    )
+    add_cfg_options(parser)
     args = parser.parse_args()
-    if args.device is None:
-        args.device = 'cuda' if torch.cuda.is_available() else 'cpu'
     if args.out is None:
         args.out = Path('work_dirs', 'image_demo', Path(args.config).stem)
     return args
@@ -316,6 +305,7 @@ def show(predictor, path: Path, target: Path, out: Console) -> None:
 
 
 def main() -> None:
+    forbid_code_in_checkpoints()
     args = parse_args()
     try:
         images = find_images(args.image)
@@ -326,13 +316,8 @@ def main() -> None:
         sys.exit(f'image_demo.py: {error}')
     if not spiking_stages(predictor.inferencer.model):
         console.print('the backbone has no spiking neurons: only the result is drawn')
-    columns = (
-        TextColumn('images'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    )  # fmt: skip
     failures = []
-    with Progress(
-        *columns, console=console, transient=True, disable=not args.image.is_dir()
-    ) as progress:
+    with progress_bar(console, disable=not args.image.is_dir()) as progress:
         task = progress.add_task('images', total=len(images))
         for image, target in zip(images, targets, strict=True):
             try:

@@ -4,15 +4,12 @@ import argparse
 import os
 import sys
 
-# A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
-os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from mmspike.apis.config import load_config
 from mmspike.apis.launch import adapt_to_devices, add_common_arguments
-from mmspike.files import read_training_checkpoint
+from mmspike.files import forbid_code_in_checkpoints, read_training_checkpoint
 from mmspike.modules import unwrapped
 from mmspike.weights import check_weights
 
@@ -37,6 +34,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    forbid_code_in_checkpoints()
     args = parse_args()
     try:
         cfg = load_config(args.config, args.cfg_options, args.work_dir)

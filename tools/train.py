@@ -7,9 +7,6 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-# A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
-os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -17,7 +14,11 @@ from mmengine.runner import Runner
 from mmspike.apis.config import load_config
 from mmspike.apis.launch import adapt_to_devices, add_common_arguments, is_first_process
 from mmspike.apis.resume import newest_good_checkpoint
-from mmspike.files import newest_checkpoint, read_training_checkpoint
+from mmspike.files import (
+    forbid_code_in_checkpoints,
+    newest_checkpoint,
+    read_training_checkpoint,
+)
 from mmspike.folder_lock import FolderInUseError, FolderLock
 from mmspike.hooks import NotFiniteError, UnreadableFileError
 from mmspike.modules import unwrapped
@@ -158,6 +159,7 @@ def check_batches(runner: Runner) -> None:
 
 
 def main() -> None:
+    forbid_code_in_checkpoints()
     args = parse_args()
     with ExitStack() as stack:
         try:

@@ -11,9 +11,10 @@ from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 from torch.utils.data import DataLoader
+
+from mmspike.apis.terminal import progress_bar
 
 
 def build_test_loader(cfg: Config) -> DataLoader:
@@ -46,10 +47,7 @@ def evaluate(
     kinds = metrics if isinstance(metrics, list) else [metrics]
     evaluator = Evaluator([*(METRICS.build(dict(kind)) for kind in kinds), *extra])
     evaluator.dataset_meta = getattr(loader.dataset, 'metainfo', None)
-    columns = (
-        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    )  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as progress:
+    with progress_bar(console) as progress:
         for batch in progress.track(loader, description=title):
             evaluator.process(model.test_step(batch), batch)
     with redirect_stdout(io.StringIO()):

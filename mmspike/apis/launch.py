@@ -5,8 +5,9 @@ import os
 import subprocess
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
+from mmspike.apis.arguments import add_cfg_options
 from mmspike.apis.config import leave_amp_out, replace_sync_bn
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -14,12 +15,7 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that training and evaluation share."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override values of the config: key=value, with dots for nesting',
-    )
+    add_cfg_options(parser)
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
     # torchrun says the local rank in the environment; older launchers pass it as an argument.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.runner import load_checkpoint
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS as HOST_MODELS
 from mmpretrain.structures import DataSample
@@ -16,13 +15,12 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax
 
 from mmspike.execution.spike_train import without_flow
-from mmspike.files import read_training_checkpoint
 from mmspike.masking import set_masking
 from mmspike.neurons import BaseNeuron
 from mmspike.neurons.base import check_number
 from mmspike.registry import MODELS
 from mmspike.seeding import seeded
-from mmspike.weights import check_weights
+from mmspike.weights import load_weights
 
 
 @MODELS.register_module()
@@ -141,13 +139,12 @@ class DistilledClassifier(ImageClassifier):
         # it once more, would go on with other numbers.
         with seeded(0):
             teacher = HOST_MODELS.build(copy.deepcopy(cfg))
-        check_weights(teacher, read_training_checkpoint(path), path)
         # Chosen before, so that it does not take the masking of the checkpoint.
         if any(isinstance(module, BaseNeuron) for module in teacher.modules()):
             set_masking(teacher, {'all': 0.0})
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', 'the checkpoint was made with spike masking')
-            load_checkpoint(teacher, path, map_location='cpu', logger='silent')
+            load_weights(teacher, path)
         return teacher.eval().requires_grad_(False)
 
 

@@ -6,25 +6,22 @@ holds all of it in one file. --vs sets a second network beside it.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 
-# A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
-os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-
 import torch
-from mmengine.config import Config, DictAction
-from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import Runner, load_checkpoint
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
+from mmspike.apis.arguments import add_cfg_options, add_device
 from mmspike.apis.config import load_config
 from mmspike.apis.launch import adapt_to_devices
+from mmspike.apis.model import build_model
+from mmspike.apis.terminal import progress_bar, tool_console
 from mmspike.energy import (
     EnergyCounter,
     EnergyReport,
@@ -36,9 +33,8 @@ from mmspike.energy import (
 from mmspike.energy.html import energy_page
 from mmspike.energy.origin import RANDOM
 from mmspike.energy.tables import energy_table
-from mmspike.files import atomic_write, read_training_checkpoint
+from mmspike.files import atomic_write, forbid_code_in_checkpoints
 from mmspike.neurons import NeuronMismatchError
-from mmspike.weights import check_weights
 
 # What random images are handed over with, by default_scope.
 SAMPLES = {
@@ -47,7 +43,7 @@ SAMPLES = {
     'mmseg': ('mmseg.structures', 'SegDataSample'),
 }
 
-console = Console(highlight=False)
+console = tool_console()
 
 
 def parse_args() -> argparse.Namespace:
@@ -70,34 +66,16 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--top', type=int, default=15, help='layers to print; 0 prints all')
     parser.add_argument('--strict', action='store_true', help='fail where anything is not counted')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; default a GPU if there is one')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction,
-        help='override values of the config (not of the second): key=value, with dots for nesting',
-    )  # fmt: skip
+    add_device(parser)
+    add_cfg_options(parser, 'the config (not of the second)')
     args = parser.parse_args()
     if args.images < 1 or (args.random and min(args.random) < 1):
         parser.error('--images and --random must be positive')
     if args.vs and len(args.vs) > 2:
         parser.error('--vs takes a config and a checkpoint')
-    if args.device is None:
-        args.device = 'cuda' if torch.cuda.is_available() else 'cpu'
     if args.out is None:
         args.out = Path('work_dirs', 'energy', Path(args.config).stem)
     return args
-
-
-def build(cfg: Config, checkpoint: str | None, device: str) -> torch.nn.Module:
-    """The model, with the checkpoint's weights if there is one."""
-    model_cfg = cfg.model.copy()
-    if cfg.get('data_preprocessor'):
-        model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
-    model = MODELS.build(model_cfg)
-    if checkpoint:
-        weights = read_training_checkpoint(checkpoint)
-        check_weights(model, weights, checkpoint)
-        load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
-    return model.to(device).eval()
 
 
 def random_batches(cfg: Config, images: int, size: list[int]) -> Iterator[dict]:
@@ -152,7 +130,7 @@ def measure(config: str, checkpoint: str | None, args: argparse.Namespace, optio
         )
     adapt_to_devices(cfg, 'none')
     init_default_scope(scope)
-    model = build(cfg, checkpoint, args.device)
+    model = build_model(cfg, checkpoint, args.device)
     batches = (
         random_batches(cfg, args.images, args.random)
         if args.random
@@ -161,11 +139,8 @@ def measure(config: str, checkpoint: str | None, args: argparse.Namespace, optio
     name = cfg.get('experiment_name') or Path(config).stem
     images = RANDOM if args.random else test_data(cfg)
     origin = Origin.of(config, checkpoint, images)
-    columns = (
-        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    )  # fmt: skip
     counter = EnergyCounter(model, strict=args.strict)
-    with Progress(*columns, console=console, transient=True) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task('images', total=args.images)
         with torch.no_grad(), counter:
             for batch in islice(batches, args.images):
@@ -175,6 +150,7 @@ def measure(config: str, checkpoint: str | None, args: argparse.Namespace, optio
 
 
 def main() -> None:
+    forbid_code_in_checkpoints()
     args = parse_args()
     try:
         get_costs(args.cost)

@@ -10,26 +10,28 @@ import argparse
 import copy
 import hashlib
 import json
-import os
 import re
 import sys
 from itertools import product
 from pathlib import Path
 
-# A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
-os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 from rsm_plot import sweep_png
 from rsm_points import NONE, Sweep, SweepPoint, point_key, sweep_table
 
+from mmspike.apis.arguments import add_cfg_options
 from mmspike.apis.config import load_config
 from mmspike.apis.launch import adapt_to_devices
+from mmspike.apis.terminal import progress_bar, tool_console
 from mmspike.energy import EnergyCounter, EnergyReport, get_costs
-from mmspike.files import atomic_write, newest_checkpoint, read_training_checkpoint
+from mmspike.files import (
+    atomic_write,
+    forbid_code_in_checkpoints,
+    newest_checkpoint,
+    read_training_checkpoint,
+)
 from mmspike.masking import set_masking
 from mmspike.masking.ratios import masked_neurons
 from mmspike.neurons import NeuronMismatchError
@@ -38,9 +40,7 @@ from mmspike.weights import check_weights
 
 METRICS = {'mmpretrain': 'accuracy/top1', 'mmdet': 'coco/bbox_mAP', 'mmseg': 'mIoU'}
 
-console = Console(highlight=False)
-if not console.is_terminal and 'COLUMNS' not in os.environ:
-    console.width = 130  # a file has room for whole names
+console = tool_console(file_width=130)  # a file has room for whole names
 
 
 def parse_args() -> argparse.Namespace:
@@ -66,10 +66,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, help='output folder; default work_dirs/rsm_sweep/<config name>'
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction,
-        help='override values of the config: key=value, with dots for nesting',
-    )  # fmt: skip
+    add_cfg_options(parser)
     args = parser.parse_args()
     try:
         args.ratios = sorted({0.0, *map(check_masking_ratio, args.ratios)})
@@ -185,13 +182,10 @@ def run(args: argparse.Namespace) -> Sweep:
         console.print(f'{len(wanted) - len(missing)} of {len(wanted)} points are there already')
     if not missing:
         return sweep
-    columns = (
-        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    )  # fmt: skip
     runner = loaded(cfg, args.checkpoint)
     for part in '+'.join(args.groups).split('+'):
         masked_neurons(runner.model, part)  # an error now, not after hours
-    with Progress(*columns, console=console, transient=True) as progress:
+    with progress_bar(console, TimeElapsedColumn()) as progress:
         task = progress.add_task('points', total=len(wanted), completed=len(wanted) - len(missing))
         for group, ratio in missing:
             progress.update(task, description=f'{group} {ratio:g}')
@@ -204,6 +198,7 @@ def run(args: argparse.Namespace) -> Sweep:
 
 
 def main() -> None:
+    forbid_code_in_checkpoints()
     args = parse_args()
     try:
         sweep = run(args)

@@ -5,24 +5,21 @@ shown.
 """
 
 import argparse
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import DictAction
-from rich.console import Console
 from rich.text import Text
 
+from mmspike.apis.arguments import add_cfg_options
 from mmspike.apis.config import load_config
+from mmspike.apis.terminal import tool_console
 from mmspike.events import integrate_frames, read_events
 from mmspike.files import atomic_write
 from mmspike.visualization.event_plots import event_strip, print_event_frames, write_event_gif
 
-console = Console(highlight=False)
-if not console.is_terminal and 'COLUMNS' not in os.environ:
-    console.width = 130
+console = tool_console(file_width=130)
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,10 +45,7 @@ def parse_args() -> argparse.Namespace:
         '--split', choices=('train', 'val', 'test'), default='test',
         help='train shows the augmentation',
     )  # fmt: skip
-    of_config.add_argument(
-        '--cfg-options', nargs='+', action=DictAction,
-        help='override values of the config: key=value, with dots for nesting',
-    )  # fmt: skip
+    add_cfg_options(of_config)
     args = parser.parse_args()
     if not 0.1 <= args.fps <= 50:
         parser.error(f'--fps must lie between 0.1 and 50, got {args.fps:g}')

@@ -7,16 +7,12 @@ spikes that integer neurons fire as their first, second, ...).
 """
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-# A checkpoint may come from anywhere: never let it run code, whatever a loader asks torch for.
-os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
 
 import matplotlib
 
@@ -25,12 +21,11 @@ matplotlib.use('Agg')
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from mmengine.config import DictAction
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mmspike import get_timesteps
+from mmspike.apis.arguments import add_cfg_options, add_device
 from mmspike.apis.config import load_config
 from mmspike.apis.inference import (
     InputRecorder,
@@ -39,7 +34,8 @@ from mmspike.apis.inference import (
     quiet_hosts,
     read_image,
 )
-from mmspike.files import atomic_write
+from mmspike.apis.terminal import tool_console
+from mmspike.files import atomic_write, forbid_code_in_checkpoints
 from mmspike.neurons import NeuronMismatchError
 from mmspike.recorders.attention_maps import (
     AttentionMap,
@@ -49,9 +45,7 @@ from mmspike.recorders.attention_maps import (
 from mmspike.recorders.firing_maps import FiringMap, FiringMapRecorder, spiking_stages
 from mmspike.visualization.spike_plots import Panel, map_figure, write_map_gif
 
-console = Console(highlight=False)
-if not console.is_terminal and 'COLUMNS' not in os.environ:
-    console.width = 130  # a file has room for many steps
+console = tool_console(file_width=130)  # a file has room for many steps
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,23 +56,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, help='output folder; default work_dirs/spikes/<config name>'
     )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; default a GPU if there is one')
+    add_device(parser)
     parser.add_argument('--fps', type=float, default=2.0, help='frames of the GIF per second')
     parser.add_argument(
         '--stages', nargs='+', metavar='NAME',
         help="stages in the GIF, by the names that are printed, as 'stage 3' or 3; default all",
     )  # fmt: skip
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override values of the config: key=value, with dots for nesting',
-    )
+    add_cfg_options(parser)
     args = parser.parse_args()
     if not 0.1 <= args.fps <= 50:
         parser.error(f'--fps must lie between 0.1 and 50, got {args.fps:g}')
-    if args.device is None:
-        args.device = 'cuda' if torch.cuda.is_available() else 'cpu'
     if args.out is None:
         args.out = Path('work_dirs', 'spikes', Path(args.config).stem)
     return args
@@ -226,6 +213,7 @@ def write_gif(path: Path, recording: Recording, names: Sequence[str], fps: float
 
 
 def main() -> None:
+    forbid_code_in_checkpoints()
     args = parse_args()
     try:
         if not args.image.is_file():

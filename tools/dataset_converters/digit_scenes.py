@@ -17,10 +17,9 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
 from pycocotools import mask as rle
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mmspike.apis.terminal import progress_bar, tool_console
 from mmspike.datasets.digit_scenes import CLASSES, SUBSETS, write_digit_scenes
 from mmspike.files import atomic_write
 from mmspike.visualization.scene_plots import (
@@ -32,7 +31,7 @@ from mmspike.visualization.scene_plots import (
 
 ROWS, COLUMNS = 4, 4
 
-console = Console(highlight=False)
+console = tool_console()
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,13 +47,7 @@ def parse_args() -> argparse.Namespace:
 
 def write(args: argparse.Namespace) -> bool:
     """Write the scenes with a progress bar; False if they were there."""
-    columns = (
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task('scenes', total=args.num_train + args.num_val)
         return write_digit_scenes(
             args.out,

@@ -11,9 +11,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from mmspike.apis.terminal import tool_console
 from mmspike.datasets.recorded_digits import SPLITS, cache_path, event_digits
 from mmspike.events import Events, integrate_frames
 from mmspike.events.camera import EventCamera
@@ -23,7 +23,7 @@ from mmspike.visualization.event_plots import event_strip
 PREVIEWED = 4  # digits in the picture
 PREVIEW_STEPS = 9  # three of each saccade
 
-console = Console(highlight=False)
+console = tool_console()
 
 
 def parse_args() -> argparse.Namespace:

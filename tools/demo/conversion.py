@@ -12,7 +12,6 @@ from classification import Classification
 from common import Evaluation, Task
 from console import console
 from mmengine.registry import MODELS
-from mmengine.runner import load_checkpoint
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -23,9 +22,8 @@ from mmspike.apis.config import load_config
 from mmspike.apis.evaluation import evaluate
 from mmspike.classifiers import AccuracyOverTime
 from mmspike.energy import EnergyCounter, EnergyReport, Origin
-from mmspike.files import read_training_checkpoint
 from mmspike.visualization.plots import plot_accuracy_over_time
-from mmspike.weights import check_weights
+from mmspike.weights import load_weights
 
 TIMESTEPS = 64
 NETWORKS = ('all spikes', 'masked')
@@ -111,9 +109,7 @@ class Conversion(Classification):
         cfg.backbone.readout = True
         cfg.data_preprocessor = self.cfg.data_preprocessor
         network = MODELS.build(cfg)
-        # Looked at before mmengine loads them. Masks come with the weights.
-        check_weights(network, read_training_checkpoint(checkpoint), str(checkpoint))
-        load_checkpoint(network, str(checkpoint), map_location='cpu', logger='silent')
+        load_weights(network, checkpoint)  # masks come with them
         network.eval()
         spiking = convert_to_spiking(network)
         simulate(spiking, TIMESTEPS, scores_module='head')

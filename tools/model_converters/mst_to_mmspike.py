@@ -2,7 +2,8 @@
 
 import argparse
 
-from mmspike.apis.command_line import converter_parser, run_converter
+from command_line import converter_parser, run_converter
+
 from mmspike.converters import Conversion, convert_mst_file
 
 

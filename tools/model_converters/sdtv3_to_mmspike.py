@@ -2,9 +2,9 @@
 
 import argparse
 
+from command_line import converter_parser, run_converter
 from mmengine.registry import MODELS, init_default_scope
 
-from mmspike.apis.command_line import converter_parser, run_converter
 from mmspike.apis.config import load_config
 from mmspike.converters import Conversion, convert_sdtv3_dense_file, convert_sdtv3_file
 

@@ -1,4 +1,4 @@
-"""What the scripts in ``tools/model_converters`` share."""
+"""What the converters of this folder share: arguments, and what is said of the keys."""
 
 import argparse
 import sys
