@@ -91,13 +91,14 @@ def test_unknown_name_with_all_hosts_installed():
 
 def test_public_names():
     import mmspike
-    from mmspike import backbones, conversion, hooks, layers, neurons
+    from mmspike import ann2snn, backbones, converters, energy, execution, hooks, layers, neurons
 
     assert sorted(mmspike.__all__) == [
         '__version__', 'config_path', 'get_config', 'get_model', 'get_timesteps', 'list_models',
         'register_in_mmpretrain', 'registry', 'set_timesteps',
     ]  # fmt: skip
-    for package in (mmspike, backbones, conversion, hooks, layers, neurons):
+    packages = (ann2snn, backbones, converters, energy, execution, hooks, layers, neurons)
+    for package in (mmspike, *packages):
         for name in package.__all__:
             assert hasattr(package, name), name
 
