@@ -45,9 +45,9 @@ class Product(nn.Module):
         return self.func(self.left(x), self.right(y))
 
 
-@pytest.mark.parametrize(('D', 'norm'), [(1, 1), (1, 2), (2, 1), (2, 2)])
+@pytest.mark.parametrize(('D', 'norm'), [(1, 1), (1, 2), (1, 0.5), (2, 1), (2, 2)])
 def test_what_is_not_binary_is_cut_into_slots(D, norm):
-    """Two spikes of 1, and one of a half, are no binary values as they are."""
+    """Two spikes of 1, one of a half and one of 2 are no binary values as they are."""
     seen = []
 
     class Looking(nn.Linear):
