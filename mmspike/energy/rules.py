@@ -17,7 +17,7 @@ from mmspike.execution.torch_functions import MASKS, PRODUCTS, WEIGHT_LAYERS
 from mmspike.recorders.spike_sums import SpikeSums, sum_spikes
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Work:
     """What one call does.
 

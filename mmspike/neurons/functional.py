@@ -23,6 +23,7 @@ from mmspike.neurons.kernels.settings import (
     DIVIDE,
     MULTIPLY,
     NO_LEAK,
+    NO_MEMORY,
     SCALE,
     BinarySettings,
     IntegerSettings,
@@ -118,7 +119,7 @@ def integer_fire(x: Tensor, *, D: int, norm: float, rounding: str, grad_window: 
     """Integer neuron without memory, see :func:`mmspike.neurons.reference.integer_fire`."""
     if x.dim() and use_kernels(x):
         settings = IntegerSettings(D, norm, rounding, grad_window)
-        return ops.run(ops.sfa, x, *settings, _wants_grad(x))[0]
+        return ops.run(ops.sfa, x, *settings[NO_MEMORY], _wants_grad(x))[0]
     return reference.integer_fire(x, D=D, norm=norm, rounding=rounding, grad_window=grad_window)
 
 

@@ -50,7 +50,7 @@ class BinarySettings(NamedTuple):
 
 
 class IntegerSettings(NamedTuple):
-    """SFA or I-LIF; ``decay`` and ``detach_reset`` are for I-LIF alone."""
+    """SFA, which has the fields of :data:`NO_MEMORY`, or I-LIF, which has all."""
 
     D: int
     norm: float
@@ -68,14 +68,16 @@ class IntegerSettings(NamedTuple):
         return self.grad_window == 'strict'
 
 
+# Fields of the integer settings of a neuron without memory. Every argument of an operator costs time.
+NO_MEMORY = slice(4)
 _SCHEMA_TYPES = {int: 'int', float: 'float', bool: 'bool', str: 'str', float | None: 'float?'}
 
 
-def schema_of(settings: type[NamedTuple]) -> str:
+def schema_of(settings: type[NamedTuple], fields: slice = slice(None)) -> str:
     """Arguments of an operator, in the language of torch's schemas, that the settings become.
 
     >>> schema_of(IntegerSettings)
     'int D, float norm, str rounding, str grad_window, float decay, bool detach_reset'
     """
     hints = get_type_hints(settings)
-    return ', '.join(f'{_SCHEMA_TYPES[hints[name]]} {name}' for name in settings._fields)
+    return ', '.join(f'{_SCHEMA_TYPES[hints[name]]} {name}' for name in settings._fields[fields])

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS, functional, reference
 from mmspike.neurons.kernels import cpu, ops
 from mmspike.neurons.kernels.backend import neuron_backend
-from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, SCALE, IntegerSettings
+from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, NO_MEMORY, SCALE, IntegerSettings
 from mmspike.neurons.surrogate import DERIVATIVES, get_surrogate
 from support.kernel_calls import watch_kernels
 
@@ -425,7 +425,7 @@ def test_operators_keep_the_contract_of_torch_library(keep_state):
             (x, *binary_arguments(learned=w, leak=SCALE, v_reset=None, keep_state=keep_state)),
         ),
         (ops.qcfs, (x, w, 16)),
-        (ops.sfa, (x, *IntegerSettings(4, 4.0, 'half_even', 'inclusive'), True)),
+        (ops.sfa, (x, 4, 4.0, 'half_even', 'inclusive', True)),
         (ops.ilif, (x, v, *leaky, keep_state, True)),
     ):
         torch.library.opcheck(op, arguments, test_utils=checks)
@@ -488,7 +488,7 @@ def test_kernels_refuse_transforms_of_functions():
     settings = IntegerSettings(4, 4.0, 'half_even', 'strict')
     calls = {
         ops.binary: binary_arguments(),
-        ops.sfa: (*settings, False),
+        ops.sfa: (*settings[NO_MEMORY], False),
         ops.ilif: (None, *settings, True, False),
         ops.qcfs: (torch.tensor(2.0), 16),
     }

@@ -24,9 +24,9 @@ from mmspike.neurons.kernels.ops.common import (
     refuse_vmap,
     runner,
 )
-from mmspike.neurons.kernels.settings import IntegerSettings, schema_of
+from mmspike.neurons.kernels.settings import NO_MEMORY, IntegerSettings, schema_of
 
-_SETTINGS = schema_of(IntegerSettings)
+_SETTINGS = schema_of(IntegerSettings, NO_MEMORY)
 
 
 @operator('sfa', f'(Tensor x, {_SETTINGS}, bool keep_mask) -> (Tensor, Tensor)')

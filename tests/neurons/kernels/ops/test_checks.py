@@ -21,9 +21,8 @@ BINARY = dict(
     leak=DIVIDE, threshold=1.0, v_reset=0.0, detach_reset=True, surrogate='atan', alpha=2.0,
     tau=2.0, decay_input=True,
 )  # fmt: skip
-INTEGER = dict(
-    D=4, norm=1.0, rounding='half_even', grad_window='inclusive', decay=0.25, detach_reset=True
-)
+ROUNDED = dict(D=4, norm=1.0, rounding='half_even', grad_window='inclusive')
+INTEGER = dict(ROUNDED, decay=0.25, detach_reset=True)
 
 
 def strides_of(shape):
@@ -44,7 +43,7 @@ def arguments_of(name, shape=(T, *ROW)):
         'binary_backward': dict(
             x=x, v=v, learned=None, grad_out=grad_out, grad_v_end=grad_v_end, **BINARY
         ),
-        'sfa': dict(x=x, **INTEGER, keep_mask=False),
+        'sfa': dict(x=x, **ROUNDED, keep_mask=False),
         'sfa_backward': dict(
             grad_out=grad_out, mask=mask(-(-x.numel() // 8)), norm=4.0, strides=strides_of(shape)
         ),
@@ -318,5 +317,5 @@ def test_options_that_kernels_do_not_know(names, key, values, wanted, where):
 def test_the_largest_integer_is_still_rounded_exactly():
     D = 1 << 22
     x = torch.tensor([D - 0.5, D - 1.5, D - 0.75, float(D), D + 1.0])
-    out, _ = torch.ops.mmspike.sfa(x, *dict(INTEGER, D=D).values(), False)
+    out, _ = torch.ops.mmspike.sfa(x, *dict(ROUNDED, D=D).values(), False)
     assert out.tolist() == [D, D - 2, D - 1, D, D]
