@@ -68,7 +68,7 @@ class IntegerSettings(NamedTuple):
         return self.grad_window == 'strict'
 
 
-# Fields of the integer settings of a neuron without memory. Every argument of an operator costs time.
+# Fields that a neuron without memory has. Every argument of an operator costs time.
 NO_MEMORY = slice(4)
 _SCHEMA_TYPES = {int: 'int', float: 'float', bool: 'bool', str: 'str', float | None: 'float?'}
 
