@@ -5,7 +5,7 @@
 # make test    run the tests; make test-fast leaves out the slow ones
 # make sanitize   run the kernels' tests where memory and undefined behaviour are watched
 # make mutants    plant faults in the code that computes numbers and list those that no test notices
-# make lint    check style, and who imports whom
+# make lint    check style, types, and who imports whom
 # make bench   compare speeds; tables and plots go to work_dirs/bench
 PYTHON ?=
 TASK ?=
@@ -36,6 +36,7 @@ mutants: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 bench: setup

@@ -2,6 +2,7 @@
 
 import math
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ def check_finite(x: Tensor, name: str) -> None:
 
 def check_number(
     name: str,
-    value: float,
+    value: Any,
     *,
     above: float = -math.inf,
     at_least: float = -math.inf,
@@ -57,7 +58,7 @@ def check_number(
     raise ValueError(f'{name} must be {" and ".join(["finite", *wanted])}, got {value!r}')
 
 
-def check_integer(name: str, value: int, *, at_least: int) -> int:
+def check_integer(name: str, value: Any, *, at_least: int) -> int:
     """Return ``value`` as an int if it is an integer, numpy's as well, that is not too small.
 
     Raises:

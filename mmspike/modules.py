@@ -1,5 +1,7 @@
 """Finding one's way in a model."""
 
+from typing import cast
+
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
@@ -7,5 +9,5 @@ from torch import nn
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside of mmengine's wrappers, whose steps call it and not the wrapper."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+        model = cast(nn.Module, model.module)
     return model

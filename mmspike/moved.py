@@ -154,7 +154,7 @@ class _OldPackage(Loader):
                     return found
             raise AttributeError(f'module {old!r} has no attribute {name!r}')
 
-        module.__getattr__ = find
+        module.__getattr__ = find  # type: ignore[method-assign]  # as PEP 562 has it
 
 
 def keep_old_paths() -> None:

@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # The description of a checkpoint's tensors is far smaller; more is not read for a message.
 _LARGEST = 64 * 2**20
@@ -45,12 +46,14 @@ def _names(content: bytes) -> Iterator[str]:
     """The names in the pickles, one after the other, that ``content`` begins with."""
     stream = io.BytesIO(content)
     while stream.tell() < len(content):
-        names, pushed, memo = [], [], {}
+        names: list[str] = []
+        pushed: list[Any] = []
+        memo: dict[Any, Any] = {}
         try:
             for operation, argument, _ in pickletools.genops(stream):
                 match operation.name:
                     case 'GLOBAL' | 'INST':
-                        names.append(argument.replace(' ', '.'))
+                        names.append(str(argument).replace(' ', '.'))
                     case 'STACK_GLOBAL':  # module and name were pushed before
                         names.append('.'.join(map(str, pushed[-2:])))
                     case 'PUT' | 'BINPUT' | 'LONG_BINPUT' | 'MEMOIZE':

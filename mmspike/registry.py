@@ -75,14 +75,16 @@ class Registry(MMEngineRegistry):
         self.check_type(cfg)
         return super().build(cfg, *args, **kwargs)
 
-    def check_type(self, cfg: dict) -> None:
+    def check_type(self, cfg: dict | None) -> None:
         """Help with a ``type`` that lacks the prefix ``mmspike.``, as in ``dict(type='LIF')``.
 
         Raises:
             KeyError: No registry of the current scope has the type, and a part of ours has a close
                 name. Every other wrong type is left to mmengine.
         """
-        name = cfg.get('type') if isinstance(cfg, dict) else None
+        if not isinstance(cfg, dict):
+            return
+        name = cfg.get('type')
         if not isinstance(name, str) or '.' in name:
             return
         with self.switch_scope_and_registry(cfg.get('_scope_')) as registry:

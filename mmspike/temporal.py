@@ -136,7 +136,9 @@ class TemporalModule:
 
 
 def _temporal_modules(model: nn.Module) -> list[TemporalModule]:
-    found = [module for module in model.modules() if isinstance(module, TemporalModule)]
+    found: list[TemporalModule] = [
+        module for module in model.modules() if isinstance(module, TemporalModule)
+    ]
     if not found:
         raise ValueError(
             f'{type(model).__name__} contains no spiking module, so it has no time steps'

@@ -18,7 +18,7 @@ SUPPORTED = {
 
 def _numbers(version: str) -> tuple[int, ...]:
     """``'2.9.1+cu128'`` -> ``(2, 9, 1)``; what follows the release number does not count."""
-    return tuple(map(int, re.match(r'\d+(?:\.\d+)*', version)[0].split('.')))
+    return tuple(map(int, re.findall(r'\d+(?:\.\d+)*', version)[0].split('.')))
 
 
 def install_command(library: str, *, missing: bool = False) -> str:

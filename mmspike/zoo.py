@@ -135,7 +135,7 @@ def get_model(
     with DefaultScope.overwrite_default_scope(host):
         model = getattr(import_module(module), function)(cfg, checkpoint, device=device)
     if weights is not None:
-        check_weights(model, weights, checkpoint)
+        check_weights(model, weights, str(checkpoint))
     return model.eval()
 
 

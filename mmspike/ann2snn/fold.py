@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from mmspike.ann2snn.quantise import replace_modules
 
-FUSE = {
+FUSE: dict[type, Callable[..., nn.Module]] = {
     nn.Conv1d: fuse_conv_bn_eval,
     nn.Conv2d: fuse_conv_bn_eval,
     nn.Conv3d: fuse_conv_bn_eval,

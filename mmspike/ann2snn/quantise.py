@@ -5,7 +5,7 @@ integrate-and-fire neurons afterwards, see :mod:`mmspike.ann2snn.spiking`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from contextlib import ExitStack
 
 import torch
@@ -126,7 +126,7 @@ def replace_modules(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> Non
     for parent in list(model.modules()):
         # named_children() would tell of a child that stands twice in one parent once.
         for name, child in list(parent._modules.items()):
-            if child in new:
+            if child is not None and child in new:
                 # A layer on the meta device becomes none until its weights are there.
                 device = None if weight is None else weight.device
                 setattr(parent, name, new[child].to(device).train(child.training))
@@ -201,12 +201,12 @@ def run_batch(model: nn.Module, batch: object) -> object:
     """One batch of a host's loader, or what else the model is called with."""
     if isinstance(batch, dict) and hasattr(model, 'data_preprocessor'):
         # As in training: its batches may hold images of several sizes.
-        return model(**model.data_preprocessor(batch, True), mode='tensor')
+        return model(**model.get_submodule('data_preprocessor')(batch, True), mode='tensor')
     return model(batch[0] if isinstance(batch, list | tuple) else batch)
 
 
-def _shown(batches: Iterable) -> Iterator:
-    total = len(batches) if hasattr(batches, '__len__') else None
+def _shown(batches: Iterable) -> Iterable:
+    total = len(batches) if isinstance(batches, Sized) else None
     return track(batches, 'calibrating', total=total, transient=True)
 
 

@@ -42,7 +42,7 @@ class SimulatedCall:
         self.thread = threading.get_ident()
         self.scores = KeptScores(simulation.patience)
         self._options = simulation
-        self._model = model
+        self._model: Any = model  # one of a host, which has more than nn.Module
         self._total = simulation.timesteps
         self._chunk = simulation.timesteps if model.training else simulation.chunk
         self._means = RunningMeans()

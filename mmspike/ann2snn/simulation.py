@@ -123,16 +123,17 @@ class Simulation(TemporalModule, nn.Module):
             self.scores = self.exit_steps = None
             out = call.run(forward, args, kwargs)
             if self.scores_module is not None:
-                self.scores, self.exit_steps = call.scores.all(), call.scores.exits()
-                self._report(out)
+                scores = self.scores = call.scores.all()
+                self.exit_steps = call.scores.exits()
+                self._report(out, scores)
             return out
         finally:
             self._call = None  # last: from here on another thread may begin
 
-    def _report(self, out: Any) -> None:
+    def _report(self, out: Any, scores: Tensor) -> None:
         for i, sample in enumerate(out if isinstance(out, list) else []):
             if hasattr(sample, 'set_field'):
-                sample.set_field(self.scores[:, i], 'scores_over_time', dtype=Tensor)
+                sample.set_field(scores[:, i], 'scores_over_time', dtype=Tensor)
                 if self.exit_steps is not None:
                     sample.set_field(int(self.exit_steps[i]), 'exit_step', dtype=int)
 
@@ -173,4 +174,4 @@ class Simulation(TemporalModule, nn.Module):
 
     def after_answer(self, module: nn.Module, args: tuple, out: Tensor) -> Tensor:
         """Of the module that puts out the scores."""
-        return self._running(self.scores_module).keep_scores(out)
+        return self._running(str(self.scores_module)).keep_scores(out)

@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def replace_sync_bn(cfg: Config) -> None:
             if node.get('type') in ('SyncBN', 'mmcv.SyncBN'):
                 node['type'] = 'BN'
                 replaced += 1
-            children = list(node.values())
+            children: Iterable = list(node.values())
         elif isinstance(node, list | tuple):
             children = node
         else:

@@ -1,9 +1,9 @@
 """A host's evaluation of a model that exists, instead of one that a Runner builds."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from contextlib import redirect_stdout
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.config import Config
@@ -43,12 +43,12 @@ def evaluate(
         title: What the progress bar says.
         console: Where it is shown.
     """
-    model.eval()
+    test_step: Any = model.eval().test_step
     kinds = metrics if isinstance(metrics, list) else [metrics]
     evaluator = Evaluator([*(METRICS.build(dict(kind)) for kind in kinds), *extra])
     evaluator.dataset_meta = getattr(loader.dataset, 'metainfo', None)
     with progress_bar(console) as progress:
         for batch in progress.track(loader, description=title):
-            evaluator.process(model.test_step(batch), batch)
+            evaluator.process(test_step(batch), batch)
     with redirect_stdout(io.StringIO()):
-        return evaluator.evaluate(len(loader.dataset))
+        return evaluator.evaluate(len(cast(Sized, loader.dataset)))

@@ -120,7 +120,9 @@ class InputRecorder:
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.image: np.ndarray | None = None
-        self._handle = model.data_preprocessor.register_forward_pre_hook(self._keep)
+        self._handle = model.get_submodule('data_preprocessor').register_forward_pre_hook(
+            self._keep
+        )
 
     def _keep(self, preprocessor: torch.nn.Module, inputs: tuple) -> None:
         # (C, H, W), still without padding and with the channels as OpenCV reads them.

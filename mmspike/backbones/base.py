@@ -25,7 +25,7 @@ class Stage(BaseModule):
         with_cp: Recompute the blocks' activations in backward. The backbone sets it.
     """
 
-    def __init__(self, downsample: nn.Module, blocks: list[nn.Module]) -> None:
+    def __init__(self, downsample: nn.Module, blocks: Sequence[nn.Module]) -> None:
         super().__init__()
         self.downsample = downsample
         self.blocks = Sequential(*blocks)

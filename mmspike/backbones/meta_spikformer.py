@@ -15,6 +15,7 @@ What differs from the reference, at defaults nothing that its weights can tell:
 from collections.abc import Iterator
 from itertools import accumulate
 from operator import mul
+from typing import Any
 
 from mmcv.cnn.bricks.scale import LayerScale
 from mmengine.model import BaseModule
@@ -66,7 +67,7 @@ class SpikeTransformerBlock(BaseModule):
         norm_cfg: dict,
     ) -> None:
         super().__init__()
-        cfgs = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
+        cfgs: dict[str, Any] = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
         self.sep_conv = SpikeSepConv(embed_dims, 3, **cfgs)
         self.attn = SpikeAttention(embed_dims, num_heads, **cfgs)
         self.mlp = SpikeMLP(embed_dims, **cfgs)
@@ -157,7 +158,7 @@ class MetaSpikformer(StagedBackbone):
     ) -> None:
         arch = read_arch(arch)
         strides = (arch['stem_stride'], 2, 2, 2, 1)
-        cfgs = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
+        cfgs: dict[str, Any] = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
 
         def stages() -> Iterator[Stage]:
             depths = arch['depths']

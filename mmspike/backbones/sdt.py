@@ -15,6 +15,7 @@ What differs from the reference, at defaults nothing that its outputs can tell:
 from collections.abc import Iterator
 from itertools import accumulate
 from operator import mul
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -109,7 +110,7 @@ class SDTBlock(BaseModule):
         **attn_options,
     ) -> None:
         super().__init__()
-        cfgs = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
+        cfgs: dict[str, Any] = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
         self.attn = SpikeDrivenSelfAttention(embed_dims, **cfgs, **attn_options)
         self.mlp = SpikeMLP(embed_dims, **cfgs)
         self.drop_path = DropPath(drop_path_rate)
@@ -220,7 +221,7 @@ class SDT(StagedBackbone):
             )
         pools = [digit == '1' for digit in pooling_stat]
         widths = (dims // 8, dims // 4, dims // 2, dims)
-        cfgs = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
+        cfgs: dict[str, Any] = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
 
         def stages() -> Iterator[nn.Module]:
             yield PatchConv(in_channels, widths[0], pool=False, **dict(cfgs, neuron_cfg=None))

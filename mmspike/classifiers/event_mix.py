@@ -1,6 +1,7 @@
 """Mixing two event recordings by a mask of arbitrary shape in space and time."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -158,7 +159,7 @@ class EventMix(Mixup):
     ) -> None:
         super().__init__(check_number('alpha', alpha, above=0))
         pair = isinstance(num_gaussians, list | tuple) and len(num_gaussians) == 2
-        fewest, most = num_gaussians if pair else (num_gaussians, num_gaussians)
+        fewest, most = cast(tuple, num_gaussians) if pair else (num_gaussians, num_gaussians)
         check_integer('num_gaussians', fewest, at_least=1)
         check_integer('the larger of num_gaussians', most, at_least=fewest)
         weights = dict(distance=weights_by_distance, events=weights_by_events)

@@ -8,6 +8,7 @@ import math
 import os
 import re
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,7 +81,7 @@ def convert_mst(
     renamed, tensors, unexpected = rename(weights, rename_key)
     tensors = {key: _reshaped(key, value) for key, value in tensors.items()}
     arch = read_arch_of(tensors)
-    neuron = dict(type='ReLU')
+    neuron: dict[str, Any] = dict(type='ReLU')
     if is_quantised(tensors):
         neuron = dict(type='mmspike.QCFS', levels=levels)
     with torch.device('meta'):
@@ -128,7 +129,7 @@ def convert_mst_file(
     """
     weights = read_weights(source, safe_classes=[SETTINGS])
     conversion = convert_mst(weights, levels=levels, masking_ratio=masking_ratio)
-    neuron = dict(type='ReLU')
+    neuron: dict[str, Any] = dict(type='ReLU')
     if is_quantised(conversion.state_dict):
         neuron = QCFS(levels=levels).describe()
     mlp_norm = has_mlp_norm(conversion.state_dict)
@@ -138,6 +139,7 @@ def convert_mst_file(
 
 def rename_key(key: str) -> str | None:
     """Name of ours for a name of the reference's; None if it has none."""
+    parts: tuple[tuple[str, str], ...]
     place, parts, rest = 'backbone', _OUTSIDE, key
     block = re.match(r'layers\.(\d+)\.blocks\.(\d+)\.', key)
     merging = re.match(r'layers\.(\d+)\.downsample\.', key)

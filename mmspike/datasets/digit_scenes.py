@@ -94,7 +94,8 @@ def compose_scene(
     canvas = _background(rng, size)
     target = float((canvas @ _LUMINANCE).mean()) + _CONTRAST
     owner = np.full((size, size), -1)  # index of the digit that is seen at a pixel
-    areas, placed = [], []
+    areas: list[int] = []
+    placed: list[int] = []
     for _ in range(rng.integers(1, max_digits + 1)):
         which = int(rng.integers(len(digits)))
         ink = _enlarge(rng, digits[which], sides)
@@ -149,10 +150,12 @@ def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
 def _enlarge(rng: np.random.Generator, digit: np.ndarray, sides: tuple[float, float]) -> np.ndarray:
     """The digit enlarged and turned at random, cut to where it shows; float32, 0 to about 1."""
     scale = rng.uniform(*sides) / 8
-    turn = cv2.getRotationMatrix2D((3.5, 3.5), rng.uniform(-_MAX_ANGLE, _MAX_ANGLE), scale)
+    turn: np.ndarray = cv2.getRotationMatrix2D(
+        (3.5, 3.5), rng.uniform(-_MAX_ANGLE, _MAX_ANGLE), scale
+    )
     extent = smallest_size(8 * scale)
     turn[:, 2] += (extent - 1) / 2 - 3.5
-    ink = digit.astype(np.float32) / max(float(digit.max()), 1e-6)
+    ink: np.ndarray = digit.astype(np.float32) / max(float(digit.max()), 1e-6)
     ink = cv2.warpAffine(ink, turn, (extent, extent), flags=cv2.INTER_CUBIC)
     rows, columns = _span(ink > _MASK_THRESHOLD - _EDGE / 2)
     return ink[rows, columns]

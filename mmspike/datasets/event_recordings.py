@@ -43,7 +43,7 @@ class EventRecordings(BaseDataset):
         MalformedEventsError: With ``'skip'``, all files are malformed.
     """
 
-    SPLITS = ('train', 'test')
+    SPLITS: tuple[str, ...] = ('train', 'test')
     SENSOR_SIZE: tuple[int, int] | None = None
     SOURCE = ''
     LAYOUT = ''
@@ -60,10 +60,11 @@ class EventRecordings(BaseDataset):
             raise ValueError(f'split must be one of {", ".join(self.SPLITS)}, got {split!r}')
         if on_error not in ('raise', 'skip'):
             raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-        if sensor_size is None and self.SENSOR_SIZE is None:
+        size = sensor_size or self.SENSOR_SIZE
+        if size is None:
             raise ValueError('sensor_size=(height, width) of the camera must be given')
         self.split = split
-        self.sensor_size = tuple(sensor_size or self.SENSOR_SIZE)
+        self.sensor_size = tuple(size)
         self.on_error = on_error
         super().__init__(ann_file='', data_root=str(data_root), **kwargs)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from threading import get_ident
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -181,11 +181,11 @@ class EnergyCounter(SpikeFlow):
         return (self.layer or MODEL) if self._modules else OUTSIDE
 
     def _enter_module(self, module: nn.Module, inputs: tuple) -> tuple | None:
-        inputs = super()._enter_module(module, inputs)
+        unmarked = super()._enter_module(module, inputs)
         if self._thread == get_ident():
             self._ordinals.append(0)
             self._ran.add(module)
-        return inputs
+        return unmarked
 
     def _leave_module(self, module: nn.Module, inputs: tuple, out: object) -> None:
         if self._thread == get_ident() and self._modules and self._modules[-1] is module:
@@ -285,8 +285,8 @@ class EnergyCounter(SpikeFlow):
             output_size=work.output_size,
         )
         if x is not None:
-            self._sums.add(('layer', name, 'spikes'), work.spikes)
-            self._sums.add(('layer', name, 'sops'), work.connected, work.repeats)
+            self._sums.add(('layer', name, 'spikes'), cast(Tensor, work.spikes))
+            self._sums.add(('layer', name, 'sops'), cast(Tensor, work.connected), work.repeats)
 
     def _steps(self) -> float:
         """Time steps of a layer without spikes: those of the spiking part that it belongs to."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from mmspike.recorders.firing_rates import FiringRate
 
@@ -135,13 +136,14 @@ class EnergyCounts:
         total = EnergyCounts()
         for part in parts:
             total.samples += part.samples
-            for mine, theirs in (
+            pairs: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
                 (total.layers, part.layers),
                 (total.neurons, part.neurons),
                 (total.uncounted, part.uncounted),
                 (total.real_functions, part.real_functions),
                 (total.input_shapes, part.input_shapes),
-            ):
+            )
+            for mine, theirs in pairs:
                 for name, count in theirs.items():
                     mine[name] = mine[name] + count if name in mine else count
         total.neuron_kinds = dict(parts[0].neuron_kinds) if parts else {}

@@ -60,7 +60,9 @@ def axis_fan_out(axis: Axis) -> np.ndarray:
     if axis.transposed:
         reached = axis.stride * np.arange(axis.size)[:, None] + steps - axis.before
         return ((reached >= 0) & (reached < axis.outputs)).sum(1)
-    seen = (axis.stride * np.arange(axis.outputs)[:, None] + steps - axis.before).ravel()
+    seen: np.ndarray = (
+        axis.stride * np.arange(axis.outputs)[:, None] + steps - axis.before
+    ).ravel()
     seen = seen[(seen >= 0) & (seen < axis.size)]
     return np.bincount(seen, minlength=axis.size)
 
@@ -143,14 +145,14 @@ def _reader(dims: int) -> Callable[..., Connections]:
         reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         if padding == 'same':
             # What is odd goes to the end.
-            padding = [(r // 2, r - r // 2) for r in reach]
-        elif padding == 'valid':
-            padding = [(0, 0)] * dims
+            pads = [(r // 2, r - r // 2) for r in reach]
+        elif isinstance(padding, str):  # 'valid'
+            pads = [(0, 0)] * dims
         else:
-            padding = [(p, p) for p in _each(padding, dims)]
+            pads = [(p, p) for p in _each(padding, dims)]
         axes = tuple(
             Axis(size, k, s, d, *pad)
-            for size, k, s, d, pad in zip(sizes, kernel, stride, dilation, padding, strict=True)
+            for size, k, s, d, pad in zip(sizes, kernel, stride, dilation, pads, strict=True)
         )
         samples = input[0] if len(input) > dims + 1 else 1
         windows = samples * prod(axis.outputs for axis in axes)

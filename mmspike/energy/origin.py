@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -114,7 +115,7 @@ def neuron_kinds(neurons: Iterable[nn.Module]) -> dict[str, int]:
     settings: dict[str, list[dict]] = {}
     for neuron in neurons:
         if isinstance(neuron, BaseNeuron):
-            described = dict(neuron.describe())
+            described: dict[str, Any] = dict(neuron.describe())
             settings.setdefault(described.pop('type'), []).append(described)
     kinds = {}
     for name, found in settings.items():

@@ -108,8 +108,8 @@ class EnergyReport:
             energy_pj=(count.sops * ac + count.analog_macs * mac) / n,
             energy_published_pj=(published * ac + count.analog_macs * mac) / n,
             ann_pj=count.macs_once * mac / n,
-            memory_pj=self.memory and self.memory.layer_pj(count) / n,
-            ann_memory_pj=self.memory and self.memory.ann_pj(count) / n,
+            memory_pj=self.memory.layer_pj(count) / n if self.memory else None,
+            ann_memory_pj=self.memory.ann_pj(count) / n if self.memory else None,
         )
 
     @cached_property
@@ -124,7 +124,9 @@ class EnergyReport:
                 max_spikes=one.max_spikes,
                 timesteps=one.timesteps,
                 updates=one.updates / self.counts.samples,
-                memory_pj=self.memory and self.memory.neurons_pj(one) / self.counts.samples,
+                memory_pj=(
+                    self.memory.neurons_pj(one) / self.counts.samples if self.memory else None
+                ),
             )
             for name, one in self.counts.neurons.items()
         ]
@@ -140,7 +142,9 @@ class EnergyReport:
         def of_stage(name: str, rows: list) -> list:
             return [row for row in rows if row.stage == name]
 
-        rows = (*self.layers, *self.neurons) if self.memory else self.layers
+        rows: list[LayerEnergy | NeuronRate] = [*self.layers]
+        if self.memory:
+            rows += self.neurons
         names = dict.fromkeys(row.stage for row in rows)
         return {
             name: Totals.of(

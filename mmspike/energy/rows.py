@@ -1,5 +1,6 @@
 """The rows of an energy report: of layers, of neurons, and their sums."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mmspike.deprecation import renamed_attribute
@@ -71,7 +72,7 @@ class NeuronRate:
     rate: float
     active: float
     max_spikes: int
-    timesteps: int
+    timesteps: float
     updates: float
     memory_pj: float | None = None
 
@@ -118,14 +119,14 @@ class Totals:
         return self.ann_mj / self.energy_published_mj if self.energy_published_mj else None
 
     @property
-    def total_mj(self) -> float:
-        """Arithmetic and memory."""
-        return self.energy_mj + self.memory_mj
+    def total_mj(self) -> float | None:
+        """Arithmetic and memory; None if memory was not asked for."""
+        return None if self.memory_mj is None else self.energy_mj + self.memory_mj
 
     @property
-    def ann_total_mj(self) -> float:
+    def ann_total_mj(self) -> float | None:
         """The same of the ANN."""
-        return self.ann_mj + self.ann_memory_mj
+        return None if self.ann_memory_mj is None else self.ann_mj + self.ann_memory_mj
 
     both_mj = renamed_attribute('both_mj', 'total_mj')
     ann_both_mj = renamed_attribute('ann_both_mj', 'ann_total_mj')
@@ -134,8 +135,8 @@ class Totals:
     def of(rows: list[LayerEnergy], neurons: list[NeuronRate], memory: bool) -> 'Totals':
         """Sum rows; of the neurons it is the energy of memory, if there is any."""
 
-        def total(key: str) -> float:
-            return sum(getattr(row, key) for row in rows)
+        def total(key: str, among: Sequence[LayerEnergy | NeuronRate] = rows) -> float:
+            return sum(getattr(row, key) for row in among)
 
         sums = Totals(
             flops=total('flops'),
@@ -150,8 +151,8 @@ class Totals:
             return sums
         return replace(
             sums,
-            memory_mj=sum(row.memory_pj for row in (*rows, *neurons)) / PJ_PER_MJ,
-            ann_memory_mj=sum(row.ann_memory_pj for row in rows) / PJ_PER_MJ,
+            memory_mj=total('memory_pj', (*rows, *neurons)) / PJ_PER_MJ,
+            ann_memory_mj=total('ann_memory_pj') / PJ_PER_MJ,
         )
 
 

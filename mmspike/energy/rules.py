@@ -7,6 +7,7 @@ to count. To count another function, add its rule to :data:`RULES`.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def of_layer(function: str, args: tuple, kwargs: dict) -> Work:
     x = args[0]
     links = connections(function, args, kwargs)
     batched = links.channel_dim > 0
-    sizes = dict(
+    sizes: dict[str, Any] = dict(
         outputs=links.outputs,
         weights=links.weights,
         input_size=of_one(x, x.numel()) if batched else x.numel(),
@@ -111,7 +112,7 @@ def of_product(function: str, args: tuple, kwargs: dict) -> Work:
         side = left
     other = right if side is left else left
     outputs = batch * rows * columns
-    sizes = dict(
+    sizes: dict[str, Any] = dict(
         macs=batch * rows * inner * columns,
         outputs=outputs,
         weights=of_one(other, other.numel()),

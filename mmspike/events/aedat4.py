@@ -133,7 +133,10 @@ def _read_header(header: bytes) -> tuple[int, int]:
     def field(slot: int, form: str, default: int) -> tuple[int, int]:
         """Value and place of a field, which may not be there."""
         (at,) = _numbers('<H', header, table - back + slot) if slot + 2 <= length else (0,)
-        return (*_numbers(form, header, table + at), table + at) if at else (default, 0)
+        if not at:
+            return default, 0
+        (value,) = _numbers(form, header, table + at)
+        return value, table + at
 
     compression, _ = field(4, '<i', 0)
     packets_end, _ = field(6, '<q', -1)

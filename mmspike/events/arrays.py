@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -86,7 +86,7 @@ def _read_member(
 
 
 def _read_array(
-    where: str | Path, file: BinaryIO, most_bytes: int, max_events: int, kinds: str
+    where: str | Path, file: IO[bytes], most_bytes: int, max_events: int, kinds: str
 ) -> np.ndarray:
     """The only array in a file, of which there can be no more than so many bytes."""
     header = _header(where, file)
@@ -117,7 +117,7 @@ def _read_array(
     return np.frombuffer(content, dtype)
 
 
-def _header(where: str | Path, file: BinaryIO) -> BytesIO:
+def _header(where: str | Path, file: IO[bytes]) -> BytesIO:
     """The bytes up to the end of the header, whose length is a claim, too."""
     start = file.read(8)
     form = '<H' if start[6:7] == b'\1' else '<I'

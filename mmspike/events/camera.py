@@ -68,8 +68,8 @@ class EventCamera:
     def __post_init__(self) -> None:
         for name, least in _LEAST_INTEGERS.items():
             check_integer(name, getattr(self, name), at_least=least)
-        for name, least in _LEAST_NUMBERS.items():
-            check_number(name, getattr(self, name), at_least=least)
+        for name, bound in _LEAST_NUMBERS.items():
+            check_number(name, getattr(self, name), at_least=bound)
         if self.saccade % self.step:
             raise ValueError(
                 f'saccade must be a multiple of step={self.step} us, got {self.saccade}'
@@ -192,7 +192,7 @@ def _signal(scenes: np.ndarray, camera: EventCamera) -> _Found:
     remembered = before.copy()
     ready = np.zeros(len(before), np.int64)  # when the pixel sees again
     blind = np.zeros(len(before), bool)
-    waiting = np.empty(0, np.int64)  # the blind ones
+    waiting: np.ndarray = np.empty(0, np.int64)  # the blind ones
     found: list[_Found] = []
     for t0 in range(0, camera.duration, camera.step):
         t1 = t0 + camera.step
@@ -227,7 +227,8 @@ def _signal(scenes: np.ndarray, camera: EventCamera) -> _Found:
         before = after
     if not found:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, bool)
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+    times, places, polarities = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return times, places, polarities
 
 
 def _noise(camera: EventCamera, key: Sequence[int]) -> _Found:

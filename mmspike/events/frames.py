@@ -28,7 +28,7 @@ def frame_borders(
         ``borders[i + 1]``.
     """
     if by == 'number':
-        borders = np.arange(timesteps + 1) * (len(events.t) // timesteps)
+        borders: np.ndarray = np.arange(timesteps + 1) * (len(events.t) // timesteps)
         borders[-1] = len(events.t)
         return borders
     first, last = int(events.t[0]), int(events.t[-1])

@@ -85,9 +85,10 @@ def check_events(
         if wrong.any():
             i = int(wrong.argmax()) + ahead
             place = f'event {i}' + (f' at byte {offset(i)}' if offset else '')
-            values = Events(*(int(values[i]) for values in events))
+            numbers = (int(values[i]) for values in events)
+            event = Events(*numbers)  # type: ignore[arg-type]  # of one event, to be printed
             raise MalformedEventsError(
-                f'{path}: {place} {what(values)} ({int(wrong.sum())} such events in all)'
+                f'{path}: {place} {what(event)} ({int(wrong.sum())} such events in all)'
             )
 
     refuse(

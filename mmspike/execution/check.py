@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmspike.thread_hooks import of_this_thread
@@ -63,7 +64,7 @@ class _Watcher(TorchDispatchMode):
         self.seen: dict[str, tuple[set[str], bool]] = {}
 
     def __torch_dispatch__(
-        self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
+        self, func: OpOverload, types: tuple, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         kwargs = kwargs or {}
         operator = func.overloadpacket.__name__

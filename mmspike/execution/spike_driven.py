@@ -89,13 +89,13 @@ def _total(
 
     Half precision is added up in float32, as it is inside of one matrix product.
     """
-    total = dtype = None
+    parts = iter(parts)
+    total = next(parts)
+    dtype = total.dtype
+    if dtype != torch.float64:
+        total = total.float()
     for part in parts:
-        if total is None:
-            dtype = part.dtype
-            total = part if dtype == torch.float64 else part.float()
-        else:
-            total.add_(part)
+        total.add_(part)
     if worth != 1:
         total = total * worth
     bias = bias_of(total) if bias_of else None

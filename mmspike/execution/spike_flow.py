@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from threading import get_ident
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ _opening = threading.Lock()
 
 
 # The inside of a neuron is half of all calls and concerns no flow. Some kernels run faster unseen.
-def _run_unseen(neuron: BaseNeuron, forward: Callable, args: tuple, kwargs: dict) -> Any:
+def _run_unseen(neuron: nn.Module, forward: Callable, args: tuple, kwargs: dict) -> Any:
     with without_flow():
         return forward(*args, **kwargs)
 
@@ -96,7 +96,7 @@ class SpikeFlow(TorchFunctionMode):
         """Name of the innermost module that is running; empty outside of all."""
         return self._names[self._modules[-1]] if self._modules else ''
 
-    def __enter__(self) -> 'SpikeFlow':
+    def __enter__(self) -> Self:
         compiled = compiled_parts(self._root)
         if compiled:
             self._refuse(f'{some_of(compiled)} is compiled')

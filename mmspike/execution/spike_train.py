@@ -27,7 +27,8 @@ class SpikeTrain(Tensor):
 
     spike_value: float
     max_spikes: int
-    timesteps: int
+    timesteps: float
+    _counted: tuple[int | None, Any]  # what sums_of() counted at which version of the tensor
     step_value = renamed_attribute('step_value', 'spike_value')
 
     @classmethod
@@ -38,7 +39,7 @@ class SpikeTrain(Tensor):
             return func(*unmarked(args), **unmarked(kwargs or {}))
 
     @staticmethod
-    def of(x: Tensor, spike_value: float, max_spikes: int, timesteps: int = 1) -> 'SpikeTrain':
+    def of(x: Tensor, spike_value: float, max_spikes: int, timesteps: float = 1) -> 'SpikeTrain':
         """Mark a tensor."""
         with without_flow():
             train = x.as_subclass(SpikeTrain)
@@ -87,4 +88,4 @@ def unmarked(value: Any) -> Any:
 def forget(x: Any) -> None:
     """Take the mark off a tensor that was changed in place: it holds numbers now."""
     if isinstance(x, SpikeTrain):
-        x.__class__ = Tensor
+        x.__class__ = Tensor  # type: ignore[assignment]  # the same tensor without the mark

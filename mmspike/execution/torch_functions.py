@@ -59,7 +59,7 @@ def by_position(called: str, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
 def moves(func: Callable, called: str, args: tuple, kwargs: dict, trains: list[SpikeTrain]) -> bool:
     """Whether a call only moves values of ``trains``, so that spikes come out."""
     if called == '__get__':
-        return getattr(func.__self__, '__name__', '') in _VIEW_PROPERTIES
+        return getattr(getattr(func, '__self__', None), '__name__', '') in _VIEW_PROPERTIES
     name = called.strip('_')
     if name in _JOINING:
         return len(trains) == len(args[0]) and len({x.spike_value for x in trains}) == 1

@@ -46,6 +46,8 @@ class AtomicCheckpointHook(CheckpointHook):
         super().__init__(*args, max_keep_ckpts=max_keep_ckpts, **kwargs)
         self._lock: FolderLock | None = None
 
+    file_backend: Any  # of mmengine's hook, from before_train on
+
     def before_train(self, runner: Runner) -> None:
         """Clear away what an earlier run, killed while it wrote, left half done."""
         super().before_train(runner)

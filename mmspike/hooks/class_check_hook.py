@@ -1,7 +1,7 @@
 """Labels and class counts that do not fit the model."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -180,6 +180,6 @@ def _values(dataset: Any) -> set[int]:
         if isinstance(transform, LoadAnnotations):
             load = NamingCompose([transform])
             for index in range(min(len(dataset), _LOOKED_AT)):
-                loaded = load(dataset.get_data_info(index))
+                loaded = cast(dict, load(dataset.get_data_info(index)))
                 values |= set(np.unique(loaded['gt_seg_map']).tolist())
     return values

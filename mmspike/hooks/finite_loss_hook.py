@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.dist import all_reduce
@@ -110,7 +110,7 @@ class FiniteLossHook(Hook):
             return
         self._watching = False
         # In all processes, which may talk to each other meanwhile.
-        cause = self._call.cause(unwrapped(runner.model))
+        cause = cast(_Call, self._call).cause(unwrapped(runner.model))
         bad = ', '.join(name for names, _ in arrived for name in names)
         raise not_finite(
             runner,

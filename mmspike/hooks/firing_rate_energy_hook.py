@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
@@ -82,12 +83,12 @@ class FiringRateEnergyHook(Hook):
     def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         """Count this batch, if it is one of the n-th."""
         if batch_idx % self.sample_interval == 0:
-            self._open(self._counter)
+            self._open(cast(EnergyCounter, self._counter))
 
     def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         """Count this batch, if it is one of the n-th."""
         if batch_idx % self.sample_interval == 0:
-            self._open(self._counter)
+            self._open(cast(EnergyCounter, self._counter))
 
     def after_val_iter(
         self,

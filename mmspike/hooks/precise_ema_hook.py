@@ -180,8 +180,9 @@ def _statistics(norm: nn.Module) -> dict[str, Tensor]:
 
 def _mean_over_processes(norm: nn.Module) -> dict[str, Tensor]:
     """Measured statistics; none where no process ran the norm."""
-    batches = norm.num_batches_tracked.to(norm.running_mean.dtype)
-    sums = torch.stack([norm.running_mean, norm.running_var]) * batches
+    means, variances = norm.get_buffer('running_mean'), norm.get_buffer('running_var')
+    batches = norm.get_buffer('num_batches_tracked').to(means.dtype)
+    sums = torch.stack([means, variances]) * batches
     all_reduce(batches)
     all_reduce(sums)
     if batches == 0:

@@ -5,6 +5,7 @@ convolution, so that convolutions see spikes and sums see real numbers.
 """
 
 import warnings
+from typing import Any
 
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
@@ -79,7 +80,7 @@ class SpikeSepConv(BaseModule):
         norm_cfg: dict,
     ) -> None:
         super().__init__()
-        cfgs = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
+        cfgs: dict[str, Any] = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
         hidden = channels * expansion
         self.pointwise1 = spike_conv(channels, hidden, **cfgs)
         self.depthwise = spike_conv(hidden, hidden, kernel_size, groups=hidden, **cfgs)
@@ -111,7 +112,7 @@ class SpikeConvBlock(BaseModule):
         norm_cfg: dict,
     ) -> None:
         super().__init__()
-        cfgs = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
+        cfgs: dict[str, Any] = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
         self.sep_conv = SpikeSepConv(channels, kernel_size, **cfgs)
         self.conv1 = spike_conv(channels, channels * expansion, 3, **cfgs)
         self.conv2 = spike_conv(channels * expansion, channels, 3, **cfgs)

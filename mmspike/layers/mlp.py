@@ -1,5 +1,7 @@
 """Channel MLP on spikes."""
 
+from typing import Any
+
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -20,7 +22,7 @@ class SpikeMLP(BaseModule):
         self, embed_dims: int, *, ratio: int = 4, neuron_cfg: dict, norm_cfg: dict
     ) -> None:
         super().__init__()
-        cfgs = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg, bias=True)
+        cfgs: dict[str, Any] = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg, bias=True)
         self.fc1 = spike_conv(embed_dims, embed_dims * ratio, **cfgs)
         self.fc2 = spike_conv(embed_dims * ratio, embed_dims, **cfgs)
 

@@ -12,9 +12,11 @@ spread as widely as those of this one, about as far as the neuron needs to fire.
 
 import math
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit
 from torch import Tensor, nn
 
@@ -54,7 +56,7 @@ def neuron_gain(neuron: BinaryNeuron) -> float:
     return (smallest / fire(smallest * drawn).square().mean().sqrt()).item()
 
 
-class NeuronInit:
+class NeuronInit(BaseModule):
     """Mixin of necks and heads: layers between binary neurons begin with weights made for them.
 
     It stands in front of a ``BaseModule`` of mmengine. Layers behind other neurons, and layers with
@@ -70,7 +72,7 @@ class NeuronInit:
             for neuron, layer in self.spiking_layers():
                 if isinstance(neuron, BinaryNeuron):
                     std = neuron_gain(neuron) / math.sqrt(_fan_in(layer))
-                    nn.init.normal_(layer.weight, std=std)
+                    nn.init.normal_(cast(Tensor, layer.weight), std=std)
 
     def spiking_layers(self) -> Iterator[tuple[nn.Module, nn.Module]]:
         """Pairs of a neuron and the layer that reads its spikes, whose sums another neuron reads.
@@ -92,4 +94,4 @@ def _fan_in(layer: nn.Module) -> float:
     if isinstance(layer, nn.ConvTranspose2d):
         overlap = math.prod(layer.kernel_size) / math.prod(layer.stride)
         return layer.in_channels // layer.groups * overlap
-    return layer.weight[0].numel()
+    return cast(Tensor, layer.weight)[0].numel()

@@ -25,6 +25,9 @@ class TemporalMean(TemporalModule, BaseModule):
 
     def forward(self, x: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
         """Read out one map, or each map of a tuple."""
-        if not isinstance(x, Tensor):
-            return tuple(self.forward(level) for level in x)
+        if isinstance(x, Tensor):
+            return self._mean(x)
+        return tuple(map(self._mean, x))
+
+    def _mean(self, x: Tensor) -> Tensor:
         return unfold_time(x, self.timesteps).mean(0)

@@ -27,7 +27,7 @@ def _without_statistics(module: nn.Module) -> Iterator[None]:
         if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
     ]
     momenta = [norm.momentum for norm in norms]
-    counts = [norm.num_batches_tracked.clone() for norm in norms]
+    counts = [norm.get_buffer('num_batches_tracked').clone() for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
     try:
@@ -36,7 +36,7 @@ def _without_statistics(module: nn.Module) -> Iterator[None]:
         for norm, momentum, count in zip(norms, momenta, counts, strict=True):
             norm.momentum = momentum
             # torch may stop the second computation early: restore the count, do not count down.
-            norm.num_batches_tracked.copy_(count)
+            norm.get_buffer('num_batches_tracked').copy_(count)
 
 
 def recompute(block: nn.Module, x: Tensor) -> Tensor:

@@ -66,7 +66,8 @@ class SpikeWindowAttention(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(T*B, C, H, W)`` to the same shape."""
-        grid = WindowGrid(*x.shape[-2:], self.window_size, self.shifted)
+        height, width = x.shape[-2:]
+        grid = WindowGrid(height, width, self.window_size, self.shifted)
         # Padding follows the layer, so that its tokens get no bias and never fire.
         qkv = grid.partition(self.qkv(x).permute(0, 2, 3, 1))
         q, k, v = self._heads(qkv)

@@ -44,7 +44,10 @@ class WindowGrid:
     def shift(self) -> tuple[int, int]:
         """By how many tokens the windows are shifted along height and width."""
         step = self.window_size // 2 if self.shifted else 0
-        return tuple(step if side > self.window_size else 0 for side in (self.height, self.width))
+        down, across = (
+            step if side > self.window_size else 0 for side in (self.height, self.width)
+        )
+        return down, across
 
     @property
     def padding(self) -> tuple[int, int]:

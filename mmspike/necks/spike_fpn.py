@@ -5,6 +5,8 @@ of its segmentors (BICLab/Spike-Driven-Transformer-V3, ``SDT_V3/Detection`` and
 ``SDT_V3/Segmentation``).
 """
 
+from typing import Any
+
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
@@ -98,8 +100,8 @@ class SpikeFPN(NeuronInit, TemporalModule, BaseModule):
         self.upsample_cfg = dict(upsample_cfg)
 
         # Biases also in front of a norm: published weights have them.
-        cfgs = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg, bias=True)
-        lateral_cfgs = dict(cfgs, norm_cfg=None) if no_norm_on_lateral else cfgs
+        cfgs: dict[str, Any] = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg, bias=True)
+        lateral_cfgs: dict[str, Any] = dict(cfgs, norm_cfg=None) if no_norm_on_lateral else cfgs
         self.lateral_convs = nn.ModuleList(
             spike_conv(in_channels[i], out_channels, **lateral_cfgs) for i in used
         )
@@ -130,9 +132,10 @@ class SpikeFPN(NeuronInit, TemporalModule, BaseModule):
         for i in range(len(laterals) - 1, 0, -1):
             laterals[i - 1] = laterals[i - 1] + self._upsample(laterals[i], laterals[i - 1])
         outs = [self.fpn_convs[i](x) for i, x in enumerate(laterals)]
-        source = {
+        sources: dict[str | bool, Tensor] = {
             'on_input': inputs[self.used[-1]], 'on_lateral': laterals[-1], 'on_output': outs[-1]
-        }.get(self.add_extra_convs)  # fmt: skip
+        }  # fmt: skip
+        source = sources.get(self.add_extra_convs)
         for i in range(len(laterals), self.num_outs):
             if source is None:
                 outs.append(functional.max_pool2d(outs[-1], 1, stride=2))

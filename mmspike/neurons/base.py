@@ -3,6 +3,7 @@
 import math
 import warnings
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from spikingjelly.activation_based.base import MemoryModule
@@ -66,6 +67,8 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
         # At rest the membrane is a plain number, which spikingjelly's reset puts back.
         self.register_memory('v', 0.0)
 
+    v: Any  # the membrane after the last step, a tensor, or the number that it rests at
+
     # Whether there is a membrane to carry; without one, ``stateful`` changes nothing.
     has_memory = True
 
@@ -86,7 +89,7 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
         super().__init_subclass__(**kwargs)
         if 'step_value' in vars(cls) and 'spike_value' not in vars(cls):
             warn_renamed(f'{cls.__name__}.step_value', f'{cls.__name__}.spike_value')
-            cls.spike_value = vars(cls)['step_value']
+            cls.spike_value = vars(cls)['step_value']  # type: ignore[method-assign]  # its new name
 
     step_value = renamed_attribute('step_value', 'spike_value')
 
@@ -150,7 +153,7 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
 
     def get_extra_state(self) -> Tensor:
         """The record of this neuron for a ``state_dict``, see :mod:`mmspike.neurons.records`."""
-        record = dict(neuron=self.describe())
+        record: dict[str, Any] = dict(neuron=self.describe())
         if self.masking_ratio:
             record['masking_ratio'] = self.masking_ratio
         return write_record(record)
@@ -209,7 +212,7 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
 
     def _read_learned(self, name: str, prefix: str, state_dict: dict, recorded: bool) -> None:
         key = prefix + name
-        value = state_dict.get(key)
+        value: Any = state_dict.get(key)
         # Only plain numbers: not parts of one that several processes hold, nor mere shapes.
         if type(value) not in (Tensor, nn.Parameter) or value.is_meta or value.numel() != 1:
             return

@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 
-def check_masking_ratio(ratio: float) -> float:
+def check_masking_ratio(ratio: object) -> float:
     """Return ``ratio`` as a float if it is a share of spikes that can be dropped.
 
     Raises:

@@ -54,6 +54,6 @@ class QCFS(LearnedThreshold):
         )
         return out, None
 
-    def describe(self) -> dict[str, str | int]:
+    def describe(self) -> dict[str, str | float | None]:
         # The threshold is a weight, not a setting: it travels in the state dict itself.
         return dict(type=type(self).__name__, levels=self.levels)

@@ -71,7 +71,7 @@ def read_record(saved: Tensor, name: str) -> dict[str, Any]:
     return record
 
 
-def _is_record_of_neuron(record: object) -> bool:
+def _is_record_of_neuron(record: Any) -> bool:
     match record:
         case {'neuron': {'type': str()}, 'masking_ratio': float(ratio)}:
             return len(record) == 2 and 0 <= ratio < 1

@@ -53,7 +53,7 @@ class SpikingQCFS(LearnedThreshold):
             keep_state=self.stateful,
         )
 
-    def describe(self) -> dict[str, str]:
+    def describe(self) -> dict[str, str | float | None]:
         # The threshold is a weight, not a setting: it travels in the state dict itself.
         return dict(type=type(self).__name__)
 

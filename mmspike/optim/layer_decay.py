@@ -44,7 +44,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
             TypeError: The model has no backbone with ``get_layer_depth``.
         """
         if get_layer_depth is None:
-            backbone = getattr(module, 'backbone', None)
+            backbone: Any = getattr(module, 'backbone', None)
             if not hasattr(backbone, 'get_layer_depth'):
                 raise TypeError(
                     'layer-wise learning rates need a model whose backbone has the method '

@@ -10,6 +10,7 @@ behind the context make of it.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -145,8 +146,12 @@ class AttentionMapRecorder:
             self._backbone.register_forward_hook(of_this_thread(self._end)),
         ]
         for name, block in self._blocks.items():
-            hooks.append(block.q.register_forward_hook(of_this_thread(self._keeper('q'))))
-            hooks.append(block.k.register_forward_hook(of_this_thread(self._keeper('k'))))
+            hooks.append(
+                block.get_submodule('q').register_forward_hook(of_this_thread(self._keeper('q')))
+            )
+            hooks.append(
+                block.get_submodule('k').register_forward_hook(of_this_thread(self._keeper('k')))
+            )
             hooks.append(block.register_forward_hook(of_this_thread(self._summer(name))))
         self._handles = hooks
         return self
@@ -188,7 +193,8 @@ class AttentionMapRecorder:
             # (T*B, heads*d, H, W) to (T*B, heads, H*W, d)
             q, k = (x.flatten(2).unflatten(1, (block.num_heads, -1)).mT for x in spikes)
             weights = column_sums(q, k).unflatten(-1, spikes[1].shape[-2:])
-            self._weights[name].append(unfold_time(weights, _last_neuron(block.q).timesteps))
+            neuron = cast(BaseNeuron, _last_neuron(block.q))
+            self._weights[name].append(unfold_time(weights, neuron.timesteps))
 
         return add_up
 

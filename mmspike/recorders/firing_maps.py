@@ -1,8 +1,9 @@
 """Where on the image a backbone fires, measured while a model runs."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import zip_longest
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -125,9 +126,9 @@ class _Count:
         slots: One ``(B, h, w)`` per slot, summed over time.
     """
 
-    spikes: Tensor | float
-    neurons: int
-    slots: list[Tensor]
+    spikes: Tensor = field(default_factory=lambda: torch.zeros(()))
+    neurons: int = 0
+    slots: list[Tensor] = field(default_factory=list)
 
     def add(self, counts: Tensor, slots: Iterator[Tensor]) -> None:
         """Add a layer's spikes ``(T, B, C, h, w)`` and, from the first on, its slots."""
@@ -154,19 +155,21 @@ class _Run:
     def of(cls, counts: list[_Count]) -> '_Run':
         """Sum layers of one size, where they run different numbers of steps as well."""
         outputs = sum(one.neurons * len(one.spikes) for one in counts)
-        rates = sum(one.spikes.sum(dim=0) for one in counts) / outputs
+        rates = cast(Tensor, sum(one.spikes.sum(dim=0) for one in counts)) / outputs
         steps = counts[0].spikes / counts[0].neurons if len(counts) == 1 else None
         slots = None
         if any(one.slots for one in counts):
-            all_slots = zip_longest(*(one.slots for one in counts), fillvalue=0.0)
+            all_slots: Iterable = zip_longest(*(one.slots for one in counts), fillvalue=0.0)
             slots = torch.stack([sum(fired) for fired in all_slots]) / outputs
         return cls(rates, steps, slots)
 
 
 def _joined(parts: list[Tensor | None]) -> Tensor | None:
     """``(n, B, h, w)`` of several runs along B; None where one is, or where n differs."""
-    lengths = {-1 if part is None else len(part) for part in parts}
-    return None if len(lengths) > 1 or -1 in lengths else torch.cat(parts, dim=1).cpu()
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts) or len({len(part) for part in known}) > 1:
+        return None
+    return torch.cat(known, dim=1).cpu()
 
 
 class FiringMapRecorder:
@@ -244,8 +247,9 @@ class FiringMapRecorder:
             if name not in self._running or out.dim() != 4:
                 return
             counts = unfold_time(out, neuron.timesteps) / neuron.spike_value
-            by_steps = self._running[name].setdefault(tuple(out.shape[-2:]), {})
-            total = by_steps.setdefault(neuron.timesteps, _Count(0.0, 0, []))
+            height, width = out.shape[-2:]
+            by_steps = self._running[name].setdefault((height, width), {})
+            total = by_steps.setdefault(neuron.timesteps, _Count())
             # Halves lie between the whole numbers, however a spike's value was rounded.
             thresholds = range(neuron.max_spikes if self._slots else 0)
             total.add(counts, (counts > i + 0.5 for i in thresholds))
@@ -254,7 +258,8 @@ class FiringMapRecorder:
 
     def _closer(self, name: str):
         def end(stage: nn.Module, inputs: tuple, out: Tensor) -> None:
-            counts = self._running.pop(name).get(tuple(out.shape[-2:]))
+            height, width = out.shape[-2:]
+            counts = self._running.pop(name).get((height, width))
             if counts:
                 self._runs[name].append(_Run.of(list(counts.values())))
 

@@ -48,7 +48,7 @@ def _kernel_takes(x: Tensor) -> bool:
     if torch.compiler.is_compiling():
         return False
     # Of two dimensions there is one column, and torch is faster; more channels could overflow.
-    few = x.dim() > 2 and x.numel() and x.shape[1] <= cpu.MOST_COUNTED_CHANNELS
+    few = x.dim() > 2 and x.numel() > 0 and x.shape[1] <= cpu.MOST_COUNTED_CHANNELS
     laid_out = few and x.is_contiguous() and not x.is_neg()
     return laid_out and x.device.type == 'cpu' and kernels_fit(x)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from PIL import Image
 from rich.console import Console, RenderableType
@@ -87,8 +88,8 @@ def event_strip(
     side = _SIDE * height / width
     titled = 1 if lines == 1 else len(rows) * lines
     tall = len(rows) * lines * (side + 0.05) + titled * 0.27 + 0.4
-    figure = Figure(figsize=(columns * _SIDE + 0.4, tall), layout='constrained')
-    figure.get_layout_engine().set(w_pad=0.025, h_pad=0.025, wspace=0, hspace=0)
+    layout = ConstrainedLayoutEngine(w_pad=0.025, h_pad=0.025, wspace=0, hspace=0)
+    figure = Figure(figsize=(columns * _SIDE + 0.4, tall), layout=layout)
     axes = figure.subplots(len(rows) * lines, columns, squeeze=False)
     for one in axes.flat:
         one.set(xticks=[], yticks=[])
@@ -101,8 +102,8 @@ def event_strip(
             if i == 0 or lines > 1:
                 one.set_title(title, fontsize=12, pad=3)
     handles = [
-        Patch(color=ON / 255, label='ON: brighter'),
-        Patch(color=OFF / 255, label='OFF: darker'),
+        Patch(color=(ON / 255).tolist(), label='ON: brighter'),
+        Patch(color=(OFF / 255).tolist(), label='OFF: darker'),
     ]
     figure.legend(handles=handles, loc='outside lower center', ncols=2, fontsize=12, frameon=False)
     return figure

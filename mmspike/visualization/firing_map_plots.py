@@ -1,13 +1,16 @@
 """What a model predicts for an image, beside where its stages fire on it."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mmspike.recorders.firing_maps import FiringMap
 
@@ -52,9 +55,8 @@ def firing_map_figure(
             left + columns * width + (BAR if maps else 0),
             2 * (height + TITLE) + LEGEND * -(-len(legend) // PER_LINE),
         ),
-        layout='constrained',
+        layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06),
     )
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
     grid = figure.add_gridspec(2, 1 + columns, width_ratios=[left] + [width] * columns)
     axes = figure.add_subplot(grid[:, 0])
     axes.imshow(result)
@@ -123,4 +125,4 @@ def _draw_maps(figure: Figure, panels: list, image: np.ndarray, maps: Sequence[F
         axes.axis('off')
     bar = figure.colorbar(drawn, ax=panels, fraction=0.05, aspect=30, pad=0.02)
     bar.set_label('spikes per neuron and step', size=FONT)
-    bar.solids.set_alpha(1)
+    cast(QuadMesh, bar.solids).set_alpha(1)

@@ -55,7 +55,7 @@ def class_colours(
             as mmdet's 'random', is none.
     """
     if palette and not isinstance(palette, str):
-        return [tuple(value / 255 for value in colour) for colour in palette[:number]]
+        return [(r / 255, g / 255, b / 255) for r, g, b in palette[:number]]
     if number <= len(PALETTE):
         return list(PALETTE[:number])
     # The golden ratio puts each hue far from those before it; brightness tells neighbours apart.
@@ -92,17 +92,18 @@ def draw_objects(
         fontsize: Of name and score, in points.
     """
     axes.imshow(as_ground(image))
+    masks = objects.masks
     for i, (box, label) in enumerate(zip(objects.boxes, objects.labels, strict=True)):
         colour = colours[label]
         # imshow puts the middle of a pixel at whole numbers, a box its edge.
         x1, y1, x2, y2 = (float(side) - 0.5 for side in box)
-        thin = objects.masks is not None
+        thin = masks is not None
         axes.add_patch(
             Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour,
                       linewidth=0.6 if thin else 1.6, linestyle=':' if thin else '-')
         )  # fmt: skip
-        if thin:
-            _outline(axes, objects.masks[i], colour)
+        if masks is not None:
+            _outline(axes, masks[i], colour)
         text = names[label]
         if objects.scores is not None:
             text += f' {objects.scores[i]:.2f}'

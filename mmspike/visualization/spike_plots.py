@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import numpy as np
 from matplotlib.animation import PillowWriter
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from mmspike.files import atomic_write
@@ -66,9 +69,9 @@ def map_figure(
     width, height = panel_size(image, LENGTH)
     rows = -(-(len(panels) + with_image) // columns)
     figure = Figure(
-        figsize=(columns * width + BAR, rows * (height + TITLE) + 0.1), layout='constrained'
+        figsize=(columns * width + BAR, rows * (height + TITLE) + 0.1),
+        layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06),
     )
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
     every = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in every:
         axes.axis('off')
@@ -84,12 +87,14 @@ def map_figure(
         axes.set_title(panel.title, fontsize=9)
     bar = figure.colorbar(drawn[0], ax=every, label=label, aspect=15 * rows, pad=0.02,
                           fraction=0.05 if columns > 1 else 0.08)  # fmt: skip
-    bar.solids.set_alpha(1)
+    cast(QuadMesh, bar.solids).set_alpha(1)
     return figure, drawn
 
 
 class _OnePaletteWriter(PillowWriter):
     """Gives all frames the same 256 colours, so that none changes where the map does not."""
+
+    _frames: list[Image.Image]  # of matplotlib's writer
 
     def finish(self) -> None:
         width, height = self._frames[0].size
@@ -144,7 +149,7 @@ def write_map_gif(
     figure.set_layout_engine('none')
     with TemporaryDirectory() as folder:
         file = Path(folder, 'frames.gif')
-        writer = _OnePaletteWriter(fps=fps)
+        writer = _OnePaletteWriter(fps=fps)  # type: ignore[arg-type]  # takes any number
         with writer.saving(figure, str(file), dpi):
             for text, panels in frames:
                 title.set_text(text)

@@ -6,8 +6,6 @@ transforms of mmpretrain and mmcv that take any number of channels (``Resize``, 
 ``Cutout``, ``RandomErasing``, crops without padding) do the same to all steps, by one random draw.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -198,5 +196,4 @@ class PackEventFrames(PackInputs):
         timesteps = results.get('timesteps')
         if timesteps is not None:
             frames = frames.unflatten(0, (timesteps, POLARITIES))
-        results: dict[str, Any] = dict(results, img=frames)
-        return super().transform(results)
+        return super().transform(dict(results, img=frames))

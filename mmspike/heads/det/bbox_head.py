@@ -51,7 +51,8 @@ class SpikeConvFCBBoxHead(NeuronInit, TemporalModule, ConvFCBBoxHead):
         yield from chain(self.shared_fcs, self.cls_fcs, self.reg_fcs)
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        return tuple(None if out is None else self.readout(out) for out in super().forward(x))
+        scores, boxes = (None if out is None else self.readout(out) for out in super().forward(x))
+        return scores, boxes
 
 
 @MODELS.register_module()

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
+from mmdet.models.roi_heads import BaseRoIHead, CascadeRoIHead, StandardRoIHead
 from mmdet.models.task_modules.samplers import OHEMSampler, ScoreHLRSampler
 from torch import Tensor, nn
 
@@ -37,7 +37,7 @@ class TiledRoIExtractor(TemporalModule, nn.Module):
 
     def __init__(self, extractor: nn.Module) -> None:
         super().__init__()
-        self.extractor = extractor
+        self.extractor: Any = extractor  # which has more than nn.Module
 
     @property
     def num_inputs(self) -> int:
@@ -62,8 +62,11 @@ class TiledRoIExtractor(TemporalModule, nn.Module):
         return self.extractor(feats, tile_rois(rois, self.timesteps, steps), *args)
 
 
-class _TiledRoIs(TemporalModule):
+class _TiledRoIs(TemporalModule, BaseRoIHead):
     """Mixin: wraps the extractors and refuses what cannot work over time."""
+
+    bbox_roi_extractor: nn.Module
+    mask_roi_extractor: nn.Module
 
     def __init__(self, *args: Any, timesteps: int = 1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -36,7 +36,7 @@ class IntegerOptions(ctypes.Structure):
 
 
 def _arguments(name: str, pointers: tuple[str, ...], options: type) -> type[ctypes.Structure]:
-    fields = [(pointer, ctypes.c_void_p) for pointer in pointers]
+    fields: list[tuple[str, type]] = [(pointer, ctypes.c_void_p) for pointer in pointers]
     fields += [
         (number, ctypes.c_int64) for number in ('steps', 'neurons', 'threads', 'begin', 'end')
     ]

@@ -114,10 +114,10 @@ def _template(kernel: str, *arguments: object) -> str:
     return f'{kernel}<{", ".join(words)}>'
 
 
-def _group(neurons: int, *tensors: Tensor | None) -> tuple[int, bool]:
+def _group(neurons: int, first: Tensor, *others: Tensor | None) -> tuple[int, bool]:
     """Neurons per thread, and whether they are aligned: 16 bytes of them, or one."""
-    group = 16 // tensors[0].element_size()
-    aligned = _aligned(neurons, group, *tensors)
+    group = 16 // first.element_size()
+    aligned = _aligned(neurons, group, first, *others)
     return (group if aligned else 1), aligned
 
 

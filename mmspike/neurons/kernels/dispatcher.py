@@ -7,6 +7,7 @@ takes the dispatcher.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,16 +21,16 @@ PLAIN_KEYS = (
     *('AutogradFunctionality', 'AutogradCPU', 'AutogradCUDA', 'AutocastCPU', 'AutocastCUDA'),
 )
 
-_keys_of = getattr(torch._C, '_dispatch_keys', None)
-_keys_of_thread = getattr(torch._C, '_dispatch_tls_local_include_set', None)
-_function_modes = getattr(torch._C, '_len_torch_function_stack', None)
-_function_modes_off = getattr(torch._C, '_is_torch_function_all_disabled', None)
-_profiling = getattr(torch.autograd, '_profiler_enabled', None)
+_keys_of: Any = getattr(torch._C, '_dispatch_keys', None)
+_keys_of_thread: Any = getattr(torch._C, '_dispatch_tls_local_include_set', None)
+_function_modes: Any = getattr(torch._C, '_len_torch_function_stack', None)
+_function_modes_off: Any = getattr(torch._C, '_is_torch_function_all_disabled', None)
+_profiling: Any = getattr(torch.autograd, '_profiler_enabled', None)
 
 
 def _other_keys() -> int | None:
     """The bits of all keys that are not plain; None where this torch does not say."""
-    key_set = getattr(torch._C, 'DispatchKeySet', None)
+    key_set: Any = getattr(torch._C, 'DispatchKeySet', None)
     parts = (_keys_of, _keys_of_thread, _function_modes, _function_modes_off, _profiling)
     if None in parts or not hasattr(key_set, 'raw_repr'):
         return None

@@ -29,8 +29,8 @@ def binary(
     x: Tensor, v: Tensor | None, learned: Tensor | None, *settings_and_keep_state: Any
 ) -> tuple[Tensor, Tensor]:
     """Spikes (T, ...) and the membrane after the last step (empty unless ``keep_state``)."""
-    *settings, keep_state = settings_and_keep_state
-    settings = BinarySettings(*settings)
+    *numbers, keep_state = settings_and_keep_state
+    settings = BinarySettings(*numbers)
     check_binary('binary', x, v, learned, settings)
     out = torch.empty_like(x)
     v_end = new_state(out, keep_state)

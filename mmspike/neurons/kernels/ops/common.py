@@ -27,15 +27,16 @@ def operator(name: str, schema: str) -> Callable[[Callable], CustomOpDef]:
         made = custom_op(
             f'mmspike::{name}', body, mutates_args=(), device_types=DEVICES, schema=schema
         )
-        made.body = body
+        made.body = body  # type: ignore[attr-defined]  # an attribute of ours
         return made
 
     return decorate
 
 
-def run(operator: CustomOpDef, *arguments: Any) -> tuple[Tensor, ...] | Tensor:
+def run(operator: CustomOpDef, *arguments: Any) -> Any:
     """Call an operator; in plain inference its body, without torch's dispatcher."""
-    return (operator.body if may_be_left_out(arguments) else operator)(*arguments)
+    body = operator.body  # type: ignore[attr-defined]  # see operator()
+    return (body if may_be_left_out(arguments) else operator)(*arguments)
 
 
 def runner(x: Tensor) -> ModuleType:
@@ -85,7 +86,7 @@ def new_total(learned: Tensor | None, x: Tensor) -> Tensor:
 
 def total(parts: Tensor | None, learned: Tensor | None, x: Tensor) -> Tensor:
     """Sum of a gradient's parts, float32 in the shape of the learned number; 0 without parts."""
-    if parts is None:
+    if parts is None or learned is None:
         return new_total(learned, x)
     return parts.sum(dtype=torch.float64).float().reshape(learned.shape)
 

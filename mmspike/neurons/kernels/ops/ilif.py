@@ -41,8 +41,8 @@ def ilif(x: Tensor, v: Tensor | None, *settings_and_keep: Any) -> tuple[Tensor, 
     The mask has a bit per element that says where the gradient passes, in rows of whole bytes, one
     per step, and in each row in the order in which the kernel runs through a step's neurons.
     """
-    *settings, keep_state, keep_mask = settings_and_keep
-    settings = IntegerSettings(*settings)
+    *numbers, keep_state, keep_mask = settings_and_keep
+    settings = IntegerSettings(*numbers)
     check_sequence('ilif', x)
     check_tensor('ilif', 'v', v, x.shape[1:], torch.float32, x.device)
     check_integer('ilif', settings)
@@ -124,12 +124,12 @@ ilif_backward.register_autograd(refuse_double_backward, setup_context=no_context
 
 
 def _keep(ctx, inputs: tuple, output: tuple) -> None:
-    x, v, *settings, keep_state, keep_mask = inputs
+    x, v, *numbers, keep_state, keep_mask = inputs
     needs_mask('ilif', keep_mask)
     ctx.save_for_backward(output[2])
     ctx.mark_non_differentiable(output[2])
     ctx.set_materialize_grads(False)
-    settings = IntegerSettings(*settings)
+    settings = IntegerSettings(*numbers)
     ctx.settings = (settings.norm, settings.decay, settings.detach_reset, v is not None)
     ctx.others = len(settings) + 2
     ctx.keep_state = keep_state

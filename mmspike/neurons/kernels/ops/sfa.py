@@ -35,8 +35,8 @@ def sfa(x: Tensor, *settings_and_keep_mask: Any) -> tuple[Tensor, Tensor]:
 
     The bits stand in the order in which the output lies in memory.
     """
-    *settings, keep_mask = settings_and_keep_mask
-    settings = IntegerSettings(*settings)
+    *numbers, keep_mask = settings_and_keep_mask
+    settings = IntegerSettings(*numbers)
     check_input('sfa', x)
     check_integer('sfa', settings)
     out, mask = torch.empty_like(x), new_mask(x, 1, keep_mask)
