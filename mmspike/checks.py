@@ -48,8 +48,9 @@ def check_number(
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f'{name} must be a number, got {value!r} ({type(value).__name__})')
-    if math.isfinite(value) and value > above and at_least <= value <= at_most:
-        return float(value)
+    number = float(value)
+    if math.isfinite(number) and number > above and at_least <= number <= at_most:
+        return number
     wanted = [
         f'{word} {bound:g}'
         for word, bound in (('above', above), ('at least', at_least), ('at most', at_most))

@@ -43,7 +43,8 @@ def evaluate(
         title: What the progress bar says.
         console: Where it is shown.
     """
-    test_step: Any = model.eval().test_step
+    model.eval()
+    test_step: Any = model.test_step  # of mmengine's models
     kinds = metrics if isinstance(metrics, list) else [metrics]
     evaluator = Evaluator([*(METRICS.build(dict(kind)) for kind in kinds), *extra])
     evaluator.dataset_meta = getattr(loader.dataset, 'metainfo', None)

@@ -181,11 +181,11 @@ class EnergyCounter(SpikeFlow):
         return (self.layer or MODEL) if self._modules else OUTSIDE
 
     def _enter_module(self, module: nn.Module, inputs: tuple) -> tuple | None:
-        unmarked = super()._enter_module(module, inputs)
+        entered = super()._enter_module(module, inputs)
         if self._thread == get_ident():
             self._ordinals.append(0)
             self._ran.add(module)
-        return unmarked
+        return entered
 
     def _leave_module(self, module: nn.Module, inputs: tuple, out: object) -> None:
         if self._thread == get_ident() and self._modules and self._modules[-1] is module:
