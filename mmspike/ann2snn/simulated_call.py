@@ -117,7 +117,7 @@ class SimulatedCall:
 
     def _set_timesteps(self, timesteps: int) -> None:
         for module in self._model.modules():
-            if isinstance(module, TemporalModule) and module is not self._options:
+            if module is not self._options and isinstance(module, TemporalModule):
                 module.timesteps = timesteps
 
     @property
