@@ -6,11 +6,8 @@ from mmengine.runner import turn_on_activation_checkpointing
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
 from mmspike.neurons.kernels.backend import neuron_backend
-
-WITH_MEMORY = [IF, LIF, PLIF, ILIF, SpikingQCFS]
-ALL = [*WITH_MEMORY, SFA, QCFS]
+from support.neurons import NEURONS, WITH_MEMORY, WITHOUT_MEMORY
 
 
 def gradient(net, run, x):
@@ -59,7 +56,7 @@ def test_stateful_neurons_refuse_their_second_run(kind, way, backend):
 
 
 @pytest.mark.parametrize('way', WAYS)
-@pytest.mark.parametrize('kind', ALL)
+@pytest.mark.parametrize('kind', NEURONS)
 def test_without_a_state_the_gradient_is_the_same(kind, way):
     net = nn.Sequential(nn.Linear(3, 3), kind(timesteps=2), nn.Linear(3, 3))
     x = torch.randn(4, 3)
@@ -67,7 +64,7 @@ def test_without_a_state_the_gradient_is_the_same(kind, way):
 
 
 @pytest.mark.parametrize('way', WAYS)
-@pytest.mark.parametrize('kind', [SFA, QCFS])
+@pytest.mark.parametrize('kind', WITHOUT_MEMORY)
 def test_neurons_without_memory_may_be_stateful(kind, way):
     net = nn.Sequential(nn.Linear(3, 3), kind(timesteps=2, stateful=True), nn.Linear(3, 3))
     x = torch.randn(4, 3)

@@ -7,19 +7,14 @@ import torch
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
+from mmspike.neurons import LIF
 from mmspike.neurons.kernels import cpu
 from mmspike.neurons.kernels.backend import neuron_backend
+from support import neurons
 
 NEURONS = [
-    IF(),
-    LIF(),
+    *(kind() for kind in neurons.NEURONS),
     LIF(tau=3.0, decay_input=False, v_reset=None, detach_reset=False),
-    PLIF(),
-    SFA(),
-    ILIF(),
-    QCFS(),
-    SpikingQCFS(),
 ]
 IDS = [repr(neuron) for neuron in NEURONS]
 # Batch, height and width change, alone and together. (T*B, C, H, W) with T=2. By torch's rules a

@@ -6,9 +6,10 @@ from mmcv.cnn import ConvModule, build_activation_layer
 from mmengine.registry import MODELS, DefaultScope
 
 import mmspike
-from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA
+from mmspike.neurons import ILIF, SFA
+from support import neurons
 
-NEURONS = {cls.__name__: cls for cls in (IF, LIF, PLIF, SFA, ILIF, QCFS)}
+NEURONS = {cls.__name__: cls for cls in neurons.NEURONS}
 SCOPES = ['mmpretrain', 'mmdet', 'mmseg']
 CONV_FIRST, ACT_FIRST = ('conv', 'norm', 'act'), ('act', 'conv', 'norm')
 

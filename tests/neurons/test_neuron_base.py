@@ -18,10 +18,8 @@ from mmspike.neurons import (
     set_stateful,
 )
 from mmspike.neurons.records import find_record
+from support.neurons import NEURONS, WITH_MEMORY, WITHOUT_MEMORY
 
-NEURONS = [IF, LIF, PLIF, SFA, ILIF, QCFS]
-STATELESS = [SFA, QCFS]
-WITH_MEMORY = [IF, LIF, PLIF, ILIF]
 VARIANTS = [
     (IF, dict(v_reset=None)),
     (IF, dict(v_reset=0.25, detach_reset=False)),
@@ -70,7 +68,7 @@ def test_chunks_give_the_output_and_state_of_one_call(variant, lengths, dtype, s
     whole = cls(timesteps=sum(lengths), stateful=True, **options)
     chunked = cls(stateful=True, **options)
     assert torch.equal(whole(x), run_in_chunks(chunked, x, lengths, batch=2))
-    if cls not in STATELESS:
+    if cls not in WITHOUT_MEMORY:
         assert torch.equal(whole.v, chunked.v)
 
 
@@ -86,7 +84,7 @@ def test_chunks_give_the_gradients_of_one_call(variant, lengths, seed):
         neuron = cls(stateful=True, **options).double()
         x = data.clone().requires_grad_()
         loss = (run_in_chunks(neuron, x, parts, batch=2) * weights).sum()
-        if cls not in STATELESS:
+        if cls not in WITHOUT_MEMORY:
             loss = loss + neuron.v.square().sum()
         loss.backward()
         results.append([x.grad, *(parameter.grad for parameter in neuron.parameters())])
@@ -198,7 +196,7 @@ def test_output_has_the_input_dtype_and_the_membrane_at_least_float32(cls, optio
     out.sum().backward()
     assert (out.dtype, out.shape) == (dtype, x.shape)
     assert (x.grad.dtype, x.grad.shape) == (dtype, x.shape)
-    if cls not in STATELESS:
+    if cls not in WITHOUT_MEMORY:
         assert neuron.v.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
         assert neuron.v.shape == (2, 3, 4)
 

@@ -13,19 +13,14 @@ from torch.utils.checkpoint import checkpoint
 
 from mmspike.neurons import (
     IF,
-    ILIF,
     LIF,
-    PLIF,
-    QCFS,
     SFA,
     BaseNeuron,
-    SpikingQCFS,
     set_stateful,
 )
 from mmspike.neurons.records import find_record
+from support.neurons import NEURONS
 from support.weights_alone import weights_alone
-
-NEURONS = [IF, LIF, PLIF, SFA, ILIF, QCFS, SpikingQCFS]
 
 
 def masked(neuron, ratio=0.5):

@@ -13,9 +13,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
+from support.neurons import NEURONS
 
-NEURONS = [IF, LIF, PLIF, SFA, ILIF, QCFS, SpikingQCFS]
 T, BATCH, STEPS, RANKS = 2, 4, 2, 2
 
 

@@ -9,24 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
+from mmspike.neurons import IF, ILIF, LIF, PLIF, SFA, SpikingQCFS
 from mmspike.neurons.kernels import cpu, cuda
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.kernels.ops import common
+from support import neurons
 from support.cuda_emulator import CudaEmulator
 
 NEURONS = [
+    *(kind() for kind in neurons.NEURONS),
     IF(v_reset=None, surrogate='triangular'),
     IF(v_reset=-0.25, detach_reset=False, surrogate='rectangular'),
-    LIF(),
     LIF(tau=3.0, decay_input=False, detach_reset=False, surrogate='atan'),
-    PLIF(),
     PLIF(decay_input=False, v_reset=None),
-    SFA(),
     SFA(rounding='half_up', grad_window='strict'),
-    ILIF(),
     ILIF(norm=None, rounding='half_up', grad_window='strict', detach_reset=False),
-    QCFS(),
     SpikingQCFS(init_threshold=0.7, surrogate='atan'),
 ]
 # A multiple of 8 is read 16 bytes at a time; others are not, and leave a tail in the mask.

@@ -4,16 +4,17 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
+from mmspike.neurons import IF, ILIF
 from mmspike.neurons.kernels import cpu, dispatcher
 from mmspike.neurons.kernels.dispatcher import is_plain, may_be_left_out
 from mmspike.neurons.kernels.ops import common
 from mmspike.recorders.spike_sums import SpikeSums
+from support import neurons
 from support.kernel_calls import watch_kernels
 from support.loaded_anew import loaded_anew
 
 BUILT = pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
-NEURONS = [IF(), LIF(), PLIF(), SFA(), ILIF(), QCFS(), SpikingQCFS()]
+NEURONS = [kind() for kind in neurons.NEURONS]
 IDS = [type(neuron).__name__ for neuron in NEURONS]
 
 

@@ -13,6 +13,7 @@ from mmspike.neurons.kernels import cpu
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.surrogate import DERIVATIVES
 from mmspike.recorders.spike_sums import SpikeSums
+from support import neurons
 
 pytestmark = pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
 
@@ -47,7 +48,7 @@ INTEGER = dict(
     grad_window=st.sampled_from(['inclusive', 'strict']),
 )
 LEAK = dict(decay_input=BOOLS)
-NEURONS = {
+OPTIONS = {
     IF: options(**BINARY),
     LIF: options(tau=st.sampled_from([1.0, 2.0, 41.0]), **LEAK, **BINARY),
     PLIF: options(init_tau=st.sampled_from([1.5, 2.0]), **LEAK, **BINARY),
@@ -56,6 +57,7 @@ NEURONS = {
     ILIF: options(decay=st.sampled_from([0.0, 0.25, 1.0]), stateful=BOOLS, **INTEGER),
     QCFS: options(levels=st.sampled_from([1, 4, 16]), init_threshold=st.sampled_from([0.5, 2.0])),
 }
+NEURONS = {kind: OPTIONS.get(kind, options()) for kind in neurons.NEURONS}
 
 
 @st.composite

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from mmspike.neurons import IF, ILIF, LIF, PLIF, QCFS, SFA, SpikingQCFS
+from mmspike.neurons import IF, LIF, PLIF, SFA, SpikingQCFS
 from mmspike.neurons.kernels import cpu
 from mmspike.neurons.kernels.backend import neuron_backend
+from support import neurons
 
 pytestmark = [
     pytest.mark.gpu,
@@ -16,14 +17,10 @@ pytestmark = [
     pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD),
 ]
 NEURONS = [
+    *(kind() for kind in neurons.NEURONS if kind is not SpikingQCFS),
     IF(v_reset=None),
-    LIF(),
     LIF(tau=3.0, decay_input=False, detach_reset=False, surrogate='atan'),
-    PLIF(),
-    SFA(),
     SFA(rounding='half_up', grad_window='strict'),
-    ILIF(),
-    QCFS(),
     SpikingQCFS(init_threshold=0.7),
 ]
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]

@@ -13,6 +13,7 @@ from mmspike.neurons.kernels import cpu, ops
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, NO_MEMORY, SCALE, IntegerSettings
 from mmspike.neurons.surrogate import DERIVATIVES, get_surrogate
+from support import neurons
 from support.kernel_calls import watch_kernels
 
 pytestmark = [
@@ -280,9 +281,11 @@ def test_special_values_of_spiking_qcfs(value, threshold):
 
 
 NEURONS = [
-    IF(), LIF(), PLIF(), SFA(), ILIF(), QCFS(), LIF(v_reset=None, detach_reset=False),
-    LIF(tau=3.0, decay_input=False), SpikingQCFS(init_threshold=0.7),
-]  # fmt: skip
+    *(kind() for kind in neurons.NEURONS if kind is not SpikingQCFS),
+    LIF(v_reset=None, detach_reset=False),
+    LIF(tau=3.0, decay_input=False),
+    SpikingQCFS(init_threshold=0.7),
+]
 IDS = [repr(neuron) for neuron in NEURONS]
 
 
