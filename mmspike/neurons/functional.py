@@ -11,7 +11,7 @@ fused kernels of :mod:`mmspike.neurons.kernels` cannot. ``**firing`` stands for 
 ``v_reset``, ``detach_reset`` and ``surrogate``.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -118,7 +118,7 @@ def parametric_leaky_integrate_and_fire(
 def integer_fire(x: Tensor, *, D: int, norm: float, rounding: str, grad_window: str) -> Tensor:
     """Integer neuron without memory, see :func:`mmspike.neurons.reference.integer_fire`."""
     if x.dim() and use_kernels(x):
-        settings: tuple = IntegerSettings(D, norm, rounding, grad_window)[NO_MEMORY]
+        settings = cast(tuple, IntegerSettings(D, norm, rounding, grad_window))[NO_MEMORY]
         return ops.run(ops.sfa, x, *settings, _wants_grad(x))[0]
     return reference.integer_fire(x, D=D, norm=norm, rounding=rounding, grad_window=grad_window)
 
