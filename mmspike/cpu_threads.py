@@ -1,4 +1,4 @@
-"""How many threads torch uses where other programs want the same cores.
+"""The number of torch's threads beside other programs on the same cores.
 
 The threads of an OpenMP team wait for each other after every operation. Where another program takes
 one of their cores, all of them wait for the thread that has none, and most of them spin meanwhile:
@@ -50,7 +50,7 @@ def usage() -> Usage:
 
 
 def fitting_threads(before: Usage, now: Usage, most: int) -> int:
-    """Threads for the cores that this process had, or could have had, between two moments.
+    """Number of threads for the cores that this process used, or were free, between two moments.
 
     Args:
         before: Earlier moment.
@@ -71,7 +71,7 @@ def chosen_by_user(environment: Mapping[str, str]) -> bool:
 
 
 class CpuThreads:
-    """Keeps torch's number of threads at what other programs leave free.
+    """Adapts torch's number of threads to the free cores.
 
     It must be updated from the thread that computes: OpenMP keeps the number per thread. The
     number that torch has at the beginning is the most that it is ever set to.

@@ -29,7 +29,7 @@ _READING = threading.Lock()
 
 
 def forbid_code_in_checkpoints() -> None:
-    """Let torch load data only from now on in this process, whatever a loader asks for.
+    """Restrict torch to loading data only in this process, for all loaders.
 
     A checkpoint may come from anywhere, and mmengine loads with ``weights_only=False`` in places.
     torch reads ``TORCH_FORCE_WEIGHTS_ONLY_LOAD`` whenever it loads a file; a value that the user
@@ -39,7 +39,7 @@ def forbid_code_in_checkpoints() -> None:
 
 
 class UnsafeCheckpointError(ValueError):
-    """A checkpoint names functions or classes that are no plain data."""
+    """A checkpoint contains functions or classes, which are no plain data."""
 
 
 def check_checkpoint_path(path: str | os.PathLike) -> Path:
@@ -111,7 +111,7 @@ def read_checkpoint(
 
 
 def _wanted(path: Path, error: Exception, safe_classes: Sequence) -> list[str]:
-    """What a file that was refused wants to run; nothing if it is only damaged."""
+    """The functions and classes in a refused file; empty if it is only damaged."""
     if isinstance(error, UnsafeCheckpointError):
         return [str(error)]
     allowed = {
@@ -184,7 +184,7 @@ def noted_checkpoint(work_dir: str | os.PathLike) -> Path | None:
 
 
 def read_note(work_dir: str | os.PathLike) -> str:
-    """What ``last_checkpoint`` says; nothing if it is not there. It may be damaged."""
+    """The content of ``last_checkpoint``; empty if the file is missing. It may be damaged."""
     note = Path(work_dir, 'last_checkpoint')
     return os.fsdecode(note.read_bytes()).strip() if note.is_file() else ''
 

@@ -53,7 +53,7 @@ class FolderLock:
         self._file.flush()
 
     def release(self) -> None:
-        """Let others train there."""
+        """Release the folder."""
         self._file.close()
 
     def __enter__(self) -> 'FolderLock':

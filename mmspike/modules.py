@@ -1,4 +1,4 @@
-"""Finding one's way in a model."""
+"""Access to parts of a model."""
 
 from typing import cast
 

@@ -158,5 +158,5 @@ class _OldPackage(Loader):
 
 
 def keep_old_paths() -> None:
-    """Let the old paths be imported. The package calls it once."""
+    """Make the old paths importable. The package calls this once."""
     sys.meta_path.insert(0, _OldPaths())

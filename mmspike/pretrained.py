@@ -1,4 +1,4 @@
-"""The files that models begin with: there, and safe to read."""
+"""Checks of pretrained files: they exist and are safe to read."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -57,7 +57,7 @@ def check_pretrained(module: BaseModule) -> None:
 
 
 def check_pretrained_files(model: Mapping[str, Any]) -> None:
-    """See that the files are there and whole that a model of a config begins with or learns from.
+    """Check that the pretrained and teacher files of a config exist and are complete.
 
     Raises:
         FileNotFoundError: One is not; the message says where it is from and how to go without.
@@ -82,7 +82,7 @@ def _named_files(node: Any, place: str) -> Iterator[tuple[str, str]]:
 
 
 def _local(source: str, key: str) -> Path:
-    """The file, on this machine, that an option names."""
+    """The local file of an option."""
     if source.startswith(('http://', 'https://')):
         return _download(source)
     if '://' in source:

@@ -19,7 +19,7 @@ _steps_of_work: ContextVar[float | None] = ContextVar('steps_of_work', default=N
 
 
 def steps_of_work() -> float | None:
-    """What the innermost :func:`work_of_steps` says; None outside of all."""
+    """The value of the innermost :func:`work_of_steps`; None outside of all."""
     return _steps_of_work.get()
 
 

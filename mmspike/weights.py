@@ -1,4 +1,4 @@
-"""Whether the weights of a file are those of a model, and loading them if they are."""
+"""Loading weights into a model if they fit."""
 
 import os
 
@@ -25,7 +25,7 @@ def load_weights(model: torch.nn.Module, path: str | os.PathLike) -> None:
 def check_weights(
     model: torch.nn.Module, checkpoint: dict, path: str, *, partly: bool = False
 ) -> None:
-    """The hosts only warn where weights do not fit, and would predict at random.
+    """Refuse weights that do not fit. The hosts only warn and then predict at random.
 
     Args:
         model: The model that is to take the weights; it is not changed.

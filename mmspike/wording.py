@@ -1,4 +1,4 @@
-"""Words for people."""
+"""Text formatting for messages."""
 
 from collections.abc import Sequence
 

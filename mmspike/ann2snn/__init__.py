@@ -1,4 +1,4 @@
-"""Turning a trained network into one of integrate-and-fire neurons."""
+"""Conversion of a trained network to integrate-and-fire neurons."""
 
 from mmspike.ann2snn.fold import fold_batch_norms
 from mmspike.ann2snn.quantise import calibrate_thresholds, insert_qcfs

@@ -1,4 +1,4 @@
-"""Quantised and converted models of any host, by two lines of a config.
+"""Quantised and spiking models of any host, built from a config.
 
 Written so that the rest of the host's config stays what it was, and ``model.backbone`` where
 everybody expects it::
@@ -20,7 +20,7 @@ from mmspike.registry import MODELS
 
 @MODELS.register_module('QuantisedModel')
 def build_quantised(host: str, *, qcfs: dict | None = None, **model: Any) -> nn.Module:
-    """A model of a host library with quantised activations in the place of its own, for training.
+    """A model of a host library whose activations are replaced by quantised ones, for training.
 
     Args:
         host: Type of the model, such as ``'ImageClassifier'`` or ``'mmdet.RetinaNet'``.
@@ -43,7 +43,7 @@ def build_quantised(host: str, *, qcfs: dict | None = None, **model: Any) -> nn.
 def build_spiking(
     host: str, *, simulation: dict, qcfs: dict | None = None, **model: Any
 ) -> nn.Module:
-    """The spiking network of a quantised model, whose checkpoint it loads.
+    """The spiking network of a quantised model. It loads the quantised model's checkpoint.
 
     Args:
         host: See :func:`build_quantised`.

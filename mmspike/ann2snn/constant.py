@@ -1,4 +1,4 @@
-"""Computing once what is the same at every time step."""
+"""Layers whose result is the same at every time step are computed once."""
 
 import threading
 from collections.abc import Callable
@@ -68,7 +68,7 @@ class ConstantLayers:
         return self._once(layer, forward, args[0])
 
     def _once(self, layer: nn.Module, forward: Callable, x: Tensor) -> Tensor:
-        """What ``forward(x)`` gives, from the first chunk's result where that is known."""
+        """The result of ``forward(x)``, taken from the first chunk if it is known."""
         place = (layer, self._calls.get(layer, 0))
         self._calls[layer] = place[1] + 1
         if place in self._kept:

@@ -1,4 +1,4 @@
-"""When an answer does not change any more."""
+"""Early exit: the first step at which the predicted class is stable."""
 
 import torch
 from torch import Tensor

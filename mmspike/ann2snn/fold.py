@@ -96,7 +96,7 @@ class _Uses(TorchFunctionMode):
 
 
 def _pairs(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[tuple[nn.Module, nn.Module]]:
-    """Layers and the norms that alone take what they put out, at every call."""
+    """Layers and norms, where in every call the norm is the only reader of the layer's output."""
     uses, given, handles = _Uses(), {}, []
     calls: Counter[nn.Module] = Counter()
 

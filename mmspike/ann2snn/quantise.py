@@ -1,4 +1,4 @@
-"""Putting quantised activations (QCFS) in the place of a network's own, before it learns to spike.
+"""Replacement of a network's activations by quantised ones (QCFS), before its conversion.
 
 Bu et al., ICLR 2022 (arXiv 2303.04347): a network that is trained with these activations runs on
 integrate-and-fire neurons afterwards, see :mod:`mmspike.ann2snn.spiking`.
@@ -121,7 +121,7 @@ def _average_pool(pool: nn.MaxPool2d) -> nn.AvgPool2d:
 
 
 def replace_modules(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> None:
-    """Put a new module wherever an old one stands, in its mode and on the device of the model."""
+    """Replace old modules by new ones, in the same mode and on the device of the model."""
     weight = next(iter(model.parameters()), None)
     for parent in list(model.modules()):
         # named_children() would tell of a child that stands twice in one parent once.
@@ -141,7 +141,7 @@ def calibrate_thresholds(
     exclude: str | None = None,
     run: Callable[[nn.Module, object], object] | None = None,
 ) -> dict[str, float]:
-    """Choose thresholds by what the activations are really given.
+    """Choose thresholds from the inputs of the activations on real data.
 
     Of a hundred thresholds up to an activation's largest output, the one is taken whose quantised
     output is closest to the activation's, in the mean square.
@@ -198,7 +198,7 @@ def calibrate_thresholds(
 
 
 def run_batch(model: nn.Module, batch: object) -> object:
-    """One batch of a host's loader, or what else the model is called with."""
+    """Call the model with one batch of a host's loader, or with any other input."""
     if isinstance(batch, dict) and hasattr(model, 'data_preprocessor'):
         # As in training: its batches may hold images of several sizes.
         return model(**model.get_submodule('data_preprocessor')(batch, True), mode='tensor')

@@ -1,4 +1,4 @@
-"""What is kept of a network's outputs while it runs chunk after chunk of its time steps."""
+"""The outputs of a network that are stored while it runs its time steps in chunks."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from mmspike.ann2snn.early_exit import stable_since
 
 
 class RunningMeans:
-    """Means over all steps so far, of every tensor that the read-out puts out."""
+    """Means over all steps so far of every output tensor of the read-out."""
 
     def __init__(self) -> None:
         self._sums: list[Tensor] = []

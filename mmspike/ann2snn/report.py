@@ -1,4 +1,4 @@
-"""What became of a network's parts in a conversion."""
+"""Report of a conversion: the treatment of each part of a network."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -91,7 +91,7 @@ def _calls(functions: dict[str, list[str]]) -> str:
 
 
 class _NonLinear(SpikeFlow):
-    """Notes which functions that are not linear are called, and where."""
+    """Records the calls of nonlinear functions and their modules."""
 
     watches_only = True
 
@@ -113,7 +113,7 @@ def conversion_report(
     replaced: dict[str, str] | None = None,
     before: nn.Module | None = None,
 ) -> ConversionReport:
-    """Run a converted model once and see what its layers are given.
+    """Run a converted model once and record the inputs of its layers.
 
     Args:
         model: The converted model, in evaluation mode.

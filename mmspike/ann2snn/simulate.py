@@ -1,4 +1,4 @@
-"""Adding a simulation to a converted model: which of its modules take part, and how."""
+"""Adding a simulation to a converted model: the modules that take part, and their hooks."""
 
 from torch import nn
 
@@ -25,7 +25,7 @@ def simulate(
     scores_module: str | None = None,
     patience: int | None = None,
 ) -> Simulation:
-    """Let ``model``, which has spiking neurons of a conversion, run ``timesteps`` at every call.
+    """Make every call of ``model``, a converted network, run ``timesteps`` steps.
 
     Args:
         model: What :func:`~mmspike.ann2snn.spiking.convert_to_spiking` returned; changed in

@@ -1,4 +1,4 @@
-"""One call of a simulated model: what its chunks of time steps hand on to each other."""
+"""One call of a simulated model: the state that its chunks of time steps share."""
 
 import math
 import threading
@@ -16,7 +16,7 @@ from mmspike.temporal import TemporalModule, encode_input, work_of_steps
 
 
 class Options(Protocol):
-    """What a call takes from its :class:`~mmspike.ann2snn.simulation.Simulation`."""
+    """The settings that a call takes from its :class:`~mmspike.ann2snn.simulation.Simulation`."""
 
     timesteps: int
     chunk: int
@@ -28,7 +28,7 @@ class Options(Protocol):
 
 
 class SimulatedCall:
-    """Runs the model once for every chunk, up to the neck where that is known to be enough.
+    """Runs the model once per chunk, only up to the neck where this is sufficient.
 
     The model's modules report to it (see :class:`~mmspike.ann2snn.simulation.Simulation`) while
     it runs. The last chunk's outputs are those of the call.
@@ -158,7 +158,7 @@ class SimulatedCall:
         return tree_map(lambda x: encode_one(x) if isinstance(x, Tensor) else x, args)
 
     def before_neuron(self, neuron: SpikingQCFS) -> None:
-        """Put the neuron where the last chunk left it at this place of the model."""
+        """Restore the neuron's membrane from the last chunk at this place of the model."""
         self._constant.holds = False
         if self._readouts_done:
             names = {module: name for name, module in self._model.named_modules()}

@@ -1,4 +1,4 @@
-"""Running a converted network for as many time steps as one likes, in bounded memory.
+"""Simulation of a converted network for any number of time steps in bounded memory.
 
 The network runs a few steps at a time, folded into the batch; its neurons carry their membranes
 from chunk to chunk. At one place, the read-out, the mean over all steps so far is taken: what comes
@@ -25,7 +25,7 @@ _taking = threading.Lock()
 
 
 class Simulation(TemporalModule, nn.Module):
-    """Lets a model run T steps at every call; a part of the model that :func:`simulate` adds.
+    """Runs T steps at every call of a model. :func:`simulate` adds this module to the model.
 
     While a model is in training it takes all steps at once, so that backward sees them.
 
@@ -98,7 +98,7 @@ class Simulation(TemporalModule, nn.Module):
         return x
 
     def run(self, model: nn.Module, forward: Callable, args: tuple, kwargs: dict) -> Any:
-        """All chunks of one call of the model, in the place of its forward.
+        """Run all chunks of one call of the model, in place of its forward.
 
         Raises:
             CompiledError: The call is compiled, exported or traced.

@@ -1,1 +1,1 @@
-"""What the tools are made of: reading configs, building models, running them."""
+"""Functions that the tools share: reading configs, building models, running them."""

@@ -1,4 +1,4 @@
-"""A host's evaluation of a model that exists, instead of one that a Runner builds."""
+"""A host's evaluation of an existing model, without a Runner that builds one."""
 
 import io
 from collections.abc import Iterable, Sized
@@ -33,7 +33,7 @@ def evaluate(
     title: str = 'evaluating',
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Run ``model`` on all batches and return what the metrics say.
+    """Run ``model`` on all batches and return the metrics.
 
     Args:
         model: A model of mmpretrain, mmdet or mmseg; left in evaluation mode.

@@ -1,4 +1,4 @@
-"""What the tools that look at single images share: checks, and the hosts' inferencers.
+"""Checks and inferencers of the tools for single images.
 
 The hosts are imported when an inferencer is built: one of them is enough.
 """
@@ -21,7 +21,7 @@ from mmspike.weights import check_weights
 
 
 def check_device(name: str) -> None:
-    """See that torch can use what ``--device`` names.
+    """Check that torch can use the device of ``--device``.
 
     Raises:
         ValueError: It cannot.
@@ -34,7 +34,7 @@ def check_device(name: str) -> None:
 
 @contextmanager
 def quiet_hosts() -> Iterator[None]:
-    """Without what the hosts print and warn of while they load and draw."""
+    """Suppress the output and warnings of the hosts while they load and draw."""
     with redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         yield
@@ -83,7 +83,7 @@ _BUILDERS = {'mmpretrain': _classifier, 'mmdet': _detector, 'mmseg': _segmentor}
 
 
 def build_inferencer(cfg: Config, config: str, checkpoint: str, device: str) -> Any:
-    """The inferencer that the config's ``default_scope`` asks for, with the checkpoint loaded.
+    """The inferencer of the config's ``default_scope``, with the checkpoint loaded.
 
     Args:
         cfg: Config of mmpretrain, mmdet or mmseg.
@@ -112,7 +112,7 @@ def build_inferencer(cfg: Config, config: str, checkpoint: str, device: str) -> 
 
 
 class InputRecorder:
-    """Keeps the image that a model was given last, as the pipeline made it.
+    """Stores the last input image of a model, after the pipeline.
 
     Attributes:
         image: ``(H, W, 3)``, uint8, RGB; None before the model ran.

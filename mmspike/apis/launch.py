@@ -1,4 +1,4 @@
-"""Starting a run on whatever devices there are."""
+"""Adapting a run to the available devices."""
 
 import argparse
 import os
@@ -22,7 +22,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def is_first_process(launcher: str) -> bool:
-    """Whether this is the process that writes files, asked before processes talk to each other.
+    """Whether this process writes files; works before the processes are connected.
 
     Args:
         launcher: One of :data:`LAUNCHERS`.
@@ -67,7 +67,7 @@ def adapt_to_devices(cfg: Config, launcher: str) -> None:
 
 
 def _read_slurm_environment() -> None:
-    """Give torch what it wants to know from what Slurm tells each task."""
+    """Set torch's environment variables from those of Slurm."""
     nodes = os.environ['SLURM_STEP_NODELIST']
     first = subprocess.run(
         ['scontrol', 'show', 'hostnames', nodes], check=True, capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""The checkpoint that a training goes on from."""
+"""The checkpoint from which a training resumes."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``timesteps`` and ``D`` at the top of a config, which act wherever T and D stand in it.
+"""``timesteps`` and ``D`` at the top of a config set T and D everywhere in it.
 
 The number of time steps stands in the backbone, the neck, the heads and the frames of events; the
 largest integer in every neuron. A config, or the command line, sets them all at once::
@@ -49,7 +49,7 @@ def read_settings(cfg: Mapping) -> dict[str, int]:
 
 
 def apply_settings(cfg: Config) -> dict[str, tuple[int | None, int]]:
-    """Write ``timesteps`` and ``D`` from the top of a config to all places where T and D stand.
+    """Write ``timesteps`` and ``D`` from the top of a config to all places of T and D.
 
     T: every ``timesteps`` of the model and of the data; None, an image of all events, stays. D:
     every ``D``, and every integer neuron that names none. A neuron's ``norm`` stays; where it names

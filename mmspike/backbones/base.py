@@ -1,4 +1,4 @@
-"""What spiking backbones share: stages and outputs, read-out, freezing, initialisation."""
+"""The common base of spiking backbones: stages, outputs, read-out, freezing, initialisation."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -137,13 +137,13 @@ class StagedBackbone(TemporalModule, BaseModule):
         return tuple(outs)
 
     def encode(self, x: Tensor) -> Tensor:
-        """What the first stage takes: ``(T*B, C, H, W)``, an image repeated at every step."""
+        """The input of the first stage: ``(T*B, C, H, W)``, an image repeated at every step."""
         x = encode_input(x, self.timesteps)
         self.check_input(x)
         return x
 
     def check_input(self, x: Tensor) -> None:
-        """Look at channels and numbers of an input ``(..., C, H, W)``.
+        """Check the channels and values of an input ``(..., C, H, W)``.
 
         Raises:
             ValueError: They are not what the model was built for, or not finite.
@@ -203,7 +203,7 @@ class StagedBackbone(TemporalModule, BaseModule):
         return count - 1, count
 
     def _stage_depths(self) -> dict[str, int]:
-        """The depth of what each name of a layer within the stages begins."""
+        """The depth of each layer's name prefix within the stages."""
         depths, depth = {}, 0
         for i, stage in enumerate(self.stages):
             if not isinstance(stage, Stage):

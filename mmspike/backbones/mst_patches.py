@@ -1,4 +1,4 @@
-"""How MST makes tokens of pixels, and of four tokens one."""
+"""Patch embedding and patch merging of MST."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Training a classifier to answer what another one answers."""
+"""Training a classifier to reproduce the predictions of another one."""
 
 import copy
 import os
@@ -25,7 +25,7 @@ from mmspike.weights import load_weights
 
 @MODELS.register_module()
 class DistilledClassifier(ImageClassifier):
-    """An ``ImageClassifier`` whose loss also holds how far it is from a frozen teacher.
+    """An ``ImageClassifier`` with an additional loss, its divergence from a frozen teacher.
 
     ``distill_loss`` is ``weight * t^2 * KL(teacher || student)`` of the class probabilities at
     temperature t (Hinton et al., arXiv 1503.02531), beside the head's own loss. The teacher sees
@@ -128,7 +128,7 @@ class DistilledClassifier(ImageClassifier):
             return teacher(inputs, mode='tensor')
 
     def __getstate__(self) -> dict:
-        """For copies and pickles, which do without the teacher and load it when they need it."""
+        """State of copies and pickles. It excludes the teacher, which they load on demand."""
         return dict(self.__dict__, _teacher=[])
 
     def _load_teacher(self) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Telling from a checkpoint's keys which model it belongs to."""
+"""Recognising the model of a checkpoint by its keys."""
 
 import re
 
@@ -42,7 +42,7 @@ MST_CLASSIFIER = FAMILIES[-2][0]
 
 
 def identify(keys: list[str]) -> str:
-    """Say which model a checkpoint's keys look like.
+    """Return the model that a checkpoint's keys belong to.
 
     Args:
         keys: Parameter names, without a leading ``module.``.

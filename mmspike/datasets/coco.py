@@ -1,4 +1,4 @@
-"""mmdet's CocoDataset, which says what is wrong with one's own data."""
+"""mmdet's CocoDataset with checks of own data."""
 
 from mmdet.datasets import CocoDataset as HostCocoDataset
 from mmdet.datasets.api_wrappers import COCO
@@ -10,7 +10,7 @@ from mmspike.registry import DATASETS
 
 @DATASETS.register_module()
 class CocoDataset(HostCocoDataset):
-    """``mmdet.CocoDataset`` that refuses data of which little or nothing would be left.
+    """``mmdet.CocoDataset`` that refuses data if few or no samples would remain.
 
     mmdet numbers classes in the order of the file's categories, and leaves out annotations of other
     categories. A class that the file does not have, or another order, would move the labels of all
@@ -62,7 +62,7 @@ class CocoDataset(HostCocoDataset):
         return samples
 
     def filter_data(self) -> list[dict]:
-        """Leave out what ``filter_cfg`` says."""
+        """Filter the samples by ``filter_cfg``."""
         kept = super().filter_data()
         if not kept:
             annotated = sum(bool(sample['instances']) for sample in self.data_list)

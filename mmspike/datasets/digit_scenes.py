@@ -297,7 +297,7 @@ def _in_words(parameters: dict[str, int]) -> str:
 
 
 def _check_nothing_else_is_there(folder: Path, names: dict[str, list[str]]) -> None:
-    """The hosts read whatever is in a folder: nothing may be there that would not be replaced."""
+    """Refuse a folder with other files, because the hosts read every file in it."""
     for subset, stems in names.items():
         expected = {f'{stem}.png' for stem in stems}
         for parent in (folder / 'images' / subset, folder / 'annotations' / subset):

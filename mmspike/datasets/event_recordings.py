@@ -22,7 +22,7 @@ from mmspike.registry import DATASETS
 
 
 class EventRecordings(BaseDataset):
-    """What all datasets of event files share.
+    """Base class of all datasets of event files.
 
     A sample holds ``img_path`` (the event file), ``sensor_size`` (height and width in pixels) and
     ``gt_label``; the pipeline begins with ``mmspike.LoadEvents``.
@@ -80,7 +80,7 @@ class EventRecordings(BaseDataset):
         return found if self.on_error == 'raise' else self._readable(found)
 
     def not_found(self, missing: str | os.PathLike) -> FileNotFoundError:
-        """The error that says how the files should lie and where they are."""
+        """The error that explains the expected layout and the source of the files."""
         where = f' The files are at {self.SOURCE}.' if self.SOURCE else ''
         return FileNotFoundError(
             f'{type(self).__name__} finds no event files of its split {self.split!r} in {missing}. '

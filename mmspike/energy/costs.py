@@ -1,4 +1,4 @@
-"""What one operation costs."""
+"""The cost of one operation."""
 
 from dataclasses import dataclass, fields
 

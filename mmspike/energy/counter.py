@@ -26,7 +26,7 @@ MODEL, OUTSIDE = '(model)', '(outside of modules)'
 
 
 class UncountedError(RuntimeError):
-    """The model multiplies where nothing was counted, or has layers that never ran."""
+    """The model has multiplications that were not counted, or layers that never ran."""
 
 
 class EnergyCounter(SpikeFlow):
@@ -154,7 +154,7 @@ class EnergyCounter(SpikeFlow):
         )
 
     def reset(self) -> None:
-        """Begin again from nothing."""
+        """Reset all sums."""
         self.samples = 0
         self._neurons = {name: NeuronCount() for name in self._neurons}
         for sums in (
@@ -213,7 +213,7 @@ class EnergyCounter(SpikeFlow):
 
     @staticmethod
     def _unmark(module: nn.Module, inputs: tuple, out: Any) -> Any:
-        """Whoever called the model knows nothing of spike trains."""
+        """Remove the marks of spikes from the model's outputs."""
         return unmarked(out) if any(isinstance(x, SpikeTrain) for x in tree_leaves(out)) else None
 
     def _mark(self, neuron: BaseNeuron, inputs: tuple, out: Tensor) -> SpikeTrain | None:
@@ -255,7 +255,7 @@ class EnergyCounter(SpikeFlow):
                 self._uncounted[name] = self._uncounted.get(name, 0) + 1
 
     def _name_of(self, function: str, work: Work) -> str:
-        """Of a layer with weights the module; of another call its place among the module's."""
+        """The name of a call: its layer, or its module with the place of the call in it."""
         if function in WEIGHT_LAYERS:
             if self._modules:
                 self._counted.add(self._modules[-1])
@@ -301,7 +301,7 @@ class EnergyCounter(SpikeFlow):
 
 
 def _modules_with_weights(names: dict[nn.Module, str]) -> dict[nn.Module, str]:
-    """Modules that hold a matrix or a kernel of their own and that ought to multiply by it."""
+    """Modules with their own matrix or kernel, which should multiply by it."""
     inside = {
         child
         for module in names

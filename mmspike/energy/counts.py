@@ -9,7 +9,7 @@ from mmspike.recorders.firing_rates import FiringRate
 
 @dataclass(kw_only=True)
 class LayerCount:
-    """What one layer, or one product of an attention, did on all samples.
+    """Sums of one layer, or of one product of an attention, over all samples.
 
     A layer that ran several times, on other maps or as a shared module, sums all its calls.
 
@@ -51,7 +51,7 @@ class LayerCount:
 
 @dataclass(kw_only=True)
 class NeuronCount:
-    """What one layer of neurons fired on all samples.
+    """Spikes of one neuron layer over all samples.
 
     Attributes:
         max_spikes: The most spikes of a neuron in one time step: 1, or D of integer neurons.
@@ -90,7 +90,7 @@ class NeuronCount:
 
 @dataclass(kw_only=True)
 class EnergyCounts:
-    """What a model did.
+    """Sums of a whole model.
 
     Attributes:
         samples: Images, or other samples, that it was given.

@@ -69,7 +69,7 @@ def axis_fan_out(axis: Axis) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Connections:
-    """What connects the inputs of a layer with weights to its outputs.
+    """The connections between inputs and outputs of a layer with weights.
 
     Attributes:
         axes: The spatial axes; none of a linear layer.
@@ -107,7 +107,7 @@ def connections(name: str, args: tuple, kwargs: dict) -> Connections:
 
 
 def _shape_of(argument: Any) -> Any:
-    """Of a tensor its shape; of options what they are, if need be such that they can be keys."""
+    """The shape of a tensor; other options unchanged, or as hashable values."""
     if isinstance(argument, Tensor):
         return argument.shape
     return tuple(argument) if isinstance(argument, list) else argument

@@ -100,7 +100,7 @@ def _made_from(report: EnergyReport) -> str:
 
 
 def _cards(report: EnergyReport) -> list[tuple[str, str]]:
-    """Numbers, and what they are; a network without spikes is no other than its ANN."""
+    """Numbers with their names. A network without spikes has no separate ANN."""
     totals = report.totals
     cards = [(f'{totals.energy_mj:.4g} mJ', 'per image' + ', exact SOPs' * bool(report.neurons))]
     if report.neurons:
@@ -171,7 +171,7 @@ def _sums(totals: Totals) -> list[str]:
 
 
 def _present(*energies: float | None, scale: float, form: str) -> list[str]:
-    """Cells of the energies that were asked for."""
+    """Cells of the requested energies."""
     return [format(energy * scale, form) for energy in energies if energy is not None]
 
 

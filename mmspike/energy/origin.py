@@ -1,4 +1,4 @@
-"""What an energy report was made from."""
+"""The origin of an energy report."""
 
 import hashlib
 import os
@@ -44,7 +44,7 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Origin:
-    """What an energy report was made from, as far as somebody said so.
+    """The origin of an energy report, as far as it is known.
 
     Attributes:
         config: File of the network's config.
@@ -84,12 +84,12 @@ class Origin:
 
     @property
     def random(self) -> tuple[str, ...]:
-        """What was random, of weights and images."""
+        """The random inputs of the report: weights, images, or both."""
         return tuple(name for name in ('weights', 'images') if getattr(self, name) == RANDOM)
 
     @property
     def banner(self) -> str | None:
-        """What has to stand above all numbers: that they are those of something random."""
+        """The banner above all numbers of random weights or images."""
         if not self.random:
             return None
         what = ' AND '.join(f'RANDOM {name.upper()}' for name in self.random)

@@ -93,7 +93,7 @@ def _title(axes: Axes, text: str) -> None:
 
 
 def _banner(axes: Axes, report: EnergyReport) -> None:
-    """Across the picture, that it shows something random."""
+    """Write across the picture that weights or images are random."""
     if report.origin.banner:
         axes.figure.suptitle(
             report.origin.banner, color='white', backgroundcolor=RED, fontsize=10, fontweight='bold'

@@ -1,4 +1,4 @@
-"""Energy per image and layer, from counted operations and what each costs."""
+"""Energy per image and layer, from counted operations and their costs."""
 
 import csv
 import io
@@ -164,7 +164,7 @@ class EnergyReport:
         return [row.name for row in self.neurons if row.saturated]
 
     def notes(self) -> list[str]:
-        """What is counted and how, and what runs on real numbers and is not."""
+        """Notes on the counting rules, and on operations on real numbers that are not counted."""
         notes = list(NOTES)
         if self.memory:
             notes += MEMORY_NOTES
@@ -198,7 +198,7 @@ class EnergyReport:
 
     @property
     def ratio(self) -> float | None:
-        """How many times more the ANN needs; None where that would say nothing.
+        """Energy of the ANN over that of the network; None if the ratio has no meaning.
 
         It does so of a network without neurons, of one that did nothing, and of random weights or
         images.
@@ -206,7 +206,7 @@ class EnergyReport:
         return self.totals.ratio if self.neurons and not self.origin.random else None
 
     def made_from(self) -> dict[str, str]:
-        """What the report was made from, in words, by name."""
+        """The origin of the report, in words, by name."""
         origin, counts = self.origin, self.counts
         shapes = [f'{shape} ({n})' for shape, n in counts.input_shapes.items()]
         kinds = [f'{n} {kind}' for kind, n in counts.neuron_kinds.items()]
@@ -292,7 +292,7 @@ class EnergyReport:
         return {name: value for name, value in asdict(row).items() if self._is_known(name)}
 
     def _is_known(self, name: str) -> bool:
-        """Whether there is such a number: energy of memory has to be asked for."""
+        """Whether the report has this number. Energy of memory is optional."""
         return self.memory is not None or 'memory' not in name
 
     def write(self, folder: str | os.PathLike) -> list[Path]:

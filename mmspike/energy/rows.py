@@ -53,7 +53,7 @@ class LayerEnergy:
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronRate:
-    """What one layer of neurons fired.
+    """The spikes of one neuron layer.
 
     Attributes:
         name: Name of the layer.
@@ -110,7 +110,7 @@ class Totals:
 
     @property
     def ratio(self) -> float | None:
-        """How many times more the ANN needs; None of a network that did nothing."""
+        """Energy of the ANN over that of the network; None if the network has no operations."""
         return self.ann_mj / self.energy_mj if self.energy_mj else None
 
     @property
@@ -157,7 +157,7 @@ class Totals:
 
 
 def stage_of(name: str) -> str:
-    """The part of the network that a layer's name says it belongs to.
+    """The stage of a layer, from its name.
 
     >>> stage_of('backbone.stages.3.blocks.0.mlp.fc1.conv'), stage_of('backbone.layer1.0.conv1')
     ('stage 3', 'layer1')

@@ -1,4 +1,4 @@
-"""What each of torch's functions costs: one rule per function.
+"""The costs of torch's functions: one rule per function.
 
 A rule takes the arguments of one call and returns its :class:`Work`, or None where there is nothing
 to count. To count another function, add its rule to :data:`RULES`.
@@ -20,7 +20,7 @@ from mmspike.recorders.spike_sums import SpikeSums, sum_spikes
 
 @dataclass(kw_only=True, slots=True)
 class Work:
-    """What one call does.
+    """The operations of one call.
 
     Attributes:
         kind: What it is called in tables.
@@ -73,7 +73,7 @@ def of_layer(function: str, args: tuple, kwargs: dict) -> Work:
 
 
 def _spikes_and_connections(x: SpikeTrain, links: Connections) -> tuple[Tensor, Tensor]:
-    """Spikes, and over all of them the positions that each is connected to."""
+    """The number of spikes, and the sum of their connections."""
     if links.uniform:
         return sums_of(x).total, sums_of(x).total
     if links.channel_dim:

@@ -21,7 +21,7 @@ _NAME_WIDTH = 34
 
 
 def energy_table(report: EnergyReport, top: int | None = None) -> RenderableType:
-    """Layers, totals and warnings. Columns that the terminal has no room for are left out.
+    """Layers, totals and warnings, with as many columns as fit the terminal.
 
     Args:
         report: The report.
@@ -101,7 +101,7 @@ class _Sheet:
         return Text(row[place], style='cyan' if self.names[place] == _BAR else '')
 
     def _width(self, shown: list[int]) -> int:
-        """What the columns take, with names folded, and with the lines between them."""
+        """The width of the columns, with folded names and separators."""
         lines = [self.names, *self.rows, *([self.total] if self.total else [])]
         widths = [
             max(cell_len(part) for line in lines for part in line[place].splitlines() or [''])
@@ -139,5 +139,5 @@ def _cells(row: LayerEnergy) -> tuple[str, ...]:
 
 
 def _present(*energies: float | None, scale: float) -> tuple[str, ...]:
-    """Cells of the energies that were asked for."""
+    """Cells of the requested energies."""
     return tuple(f'{energy * scale:.3f}' for energy in energies if energy is not None)

@@ -1,4 +1,4 @@
-"""NumPy files from strangers: what a header claims is checked before anything is read by it.
+"""Untrusted NumPy files: headers are checked before any data is read.
 
 ``numpy.load`` believes a header: it allocates what the header says, reads negative lengths, and
 lets through what ``zipfile`` and ``zlib`` raise.
@@ -118,7 +118,7 @@ def _read_array(
 
 
 def _header(where: str | Path, file: IO[bytes]) -> BytesIO:
-    """The bytes up to the end of the header, whose length is a claim, too."""
+    """The bytes up to the end of the header. Its length is checked, too."""
     start = file.read(8)
     form = '<H' if start[6:7] == b'\1' else '<I'
     claim = file.read(struct.calcsize(form))

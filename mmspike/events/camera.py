@@ -1,4 +1,4 @@
-"""A simulated event camera that looks at pictures while it moves.
+"""A simulated event camera that moves in front of pictures.
 
 A pixel compares the logarithm of its brightness with the level it remembers. Where that changed by
 a threshold, it sends an event, is blind for a while, and remembers the level it finds after that.
@@ -31,7 +31,7 @@ _LEAST_NUMBERS = dict(amplitude=0, dark=1e-3, threshold=1e-3, mismatch=0, noise_
 
 @dataclass(frozen=True)
 class EventCamera:
-    """What a recording depends on, beside the picture.
+    """The parameters of a recording.
 
     Attributes:
         size: Height and width of the sensor in pixels.
@@ -232,7 +232,7 @@ def _signal(scenes: np.ndarray, camera: EventCamera) -> _Found:
 
 
 def _noise(camera: EventCamera, key: Sequence[int]) -> _Found:
-    """Events without a cause, of one recording."""
+    """Noise events of one recording."""
     rng = np.random.default_rng([camera.seed, 1, *key])
     pixels = camera.size**2
     number = rng.poisson(camera.noise_rate * pixels * camera.duration * 1e-6)
@@ -243,7 +243,7 @@ def _noise(camera: EventCamera, key: Sequence[int]) -> _Found:
 def _not_blind(
     t: np.ndarray, place: np.ndarray, is_noise: np.ndarray, refractory: int
 ) -> np.ndarray:
-    """Indices of events without the noise that falls into a refractory period."""
+    """Indices of the events outside refractory periods."""
     kept = np.lexsort((t, place))
     if refractory == 0:
         return kept

@@ -1,4 +1,4 @@
-"""A recording of an event camera, and what must hold of it."""
+"""A recording of an event camera, and its checks."""
 
 import os
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Events(NamedTuple):
 
 
 class MalformedEventsError(ValueError):
-    """A recording that cannot be right; the message names the file and the place in it."""
+    """A malformed recording. The message names the file and the position."""
 
 
 # The most events of a file, unless LoadEvents or read_events is told another number: 1.6 GB as four
@@ -65,7 +65,7 @@ def check_events(
     path: str | os.PathLike,
     offset: Offset | None = None,
 ) -> None:
-    """Raise unless a recording is one that a sensor can have made.
+    """Raise unless a recording is possible for the sensor.
 
     Args:
         events: The recording.

@@ -1,4 +1,4 @@
-"""How a trained model runs: on integers, or on binary spikes with the same weights."""
+"""Execution of a trained model on integers, or on binary spikes with the same weights."""
 
 from mmspike.execution.check import LayerInput, SpikeDrivenError, check_spike_driven
 from mmspike.execution.compare import ROUNDING_NOTE, LayerDifference, compare_executions

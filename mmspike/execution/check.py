@@ -1,4 +1,4 @@
-"""Proof that a model runs on binary spikes: what its layers were really given."""
+"""A check of the actual inputs of all layers: a model runs on binary spikes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +40,7 @@ class SpikeDrivenError(RuntimeError):
 
 @dataclass(frozen=True)
 class LayerInput:
-    """What the operators of one layer were given.
+    """The inputs of the operators of one layer.
 
     Attributes:
         layer: Name of the module that ran them.
@@ -56,7 +56,7 @@ class LayerInput:
 
 
 class _Watcher(TorchDispatchMode):
-    """Looks at what is really multiplied, below everything that Python code sees."""
+    """Inspects the operands of multiplications, below PyTorch's Python functions."""
 
     def __init__(self, layer: Callable[[], str]) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class _Watcher(TorchDispatchMode):
 
 @contextmanager
 def _running_layer(model: nn.Module) -> Iterator[Callable[[], str]]:
-    """Follow which module of a model is running in this thread, and tell its name."""
+    """Track the name of the module that is running in this thread."""
     names = {module: name for name, module in model.named_modules()}
     running: list[nn.Module] = []
     handles = []
@@ -110,7 +110,7 @@ def _is_binary(x: Tensor) -> bool:
 
 
 def declared_analog(model: nn.Module) -> set[str]:
-    """Layers that the parts of a model leave analog, by their attribute ``analog_layers``.
+    """The analog layers of a model's parts, from their attribute ``analog_layers``.
 
     It lists names of modules inside the part that has it: a backbone lists its first convolution.
     """

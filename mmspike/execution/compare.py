@@ -1,4 +1,4 @@
-"""How far spike-driven execution is from integer execution, layer by layer."""
+"""Differences between spike-driven and integer execution, layer by layer."""
 
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -64,7 +64,7 @@ def _outputs_of(model: nn.Module, into: dict[str, list[Tensor]]):
 
 @torch.no_grad()
 def compare_executions(model: nn.Module, run: Callable[[], Any]) -> list[LayerDifference]:
-    """Run a model on integers and on spikes and compare what every layer put out.
+    """Run a model on integers and on spikes and compare the outputs of every layer.
 
     Where arithmetic is exact (weights that are multiples of one power of two, for instance),
     nothing differs. Elsewhere sums are rounded in another order; now and then a membrane lies so

@@ -1,11 +1,11 @@
-"""Refusing models that are compiled or exported where Python has to see every call."""
+"""Errors for compiled or exported models where Python must observe every call."""
 
 import torch
 from torch import nn
 
 
 class CompiledError(RuntimeError):
-    """A compiled model, or one that is being compiled, where Python has to see every call."""
+    """A model is compiled or being compiled, but Python must observe every call."""
 
 
 def is_traced() -> bool:

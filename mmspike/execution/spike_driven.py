@@ -31,7 +31,7 @@ _COMPILED = (
 
 
 class SpikeDriven(SpikeFlow):
-    """Inside the block, every layer that takes spikes takes binary ones.
+    """Inside the block, all layers that take spikes take binary spikes.
 
     Where neurons fire binary spikes already (IF, LIF, PLIF), this changes nothing. Results equal
     those of integer execution up to the order of additions. No gradient passes through slots.
@@ -103,7 +103,7 @@ def _total(
 
 
 def _along_channels(func: Callable, out: Tensor, bias: Tensor | None) -> Tensor | None:
-    """A bias in the shape in which it is added to what a layer put out, batched or not."""
+    """A bias in the shape for addition to a layer's output, batched or not."""
     if bias is None or func.__name__ == 'linear':
         return bias
     spatial_dims = int(func.__name__[-2])  # conv2d, conv_transpose2d

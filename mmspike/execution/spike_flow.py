@@ -52,7 +52,7 @@ def _run_unseen(neuron: nn.Module, forward: Callable, args: tuple, kwargs: dict)
 
 
 def _holds_weights(neuron: BaseNeuron) -> bool:
-    """Whether a user's neuron has layers or matrices inside, which flows are to see."""
+    """Whether a user's neuron contains layers or matrices, which flows must follow."""
     own = (*neuron.parameters(recurse=False), *neuron.buffers(recurse=False))
     return bool(neuron._modules) or any(tensor.dim() > 1 for tensor in own)
 
@@ -119,7 +119,7 @@ class SpikeFlow(TorchFunctionMode):
         return self
 
     def register(self, hooks: ExitStack) -> None:
-        """Register what the block needs at the model, and with ``hooks`` what takes it away."""
+        """Register the hooks of the block at the model, and their removal at ``hooks``."""
         for module in self._names:
             hooks.callback(module.register_forward_pre_hook(self._enter_module).remove)
             if isinstance(module, BaseNeuron):
@@ -249,7 +249,7 @@ class SpikeFlow(TorchFunctionMode):
         return func(*unmarked(args), **unmarked(kwargs))
 
     def other(self, func: Callable, args: tuple, kwargs: dict) -> Any:
-        """Anything else takes spikes; what comes out is an ordinary tensor."""
+        """Any other function takes spikes; its output is an ordinary tensor."""
         return func(*unmarked(args), **unmarked(kwargs))
 
     def analog(self, func: Callable, args: tuple, kwargs: dict) -> Any:

@@ -15,7 +15,7 @@ without_flow = torch._C.DisableTorchFunction
 
 
 class SpikeTrain(Tensor):
-    """What neurons fired: multiples, from 0 to ``max_spikes``, of ``spike_value``.
+    """Spikes of neurons: multiples, from 0 to ``max_spikes``, of ``spike_value``.
 
     Outside of a :class:`SpikeFlow` it behaves, and computes, like an ordinary tensor.
 
@@ -86,6 +86,6 @@ def unmarked(value: Any) -> Any:
 
 
 def forget(x: Any) -> None:
-    """Take the mark off a tensor that was changed in place: it holds numbers now."""
+    """Remove the mark from a tensor that was changed in place: it no longer holds spikes."""
     if isinstance(x, SpikeTrain):
         x.__class__ = Tensor  # type: ignore[assignment]  # the same tensor without the mark

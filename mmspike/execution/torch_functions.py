@@ -1,4 +1,4 @@
-"""What torch's functions do with spikes, by their names."""
+"""The effect of torch's functions on spikes, by their names."""
 
 from collections.abc import Callable
 
@@ -46,7 +46,7 @@ _FIRST = {
 
 
 def by_position(called: str, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    """Put arguments that were given by name where they stand by default."""
+    """Move keyword arguments to their positions."""
     kwargs = dict(kwargs)
     for names in _FIRST.get(called, ())[len(args) :]:
         name = next((name for name in names if name in kwargs), None)

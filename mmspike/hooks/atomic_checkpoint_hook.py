@@ -49,7 +49,7 @@ class AtomicCheckpointHook(CheckpointHook):
     file_backend: Any  # of mmengine's hook, from before_train on
 
     def before_train(self, runner: Runner) -> None:
-        """Clear away what an earlier run, killed while it wrote, left half done."""
+        """Remove incomplete files of an earlier run that was killed while writing."""
         super().before_train(runner)
         if is_main_process():
             self._lock = FolderLock(self.out_dir)

@@ -1,4 +1,4 @@
-"""What hooks that change neurons have to reach besides the model."""
+"""The averaged copies of a model, which hooks that change neurons must also change."""
 
 from mmengine.runner import Runner
 from torch import nn

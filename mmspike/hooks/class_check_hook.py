@@ -20,7 +20,7 @@ _LOOKED_AT = 100
 
 @HOOKS.register_module()
 class ClassCheckHook(Hook):
-    """See that data and model agree on the classes; for mmpretrain and mmseg.
+    """Check that data and model have the same classes; for mmpretrain and mmseg.
 
     Before training, validation and test: every ``num_classes`` of the model is the number of the
     data's classes, and validation has the classes of training. With every batch: labels lie within
@@ -172,7 +172,7 @@ def _advice(sample: Any, ignored: int) -> str:
 
 
 def _values(dataset: Any) -> set[int]:
-    """What stands in the first label maps, as the pipeline loads them, without augmentation."""
+    """The values in the first label maps, loaded by the pipeline without augmentation."""
     from mmseg.datasets.transforms import LoadAnnotations  # the dataset is of mmseg
 
     values: set[int] = set()

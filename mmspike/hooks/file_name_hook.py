@@ -20,7 +20,7 @@ class UnreadableFileError(RuntimeError):
 
 @HOOKS.register_module()
 class FileNameHook(Hook):
-    """Let errors of data pipelines name the files that were being read.
+    """Add the names of the files to errors of data pipelines.
 
     The hosts' loaders name an image that cannot be decoded, but no empty image, and no label map.
 
@@ -45,7 +45,7 @@ class NamingCompose(Compose):
     """mmengine's pipeline, whose errors name the files of the sample."""
 
     def __call__(self, data: dict) -> dict | None:
-        """Run all transforms on what a dataset knows of a sample."""
+        """Run all transforms on a sample."""
         files = ', '.join(str(data[key]) for key in _FILES if data.get(key))
         try:
             return super().__call__(data)

@@ -71,7 +71,7 @@ class FiniteLossHook(Hook):
             self._handles.callback(handle.remove)
 
     def after_train(self, runner: Runner) -> None:
-        """Leave nothing behind."""
+        """Remove all hooks."""
         self._handles.close()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
@@ -172,7 +172,7 @@ class _Losses:
 
 @dataclass(frozen=True)
 class _Call:
-    """How the model was called, so that it can be called so once more."""
+    """The arguments of the last call of the model, for repeating it."""
 
     args: tuple
     kwargs: dict

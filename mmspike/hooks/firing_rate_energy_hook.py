@@ -141,7 +141,7 @@ class FiringRateEnergyHook(Hook):
             self._show(runner, 'train', EnergyReport(counts, self.costs))
 
     def after_run(self, runner: Runner) -> None:
-        """Leave nothing behind."""
+        """Remove all hooks."""
         self._close()
         self._counter = self._training = None
 

@@ -1,4 +1,4 @@
-"""What is said when training ends for NaN or infinity."""
+"""The message of a training that ends because of NaN or infinity."""
 
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner

@@ -82,7 +82,7 @@ class PreciseEMAHook(EMAHook):
         self._swap_norms()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Put back what the model had."""
+        """Restore the weights and statistics of the model."""
         self._swap_norms()
         super().after_val_epoch(runner, metrics)
 
@@ -92,12 +92,12 @@ class PreciseEMAHook(EMAHook):
         self._swap_norms()
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Put back what the model had."""
+        """Restore the weights and statistics of the model."""
         self._swap_norms()
         super().after_test_epoch(runner, metrics)
 
     def _swap_norms(self) -> None:
-        """Exchange the model's statistics with those in ``_norms``; a second call undoes it."""
+        """Swap the model's statistics with those in ``_norms``; a second call restores them."""
         buffers = dict(self.src_model.named_buffers())
         for name, values in self._norms.items():
             kept = buffers[name].clone()
@@ -107,7 +107,7 @@ class PreciseEMAHook(EMAHook):
     # --- Checkpoints ----------------------------------------------------------------------------
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Save averaged weights with measured statistics, and beside them what these replaced."""
+        """Save averaged weights with measured statistics, and the replaced statistics."""
         super().before_save_checkpoint(runner, checkpoint)
         if self._norms:
             state = checkpoint['state_dict']

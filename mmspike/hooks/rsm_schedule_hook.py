@@ -52,7 +52,7 @@ class RSMScheduleHook(Hook):
         self._layers: list[tuple[str, Schedule, list[BaseNeuron]]] = []
 
     def before_run(self, runner: Runner) -> None:
-        """See whether the model has what the keys name; in training, take over those neurons."""
+        """Check that the model has the neurons of the keys; in training, control these neurons."""
         # Unlike `train_loop`, it does not build the loop of a run that only tests.
         trains = isinstance(runner._train_loop, BaseLoop)
         for key in self.schedules:
@@ -62,7 +62,7 @@ class RSMScheduleHook(Hook):
                     neuron.adopt_masking_ratio(neuron.masking_ratio)
 
     def before_train(self, runner: Runner) -> None:
-        """See whether the schedules fit the loop; begin."""
+        """Check that the schedules fit the loop, and begin."""
         if self.by_epoch and not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ValueError('training does not run by epochs here: give by_epoch=False')
         # Averaged copies never run, but their records are read when a run is resumed.

@@ -64,11 +64,11 @@ class SilentLayersHook(Hook):
             runner.logger.warning(self._message(silent, len(ran)))
 
     def after_run(self, runner: Runner) -> None:
-        """Leave nothing behind."""
+        """Remove all hooks."""
         self._stop()
 
     def _place(self, iteration: int) -> int:
-        """Which of the iterations that are counted it is, from 0; negative before all of them."""
+        """Index of a counted iteration, from 0; negative before the first."""
         since = iteration - self.begin
         return since if self.interval is None or since < 0 else since % self.interval
 

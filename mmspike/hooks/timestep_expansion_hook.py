@@ -1,4 +1,4 @@
-"""Other time steps T and integers D in training, validation and test; evaluation on spikes."""
+"""Different T, D and execution in training, validation and test."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -82,14 +82,14 @@ class TimestepExpansionHook(Hook):
     # --- Phases ---------------------------------------------------------------------------------
 
     def before_run(self, runner: Runner) -> None:
-        """Put back what an interrupted run left; see whether the model fits."""
+        """Restore the model after an interrupted run; check that the model fits."""
         self._put_back()
         self._in_training = False
         if self.D:
             self._check_neurons(integer_neurons(runner.model))
 
     def before_train(self, runner: Runner) -> None:
-        """See whether the schedules fit the loop."""
+        """Check that the schedules fit the loop."""
         self._in_training = True
         scheduled = any(
             len(steps) > 1
@@ -100,7 +100,7 @@ class TimestepExpansionHook(Hook):
             raise ValueError('training does not run by epochs here: schedules need by_epoch=False')
 
     def after_train(self, runner: Runner) -> None:
-        """What follows is not validation of an epoch."""
+        """Mark the end of training: later validations belong to no epoch."""
         self._in_training = False
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -187,7 +187,7 @@ class TimestepExpansionHook(Hook):
                 state_dict[record_key(name)] = write_record(record)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Let neurons take the D on record, if it is one that the schedule of training names."""
+        """Accept the recorded D of neurons if the training schedule contains it."""
         known = {D for _, D in self.D.get('train', ())}
         for model in (unwrapped(runner.model), *averaged_models(runner)):
             for name, neuron in model.named_modules():
@@ -233,5 +233,5 @@ def _read(option: str, phases: dict | None, check: Callable[[Any], Any]) -> dict
 
 
 def _value(schedule: Phases, progress: int | None) -> Any:
-    """The value at ``progress``; None is after all."""
+    """The value at ``progress``; None means the end of the schedule."""
     return [value for begin, value in schedule if progress is None or begin <= progress][-1]

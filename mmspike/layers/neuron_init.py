@@ -1,4 +1,4 @@
-"""First weights of layers between binary neurons.
+"""Initialisation of layers between binary neurons.
 
 The hosts draw weights for layers between ReLUs. A ReLU passes on whatever is positive, however
 small; a binary neuron fires only where its membrane reaches the threshold. Behind a layer of such
@@ -25,7 +25,7 @@ from mmspike.neurons.binary import BinaryNeuron
 
 @torch.no_grad()
 def neuron_gain(neuron: BinaryNeuron) -> float:
-    """Width of weights, times ``sqrt(fan_in)``, that carries the activity of a neuron on.
+    """Spread of weights, times ``sqrt(fan_in)``, that preserves the activity of a neuron.
 
     Currents are normally distributed, anew at every step. Their standard deviation ``s`` is the
     smallest current that makes the neuron fire within its T steps if it stays. The gain is
@@ -57,7 +57,7 @@ def neuron_gain(neuron: BinaryNeuron) -> float:
 
 
 class NeuronInit(BaseModule):
-    """Mixin of necks and heads: layers between binary neurons begin with weights made for them.
+    """Mixin of necks and heads that initialises the layers between binary neurons.
 
     It stands in front of a ``BaseModule`` of mmengine. Layers behind other neurons, and layers with
     a norm, keep the initialisation of ``init_cfg``; so do all where it is a pretrained checkpoint.
@@ -90,7 +90,7 @@ class NeuronInit(BaseModule):
 
 
 def _fan_in(layer: nn.Module) -> float:
-    """How many inputs an output is the sum of."""
+    """Number of inputs of each output."""
     if isinstance(layer, nn.ConvTranspose2d):
         overlap = math.prod(layer.kernel_size) / math.prod(layer.stride)
         return layer.in_channels // layer.groups * overlap

@@ -1,4 +1,4 @@
-"""Temporal read-out: from T steps to one answer."""
+"""Temporal read-out: from T steps to one output."""
 
 from mmengine.model import BaseModule
 from torch import Tensor

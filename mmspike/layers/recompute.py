@@ -14,7 +14,7 @@ from mmspike.neurons.kernels.backend import chosen_backend, neuron_backend
 
 @contextmanager
 def _second_run(module: nn.Module, backend: str) -> Iterator[None]:
-    """Run a module as the first time, in whichever thread, but without moving statistics."""
+    """Inside the block, in any thread, a repeated forward does not update statistics."""
     with neuron_backend(backend), _without_statistics(module):
         yield
 

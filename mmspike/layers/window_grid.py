@@ -1,4 +1,4 @@
-"""Cutting a map of any size into windows for attention, as Swin does (arXiv 2103.14030)."""
+"""Dividing a map of any size into windows for attention, as in Swin (arXiv 2103.14030)."""
 
 from dataclasses import dataclass
 
@@ -65,7 +65,7 @@ class WindowGrid:
         return x.reshape(x.shape[0], down, h, across, w, x.shape[-1]).transpose(2, 3)
 
     def merge(self, windows: Tensor) -> Tensor:
-        """The way back: ``(N, rows, columns, h, w, C)`` to ``(N, H, W, C)``."""
+        """The inverse: ``(N, rows, columns, h, w, C)`` to ``(N, H, W, C)``."""
         (down, across), (h, w) = self.counts, self.window
         x = windows.transpose(2, 3).reshape(len(windows), down * h, across * w, windows.shape[-1])
         if any(self.shift):
@@ -73,7 +73,7 @@ class WindowGrid:
         return x[:, : self.height, : self.width]
 
     def mask(self, device: torch.device) -> Tensor | None:
-        """What to add to scores ``(N, windows, heads, h*w, h*w)``; None where it is 0.
+        """The mask to add to scores ``(N, windows, heads, h*w, h*w)``; None if it is 0.
 
         Its shape is ``(windows, 1, h*w, h*w)``.
         """

@@ -1,4 +1,4 @@
-"""What all neurons share: time, state, and a record of themselves in checkpoints."""
+"""Common base of all neurons: time, state, and their record in checkpoints."""
 
 import math
 import warnings
@@ -96,7 +96,7 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
     @property
     @abstractmethod
     def spike_value(self) -> float:
-        """What one spike is worth in the output: 1, or ``1 / norm`` for integer neurons."""
+        """The value of one spike in the output: 1, or ``1 / norm`` for integer neurons."""
 
     @property
     def max_spikes(self) -> int:

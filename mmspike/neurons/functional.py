@@ -1,4 +1,4 @@
-"""The neurons as pure functions over a whole sequence, by the fastest implementation there is.
+"""The neurons as pure functions over a whole sequence, with the fastest available backend.
 
 Every function takes the input current ``x`` of shape ``(T, ...)`` and, where the neuron has one,
 the membrane potential ``v`` of shape ``x.shape[1:]`` that the previous chunk left behind (None:

@@ -1,4 +1,4 @@
-"""A learned threshold: what QCFS trains and SpikingQCFS fires with."""
+"""The learned threshold of QCFS and SpikingQCFS."""
 
 import warnings
 from typing import Any

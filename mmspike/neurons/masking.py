@@ -57,7 +57,7 @@ class SpikeMasking:
         self._masking_chosen = True
 
     def adopt_masking_ratio(self, ratio: float) -> None:
-        """Take a ratio that is no choice: the next checkpoint to be loaded may replace it.
+        """Set a ratio that the next loaded checkpoint may replace.
 
         Raises:
             TypeError, ValueError: See :func:`check_masking_ratio`.
@@ -79,7 +79,7 @@ class SpikeMasking:
         return spikes * (drawn > self._masking_ratio)
 
     def load_masking_ratio(self, saved: float) -> None:
-        """Take the ratio that a checkpoint was made with, or warn where another one was chosen.
+        """Take the ratio of a checkpoint, or warn if another ratio was set by hand.
 
         Args:
             saved: The checkpoint's ratio.

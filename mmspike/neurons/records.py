@@ -19,7 +19,7 @@ _LENGTH = 256
 
 
 class RecordError(ValueError):
-    """A checkpoint holds something else where the record of a neuron should be."""
+    """The record of a neuron in a checkpoint is damaged."""
 
 
 def record_key(name: str) -> str:

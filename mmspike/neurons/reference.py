@@ -1,4 +1,4 @@
-"""The neurons as pure functions over a whole sequence: plain torch, obviously right.
+"""The neurons as pure functions over a whole sequence, in plain torch: the reference.
 
 Every function takes the input current ``x`` of shape ``(T, ...)`` and, where the neuron has one,
 the membrane potential ``v`` of shape ``x.shape[1:]`` that the previous chunk left behind (None:
@@ -26,7 +26,7 @@ def _at_least_float32(x: Tensor) -> Tensor:
 
 
 class _HardReset(torch.autograd.Function):
-    """The target where a neuron fired (gate 1), else the membrane as it is (gate 0).
+    """The target where a neuron fired (gate 1), else the unchanged membrane (gate 0).
 
     The same as ``(1 - gate) * v + gate * target``, but with infinite membranes too. The target is a
     tensor: torch.compile mixes up numbers that such functions keep.

@@ -58,6 +58,6 @@ class SpikingQCFS(LearnedThreshold):
         return dict(type=type(self).__name__)
 
     def check_description(self, saved: dict) -> None:
-        """Also accept weights that were trained with QCFS: it is what they are for."""
+        """Also accept weights that were trained with QCFS."""
         if saved['type'] != 'QCFS':
             super().check_description(saved)

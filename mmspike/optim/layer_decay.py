@@ -1,4 +1,4 @@
-"""Learning rates that fall from layer to layer, in any model that has a backbone."""
+"""Layer-wise learning-rate decay for any model with a backbone."""
 
 from collections.abc import Callable
 from functools import partial

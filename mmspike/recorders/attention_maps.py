@@ -1,4 +1,4 @@
-"""Where on the image the attention of a backbone looks, measured while a model runs.
+"""Attention maps of a backbone, measured while a model runs.
 
 Attention without softmax has no probabilities. What it has is a sum: position i of the block's
 context is ``sum_j (q_i . k_j) v_j``. Summed over i, position j enters with the weight
@@ -23,7 +23,7 @@ from mmspike.thread_hooks import of_this_thread
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """How strongly each position is attended to in one attention block.
+    """The total attention to each position in one attention block.
 
     Attributes:
         block: Name of the block in the backbone.
@@ -42,7 +42,7 @@ class AttentionMap:
         return round(self.input_size[0] / self.weights.shape[-2])
 
     def relative(self) -> Tensor:
-        """Mean over the heads, in multiples of an even share, ``(T, B, h, w)``.
+        """Mean over the heads, relative to uniform attention, ``(T, B, h, w)``.
 
         An even share is the mean over the time steps and positions of a sample: 1 everywhere says
         that all are attended to alike. A block whose q and k never meet has zeros.

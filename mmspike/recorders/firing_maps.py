@@ -1,4 +1,4 @@
-"""Where on the image a backbone fires, measured while a model runs."""
+"""Firing maps of a backbone, measured while a model runs."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from mmspike.thread_hooks import of_this_thread
 
 @dataclass(frozen=True)
 class FiringMap:
-    """Where one stage of a backbone fired.
+    """The firing map of one stage of a backbone.
 
     Attributes:
         stage: Name of the stage.
@@ -145,7 +145,7 @@ class _Count:
 
 @dataclass(frozen=True)
 class _Run:
-    """What a stage fired in one run: the tensors of a :class:`FiringMap`, on any device."""
+    """Spikes of a stage in one run: the tensors of a :class:`FiringMap`, on any device."""
 
     rates: Tensor
     steps: Tensor | None

@@ -12,7 +12,7 @@ from mmspike.thread_hooks import of_this_thread
 
 @dataclass(frozen=True)
 class FiringRate:
-    """What one layer of neurons fired.
+    """The spikes of one neuron layer.
 
     Attributes:
         name: Name of the layer in the model.

@@ -142,6 +142,6 @@ class RunningSums:
         return dict(self._read)
 
     def clear(self) -> None:
-        """Begin again from nothing."""
+        """Reset all sums."""
         for kept in (self._waiting, self._sums, self._read):
             kept.clear()

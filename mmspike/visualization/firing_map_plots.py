@@ -1,4 +1,4 @@
-"""What a model predicts for an image, beside where its stages fire on it."""
+"""The prediction for an image beside the firing maps of the stages."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -94,7 +94,7 @@ def draw_map(
     cmap: str = 'inferno',
     gamma: float = 1.0,
 ) -> AxesImage:
-    """Draw a map over the image; return what ``set_data`` puts another map into.
+    """Draw a map over the image; return the artist whose ``set_data`` replaces the map.
 
     Args:
         axes: Where to draw.

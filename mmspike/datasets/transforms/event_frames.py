@@ -1,4 +1,4 @@
-"""From event files to frames that mmpretrain's pipelines, models and trainers take.
+"""Transforms from event files to frames for mmpretrain.
 
 Between :class:`IntegrateEvents` and :class:`PackEventFrames` the T frames are one image ``img``
 ``(H, W, T*2)``, whose channels are OFF and ON of the first step, of the second, and so on. So the

@@ -1,4 +1,4 @@
-"""Reading an image only where a sample does not hold it."""
+"""Reading an image only if the sample does not contain it."""
 
 from mmcv.transforms import LoadImageFromFile
 

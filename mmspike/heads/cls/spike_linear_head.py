@@ -64,7 +64,7 @@ class SpikeLinearClsHead(TemporalModule, LinearClsHead):
         return unfold_time(self.neuron(feats[-1]), self.timesteps)
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """What the classifier reads, averaged over time: ``(B, C)``."""
+        """The classifier's input, averaged over time: ``(B, C)``."""
         return self._spikes(feats).mean(0)
 
     def step_logits(self, feats: tuple[Tensor, ...]) -> Tensor:

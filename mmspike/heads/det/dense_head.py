@@ -1,4 +1,4 @@
-"""What the spiking one-stage heads and the RPN share."""
+"""The common base of spiking one-stage heads and the RPN."""
 
 from typing import Any
 

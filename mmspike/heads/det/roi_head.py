@@ -1,4 +1,4 @@
-"""RoI heads over time: every region is looked at in every step, in one call."""
+"""RoI heads over time: all regions are pooled at every step in one call."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ class TiledRoIExtractor(TemporalModule, nn.Module):
 
 
 class _TiledRoIs(TemporalModule, BaseRoIHead):
-    """Mixin: wraps the extractors and refuses what cannot work over time."""
+    """Mixin: wraps the extractors and refuses samplers that cannot work over time."""
 
     bbox_roi_extractor: nn.Module
     mask_roi_extractor: nn.Module

@@ -1,4 +1,4 @@
-"""What the spiking segmentation heads share."""
+"""The common base of spiking segmentation heads."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which implementation runs the neurons.
+"""Selection of the backend of the neurons.
 
 ``auto`` (the default) takes the fused kernels where they can run, and plain torch elsewhere; it
 says once which, and why. The environment variable ``MMSPIKE_NEURON_BACKEND`` or
@@ -91,7 +91,7 @@ def chosen_backend() -> str:
 
 @torch.compiler.assume_constant_result
 def _chosen_while_open(open_names: str) -> str:
-    """The choice of the thread that compiles; it is compiled anew where other blocks are open."""
+    """The backend of the compiling thread. Other open blocks cause recompilation."""
     return _chosen.get()
 
 

@@ -147,7 +147,7 @@ def _run_integer(
 
 
 def _backward_settings(norm: float, decay: float, detach_reset: bool) -> IntegerSettings:
-    """The mask says all about the clamp and the rounding, which backward therefore ignores."""
+    """Backward needs only the mask, which contains the clamp and the rounding."""
     return IntegerSettings(1, norm, 'half_even', 'inclusive', decay, detach_reset)
 
 

@@ -1,4 +1,4 @@
-"""What a kernel is told about its neurons, beside the tensors."""
+"""The settings of neurons that a kernel takes besides the tensors."""
 
 import math
 from typing import NamedTuple, get_type_hints
@@ -42,7 +42,7 @@ class BinarySettings(NamedTuple):
         return INITIAL_CHARGE if self.leak == SCALE else self.v_reset or 0.0
 
     def charge(self) -> tuple[int, float]:
-        """How to leak, and by which constant: without a division where that changes no bit."""
+        """The kind of leak and its constant, without a division if no bit changes."""
         mantissa, _ = math.frexp(self.tau)
         if self.leak == DIVIDE and mantissa == 0.5:  # a power of two
             return MULTIPLY, 1 / self.tau

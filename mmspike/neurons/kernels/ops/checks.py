@@ -1,4 +1,4 @@
-"""What operators refuse: kernels read and write memory by the numbers that are checked here.
+"""Checks of operators' arguments, which protect the memory accesses of the kernels.
 
 An operator checks its own arguments, whoever calls it: a layer, a traced or exported graph, or
 ``torch.ops.mmspike`` by hand. Messages begin with the operator's name.
@@ -34,7 +34,7 @@ def check_input(op: str, x: Tensor) -> None:
 
 
 def check_sequence(op: str, x: Tensor) -> None:
-    """Refuse what is no sequence (T, ...) of at least one step, and unknown dtypes.
+    """Refuse anything but a sequence (T, ...) of at least one step, and unknown dtypes.
 
     Raises:
         ValueError: With the operator and the shape or dtype.

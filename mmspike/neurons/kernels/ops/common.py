@@ -1,4 +1,4 @@
-"""What the operators share."""
+"""Common functions of the operators."""
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -73,7 +73,7 @@ def new_grad(grad_out: Tensor, strides: Sequence[int]) -> Tensor:
 
 
 def hand_over(made: Tensor | None, wanted: Tensor) -> None:
-    """Copy what a kernel made, if anything, to where it is wanted, unless it was made there."""
+    """Copy a kernel's output, if there is one, to its destination, unless it is there already."""
     if made is not None and made is not wanted:
         wanted.copy_(made)
 
@@ -110,7 +110,7 @@ def refuse_double_backward(ctx, *grads: Tensor) -> None:
 
 
 def refuse_vmap(info, in_dims: tuple, *arguments: object) -> None:
-    """What vmap calls for an operator."""
+    """The rule of vmap for an operator."""
     raise NotImplementedError(
         'the kernels of spiking neurons cannot be mapped by torch.func.vmap: fold what is mapped '
         "into the batch, or use neuron_backend('reference')"
