@@ -1,7 +1,7 @@
 """Checks of pretrained files: they exist and are safe to read."""
 
-import re
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -12,19 +12,6 @@ from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit
 
 from mmspike.files import read_training_checkpoint
-
-# Name of a file -> where it is from. The configs name their files so.
-_SOURCES = {
-    r'metaspikformer-(small|medium|large)\b.*_in1k': (
-        'its authors keep the weights at BICLab/Spike-Driven-Transformer-V3 on GitHub; '
-        '`tools/model_converters/sdtv3_to_mmspike.py PUBLISHED {path}` converts them'
-    ),
-    r'mst-.*_in1k': (
-        'its authors keep the weights in the releases of bic-L/Masked-Spiking-Transformer on '
-        'GitHub; `tools/model_converters/mst_to_mmspike.py PUBLISHED {path}` converts them'
-    ),
-    r'-digits-': 'training the config of that name, as `make demo` does, leaves such weights',
-}
 
 
 def check_pretrained(module: BaseModule) -> None:
@@ -90,14 +77,22 @@ def _local(source: str, key: str) -> Path:
     path = Path(source).expanduser()
     if path.exists():
         return path
-    known = (text for pattern, text in _SOURCES.items() if re.search(pattern, path.name))
-    origin = next(known, 'a checkpoint of mmspike or a converted one is expected')
     without = '' if key.endswith('teacher_checkpoint') else (
         f'. To begin with random weights set {key}=None (in a tool: --cfg-options {key}=None)'
     )  # fmt: skip
     raise FileNotFoundError(
-        f'there is no file {source}, which {key} names: {origin.format(path=source)}{without}'
+        f'there is no file {source}, which {key} names: '
+        f'{_origin(path.name).format(path=source)}{without}'
     )
+
+
+def _origin(name: str) -> str:
+    """Return the origin of a file by its name in the configs."""
+    if '-digits-' in name:
+        return 'training the config of that name, as `make demo` does, leaves such weights'
+    # Imported late: converters need the backbones, and backbones import this module.
+    found = import_module('mmspike.converters.families').origin_of(name)
+    return found or 'a checkpoint of mmspike or a converted one is expected'
 
 
 def _download(url: str) -> Path:

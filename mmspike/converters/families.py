@@ -1,44 +1,64 @@
-"""Recognising the model of a checkpoint by its keys."""
+"""Recognising the model of a checkpoint by its keys.
+
+Each converter declares its family of files. Other families are known by name only, for the error
+message of a converter.
+"""
 
 import re
+from dataclasses import dataclass
 
-# (what the file looks like, patterns that must each match some key); the first hit decides
-FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (
+
+@dataclass(frozen=True)
+class Family:
+    """The files of one model.
+
+    Attributes:
+        name: Description with its article, for messages.
+        patterns: Regular expressions. Each must match at least one key.
+        targets: Regular expression for the names of converted files in configs; None if no config
+            uses such a file.
+        origin: Address of the published files and the command that converts them, for the error
+            about a missing file. ``{path}`` stands for the missing file.
+    """
+
+    name: str
+    patterns: tuple[str, ...]
+    targets: str | None = None
+    origin: str | None = None
+
+    def has(self, keys: list[str]) -> bool:
+        """Whether a checkpoint with these keys is of the family."""
+        return all(any(re.search(pattern, key) for key in keys) for pattern in self.patterns)
+
+
+# The families of the converters; filled by `declare`.
+CONVERTED: list[Family] = []
+# Families without a converter.
+OTHERS = (
+    Family(
         'an mmspike checkpoint, already converted',
         (r'^backbone\.stages\.0\.(downsample|conv)\.conv\.',),
     ),
-    (
-        'an SDT v3 detection or segmentation checkpoint',
-        (r'^backbone\.downsample1_1\.', r'\.pwconv1\.0\.'),
-    ),
-    (
-        'an SDT v3 base classifier',
-        (r'^downsample1_1\.encode_conv\.', r'^ConvBlock1_1\.0\.Conv\.pwconv1\.0\.'),
-    ),
-    (
+    Family(
         'an SDT v2 (Meta-SpikeFormer) checkpoint',
         (r'^(backbone\.)?downsample1_1\.encode_conv\.', r'\.Conv\.pwconv1\.weight$'),
     ),
-    ('an SDT v3 masked-autoencoder checkpoint', (r'^mask_token$', r'^decoder_')),
-    (
+    Family('an SDT v3 masked-autoencoder checkpoint', (r'^mask_token$', r'^decoder_')),
+    Family(
         'an SDT v3 large checkpoint',
         (r'^block3?\.\d+\.', r'attn\.q_conv\.', r'^(head_kd|downsample)'),
     ),
-    ('an SDT v1 checkpoint', (r'^patch_embed\.proj_conv\.', r'^block\.\d+\.attn\.')),
-    (
-        'a Masked Spiking Transformer (MST) checkpoint',
-        (r'^layers\.\d+\.blocks\.\d+\.attn\.', r'^patch_embed\.(norm\.running_mean|proj_if\.up)$'),
-    ),
-    (
+    Family(
         'a Swin transformer checkpoint',
         (r'^layers\.\d+\.blocks\.\d+\.attn\.', r'relative_position_bias_table$'),
     ),
 )
-SDTV3_DENSE = FAMILIES[1][0]
-SDTV3_BASE = FAMILIES[2][0]
-SDT_V1 = FAMILIES[6][0]
-MST_CLASSIFIER = FAMILIES[-2][0]
+
+
+def declare(family: Family) -> Family:
+    """Add the family of a converter to :data:`CONVERTED`, and return it."""
+    CONVERTED.append(family)
+    return family
 
 
 def identify(keys: list[str]) -> str:
@@ -48,9 +68,17 @@ def identify(keys: list[str]) -> str:
         keys: Parameter names, without a leading ``module.``.
 
     Returns:
-        A phrase with its article: one of those in :data:`FAMILIES`, or one that quotes keys.
+        A phrase with its article: the name of a family, or one that quotes keys.
     """
-    for name, patterns in FAMILIES:
-        if all(any(re.search(pattern, key) for key in keys) for pattern in patterns):
-            return name
+    for family in (*CONVERTED, *OTHERS):
+        if family.has(keys):
+            return family.name
     return f'a model unknown here (its {len(keys)} keys begin with {", ".join(keys[:3])})'
+
+
+def origin_of(name: str) -> str | None:
+    """Return the origin of the file of this name in a config; None if unknown."""
+    for family in CONVERTED:
+        if family.targets and re.search(family.targets, name):
+            return family.origin
+    return None

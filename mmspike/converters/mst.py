@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.backbones.mst import ARCHS, MST, read_arch
-from mmspike.converters.families import MST_CLASSIFIER
+from mmspike.converters.families import Family, declare
 from mmspike.converters.weights import (
     Conversion,
     check_family,
@@ -26,6 +26,18 @@ from mmspike.converters.weights import (
 from mmspike.masking import set_masking
 from mmspike.neurons import QCFS
 
+FAMILY = declare(
+    Family(
+        'a Masked Spiking Transformer (MST) checkpoint',
+        (
+            r'^layers\.\d+\.blocks\.\d+\.attn\.',
+            r'^patch_embed\.(norm\.running_mean|proj_if\.up)$',
+        ),
+        targets=r'mst-.*_in1k',
+        origin='its authors keep the weights in the releases of bic-L/Masked-Spiking-Transformer '
+        'on GitHub; `tools/model_converters/mst_to_mmspike.py PUBLISHED {path}` converts them',
+    )
+)
 # (pattern, replacement) inside a block, inside a layer between stages, and outside of both
 _IN_BLOCK = (
     (r'^(norm[12])\.', r'\1.'),
@@ -76,7 +88,7 @@ def convert_mst(
             ratio. The weights belong to another model; the message says what it looks like. Or a
             tensor is missing, or has a shape that no MST has.
     """
-    weights = check_family(weights, MST_CLASSIFIER)
+    weights = check_family(weights, FAMILY)
     weights = {key: value for key, value in weights.items() if not _DERIVED.search(key)}
     renamed, tensors, unexpected = rename(weights, rename_key)
     tensors = {key: _reshaped(key, value) for key, value in tensors.items()}

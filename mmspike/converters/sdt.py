@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.backbones.sdt import ARCHS, NUM_CONVS, SDT
-from mmspike.converters.families import SDT_V1
+from mmspike.converters.families import Family, declare
 from mmspike.converters.weights import (
     Conversion,
     check_family,
@@ -22,6 +22,9 @@ from mmspike.converters.weights import (
 )
 from mmspike.neurons import LIF, PLIF, BaseNeuron
 
+FAMILY = declare(
+    Family('an SDT v1 checkpoint', (r'^patch_embed\.proj_conv\.', r'^block\.\d+\.attn\.'))
+)
 # Built by the reference and never called.
 _UNUSED = re.compile(r'block\.\d+\.attn\.(talking_heads|attn_lif)\.|patch_embed\.rpe_lif\.')
 _BLOCK_PARTS = (
@@ -49,7 +52,7 @@ def convert_sdt(weights: dict[str, Tensor]) -> Conversion:
         ValueError: The weights belong to another model; the message says what it looks like. Or a
             tensor has a shape that no SDT has.
     """
-    weights = check_family(weights, SDT_V1)
+    weights = check_family(weights, FAMILY)
     unused = [key for key in weights if _UNUSED.match(key)]
     renamed, tensors, unexpected = rename(weights, rename_key)
     arch = read_arch_of(tensors)

@@ -16,7 +16,7 @@ from mmspike.backbones.meta_spikformer import (
     NUM_STAGES,
     MetaSpikformer,
 )
-from mmspike.converters.families import SDTV3_BASE
+from mmspike.converters.families import Family, declare
 from mmspike.converters.weights import (
     Conversion,
     check_family,
@@ -27,6 +27,15 @@ from mmspike.converters.weights import (
 )
 from mmspike.neurons import SFA
 
+FAMILY = declare(
+    Family(
+        'an SDT v3 base classifier',
+        (r'^downsample1_1\.encode_conv\.', r'^ConvBlock1_1\.0\.Conv\.pwconv1\.0\.'),
+        targets=r'metaspikformer-(small|medium|large)\b.*_in1k',
+        origin='its authors keep the weights at BICLab/Spike-Driven-Transformer-V3 on GitHub; '
+        '`tools/model_converters/sdtv3_to_mmspike.py PUBLISHED {path}` converts them',
+    )
+)
 # module of the reference -> module of ours; the two halves of a conv + norm pair come after
 _PLACES = {
     'downsample1_1': 'stages.0.downsample',
@@ -68,7 +77,7 @@ def convert_sdtv3(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
         ValueError: The weights belong to another model; the message says what it looks like. Or a
             tensor has a shape that no MetaSpikformer has.
     """
-    weights = check_family(weights, SDTV3_BASE)
+    weights = check_family(weights, FAMILY)
     renamed, tensors, unexpected = rename(weights, rename_key)
     tensors = with_2d_mlp(tensors)
     arch = read_arch_of(tensors)

@@ -10,7 +10,7 @@ import re
 import torch
 from torch import Tensor, nn
 
-from mmspike.converters.families import SDTV3_DENSE
+from mmspike.converters.families import Family, declare
 from mmspike.converters.sdtv3 import read_arch_of, rename_key, with_2d_mlp
 from mmspike.converters.weights import (
     Conversion,
@@ -21,6 +21,12 @@ from mmspike.converters.weights import (
 )
 from mmspike.files import atomic_write, read_training_checkpoint
 
+FAMILY = declare(
+    Family(
+        'an SDT v3 detection or segmentation checkpoint',
+        (r'^backbone\.downsample1_1\.', r'\.pwconv1\.0\.'),
+    )
+)
 # (pattern, replacement); numbers in the reference's names count neurons and nested sequences
 _RULES = (
     # detection
@@ -51,7 +57,7 @@ def convert_sdtv3_dense(weights: dict[str, Tensor], model: nn.Module) -> Convers
     Raises:
         ValueError: The weights belong to another kind of model, or do not fit this one's shapes.
     """
-    weights = check_family(weights, SDTV3_DENSE)
+    weights = check_family(weights, FAMILY)
     renamed, tensors, unexpected = rename(weights, rename_dense_key)
     tensors = with_2d_mlp(tensors)
     return fit_to_model(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from mmspike.converters.families import identify
+from mmspike.converters.families import Family, identify
 from mmspike.files import atomic_write, read_checkpoint
 from mmspike.neurons.records import is_record
 
@@ -35,7 +35,7 @@ class Conversion:
     unused: list[str] = field(default_factory=list)
 
 
-def check_family(weights: dict[str, Tensor], family: str) -> dict[str, Tensor]:
+def check_family(weights: dict[str, Tensor], family: Family) -> dict[str, Tensor]:
     """Return the weights without a leading ``module.`` if they are of a family.
 
     Raises:
@@ -43,8 +43,8 @@ def check_family(weights: dict[str, Tensor], family: str) -> dict[str, Tensor]:
     """
     weights = {key.removeprefix('module.'): value for key, value in weights.items()}
     looks_like = identify(list(weights))
-    if looks_like != family:
-        raise ValueError(f'expected {family}, but this looks like {looks_like}')
+    if looks_like != family.name:
+        raise ValueError(f'expected {family.name}, but this looks like {looks_like}')
     return weights
 
 
