@@ -1,16 +1,11 @@
 # RetinaNet on MetaSpikformer (the large backbone). The three finest levels are made from the last
-# three stages, whose true strides are 8, 16 and 16.
+# three stages, whose true strides are 8, 16 and 16. Losses and assigner are mmdet's.
+_base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'
+
 integers = dict(type='mmspike.SFA', D=4, norm=1)
 model = dict(
-    type='RetinaNet',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32,
-    ),
     backbone=dict(
+        _delete_=True,  # the options of a ResNet
         type='mmspike.MetaSpikformer',
         arch='large',
         out_indices=(1, 2, 3, 4),
@@ -20,50 +15,13 @@ model = dict(
     neck=dict(
         type='mmspike.SpikeFPN',
         in_channels=[64, 128, 256, 360],
-        out_channels=256,
-        start_level=1,
-        add_extra_convs='on_input',
-        num_outs=5,
         timesteps=1,
         neuron_cfg=integers,
     ),
     bbox_head=dict(
         type='mmspike.SpikeRetinaHead',
-        num_classes=80,
-        in_channels=256,
-        stacked_convs=4,
-        feat_channels=256,
         timesteps=1,
         neuron_cfg=integers,
-        anchor_generator=dict(
-            type='AnchorGenerator',
-            octave_base_scale=4,
-            scales_per_octave=3,
-            ratios=[0.5, 1.0, 2.0],
-            strides=[8, 16, 16, 32, 64],
-        ),
-        bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
-        loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
-        loss_bbox=dict(type='L1Loss', loss_weight=1.0),
-    ),
-    train_cfg=dict(
-        assigner=dict(
-            type='MaxIoUAssigner',
-            pos_iou_thr=0.5,
-            neg_iou_thr=0.4,
-            min_pos_iou=0,
-            ignore_iof_thr=-1,
-        ),
-        sampler=dict(type='PseudoSampler'),
-        allowed_border=-1,
-        pos_weight=-1,
-        debug=False,
-    ),
-    test_cfg=dict(
-        nms_pre=1000,
-        min_bbox_size=0,
-        score_thr=0.05,
-        nms=dict(type='nms', iou_threshold=0.5),
-        max_per_img=100,
+        anchor_generator=dict(strides=[8, 16, 16, 32, 64]),
     ),
 )

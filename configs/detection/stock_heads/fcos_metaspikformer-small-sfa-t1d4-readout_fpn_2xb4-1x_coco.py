@@ -1,11 +1,10 @@
 _base_ = [
+    '../../_base_/models/metaspikformer-small_readout.py',
     '../../_base_/datasets/coco_instance.py',
     '../../_base_/schedules/coco_adamw_1x.py',
     '../../_base_/detection_runtime.py',
 ]
 
-# The published classification weights, converted; README.md here says how.
-pretrained = 'checkpoints/metaspikformer-small-sfa-t1d4_in1k.pth'
 # Stages 2 and 4 have strides 8 and 16. With three more levels these are the strides that the sizes
 # of objects per level (`regress_ranges`, left as they are) were made for.
 model = dict(
@@ -17,15 +16,7 @@ model = dict(
         bgr_to_rgb=True,
         pad_size_divisor=32,
     ),
-    backbone=dict(
-        type='mmspike.MetaSpikformer',
-        arch='small',
-        out_indices=(2, 4),
-        readout=True,
-        timesteps=1,
-        neuron_cfg=dict(type='mmspike.SFA', D=4),
-        init_cfg=dict(type='Pretrained', checkpoint=pretrained, prefix='backbone.'),
-    ),
+    backbone=dict(_base_.backbone, out_indices=(2, 4)),
     neck=dict(
         type='FPN',
         in_channels=[64, 192],

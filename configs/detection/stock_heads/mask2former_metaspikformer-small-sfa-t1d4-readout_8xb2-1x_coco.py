@@ -1,11 +1,10 @@
 _base_ = [
+    '../../_base_/models/metaspikformer-small_readout.py',
     '../../_base_/datasets/coco_instance.py',
     '../../_base_/schedules/coco_adamw_1x.py',
     '../../_base_/detection_runtime.py',
 ]
 
-# The published classification weights, converted; README.md here says how.
-pretrained = 'checkpoints/metaspikformer-small-sfa-t1d4_in1k.pth'
 num_classes = 80
 # Stages 1 to 4 have strides 4, 8, 16 and 16: attention over the last three, masks at the first.
 model = dict(
@@ -19,15 +18,7 @@ model = dict(
         pad_mask=True,
         mask_pad_value=0,
     ),
-    backbone=dict(
-        type='mmspike.MetaSpikformer',
-        arch='small',
-        out_indices=(1, 2, 3, 4),
-        readout=True,
-        timesteps=1,
-        neuron_cfg=dict(type='mmspike.SFA', D=4),
-        init_cfg=dict(type='Pretrained', checkpoint=pretrained, prefix='backbone.'),
-    ),
+    backbone=dict(_base_.backbone, out_indices=(1, 2, 3, 4)),
     panoptic_head=dict(
         type='Mask2FormerHead',
         in_channels=[32, 64, 128, 192],

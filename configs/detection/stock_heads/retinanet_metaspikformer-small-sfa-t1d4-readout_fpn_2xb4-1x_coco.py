@@ -1,75 +1,18 @@
 _base_ = [
+    'mmdet::_base_/models/retinanet_r50_fpn.py',
+    '../../_base_/models/metaspikformer-small_readout.py',
     '../../_base_/datasets/coco_instance.py',
     '../../_base_/schedules/coco_adamw_1x.py',
     '../../_base_/detection_runtime.py',
 ]
 
-# The published classification weights, converted; README.md here says how.
-pretrained = 'checkpoints/metaspikformer-small-sfa-t1d4_in1k.pth'
 # Stages 2 and 4 have strides 8 and 16; three more levels make the pyramid that this head has on a
 # ResNet.
 model = dict(
-    type='RetinaNet',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32,
-    ),
-    backbone=dict(
-        type='mmspike.MetaSpikformer',
-        arch='small',
-        out_indices=(2, 4),
-        readout=True,
-        timesteps=1,
-        neuron_cfg=dict(type='mmspike.SFA', D=4),
-        init_cfg=dict(type='Pretrained', checkpoint=pretrained, prefix='backbone.'),
-    ),
-    neck=dict(
-        type='FPN',
-        in_channels=[64, 192],
-        out_channels=128,
-        add_extra_convs='on_input',
-        num_outs=5,
-    ),
-    bbox_head=dict(
-        type='RetinaHead',
-        num_classes=80,
-        in_channels=128,
-        stacked_convs=4,
-        feat_channels=128,
-        anchor_generator=dict(
-            type='AnchorGenerator',
-            octave_base_scale=4,
-            scales_per_octave=3,
-            ratios=[0.5, 1.0, 2.0],
-            strides=[8, 16, 32, 64, 128],
-        ),
-        bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
-        loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
-        loss_bbox=dict(type='L1Loss', loss_weight=1.0),
-    ),
-    train_cfg=dict(
-        assigner=dict(
-            type='MaxIoUAssigner',
-            pos_iou_thr=0.5,
-            neg_iou_thr=0.4,
-            min_pos_iou=0,
-            ignore_iof_thr=-1,
-        ),
-        sampler=dict(type='PseudoSampler'),
-        allowed_border=-1,
-        pos_weight=-1,
-        debug=False,
-    ),
-    test_cfg=dict(
-        nms_pre=1000,
-        min_bbox_size=0,
-        score_thr=0.05,
-        nms=dict(type='nms', iou_threshold=0.5),
-        max_per_img=100,
-    ),
+    backbone=dict(_base_.backbone, _delete_=True, out_indices=(2, 4)),
+    # start_level: mmdet leaves out the stage at 4, which is not there.
+    neck=dict(in_channels=[64, 192], out_channels=128, start_level=0),
+    bbox_head=dict(in_channels=128, feat_channels=128),
 )
 # The optimiser is the schedule's AdamW, 2e-4; mmdet's RetinaNet is trained with SGD, 0.01.
 val_evaluator = dict(metric='bbox')

@@ -1,11 +1,10 @@
 _base_ = [
+    '../../_base_/models/metaspikformer-small_readout.py',
     '../../_base_/datasets/coco_instance.py',
     '../../_base_/schedules/coco_adamw_1x.py',
     '../../_base_/detection_runtime.py',
 ]
 
-# The published classification weights, converted; README.md here says how.
-pretrained = 'checkpoints/metaspikformer-small-sfa-t1d4_in1k.pth'
 norm_cfg = dict(type='SyncBN')
 act_cfg = dict(type='SiLU', inplace=True)
 # RTMDet-s from the neck on. Its neck doubles the stride from level to level, which the last two
@@ -20,16 +19,7 @@ model = dict(
         bgr_to_rgb=True,
         pad_size_divisor=32,
     ),
-    backbone=dict(
-        type='mmspike.MetaSpikformer',
-        arch='small',
-        out_indices=(2, 4),
-        readout=True,
-        timesteps=1,
-        neuron_cfg=dict(type='mmspike.SFA', D=4),
-        norm_cfg=norm_cfg,
-        init_cfg=dict(type='Pretrained', checkpoint=pretrained, prefix='backbone.'),
-    ),
+    backbone=dict(_base_.backbone, out_indices=(2, 4), norm_cfg=norm_cfg),
     neck=[
         dict(
             type='ChannelMapper',
