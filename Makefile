@@ -5,14 +5,15 @@
 # make test    run the tests; make test-fast leaves out the slow ones
 # make sanitize   run the kernels' tests where memory and undefined behaviour are watched
 # make mutants    plant faults in the code that computes numbers and list those that no test notices
-# make lint    check style, types, and who imports whom
+# make lint    check style, types, who imports whom, and that the tables of models are up to date
+# make docs    write the tables of models and model-index.yml from the metafiles of the configs
 # make bench   compare speeds; tables and plots go to work_dirs/bench
 PYTHON ?=
 TASK ?=
 TORCH ?=
 BIN := .venv$(if $(TORCH),-torch$(TORCH))/bin
 
-.PHONY: setup demo test test-fast sanitize mutants lint bench
+.PHONY: setup demo test test-fast sanitize mutants lint docs bench
 .DEFAULT_GOAL := setup
 
 setup:
@@ -38,6 +39,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/docs/tables.py --check
+
+docs: setup
+	$(BIN)/python tools/docs/tables.py
 
 bench: setup
 	$(BIN)/python benchmarks/neurons.py $(ARGS)
