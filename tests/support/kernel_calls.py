@@ -6,7 +6,7 @@ import pytest
 
 from mmspike.neurons.kernels import cpu
 
-KERNELS = ('binary_forward', 'sfa_forward', 'ilif_forward', 'qcfs_forward')
+KERNELS = tuple(name for name in cpu.__all__ if name.endswith('_forward'))
 
 
 def watch_kernels(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
