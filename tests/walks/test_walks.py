@@ -31,6 +31,7 @@ class Walk:
         most: The number of files that it may have.
         tests: What pytest runs in the copy.
         inserted: File to pairs of a line of it and what follows that line from now on.
+        command: Script to run before the tests.
         left_out: Files of the walk that the toy does without.
     """
 
@@ -38,11 +39,12 @@ class Walk:
     most: int
     tests: tuple[str, ...]
     inserted: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
 
 # Of the general tests those that take the toy, and those of whole lists.
-CHOSEN = 'toy or each_other or public_names'
+CHOSEN = 'toy or each_other or readme_table or public_names'
 OUTER = '''
 
 def of_outer(function: str, args: tuple, kwargs: dict) -> Work | None:
@@ -65,11 +67,12 @@ def toy(x: Tensor, *, threshold: float, surrogate: Surrogate) -> Tensor:
 WALKS = {
     'backbone': Walk(
         'A backbone',
-        most=10,
+        most=9,
         tests=(
             'tests/backbones/test_toy.py',
             'tests/test_configs.py::test_config_takes_a_step_and_evaluates',
             'tests/test_configs.py::test_metafiles_and_configs_list_each_other',
+            'tests/test_configs.py::test_readme_table_agrees_with_the_metafiles',
             'tests/test_registry.py::test_public_names',
             'tests/backbones/test_base.py',
             'tests/test_compile.py',
@@ -83,8 +86,9 @@ WALKS = {
                 ('BACKBONES = [', "    Part('Toy', lambda **o: backbones.Toy(4, **o), (_image,)),"),
                 ('from mmspike import set_timesteps', 'from mmspike import backbones'),
             ),
-            'model-index.yml': (('Import:', '  - configs/classification/toy/metafile.yml'),),
         },
+        # What `make docs` runs.
+        command=('tools/docs/tables.py',),
         # It has no reference implementation.
         left_out=('tests/data/reference/NAME.npz',),
     ),
@@ -123,16 +127,9 @@ WALKS = {
     ),
     'converter': Walk(
         'A converter',
-        most=5,
+        most=4,
         tests=('tests/converters/test_toy.py', 'tests/test_registry.py::test_public_names'),
         inserted={
-            'mmspike/converters/families.py': (
-                (
-                    "    ('an SDT v1 checkpoint', (r'^patch_embed\\.proj_conv\\.', "
-                    "r'^block\\.\\d+\\.attn\\.')),",
-                    "    ('a toy classifier', (r'^toy\\.body\\.',)),",
-                ),
-            ),
             'mmspike/converters/__init__.py': (
                 (
                     'from mmspike.converters.sdt import convert_sdt, convert_sdt_file',
@@ -235,9 +232,21 @@ def test_a_toy_by_the_walk(name, tmp_path):
     shutil.copytree(TOYS / name, tmp_path, dirs_exist_ok=True)
     for file, additions in walk.inserted.items():
         insert(tmp_path / file, additions)
+    if walk.command:
+        run_in(tmp_path, *walk.command)
+    out = run_in(
+        tmp_path, '-m', 'pytest', '-p', 'no:cacheprovider', '-v', '-k', CHOSEN, *walk.tests
+    )
+    for test in walk.tests:
+        assert test in out, f'no test of {test} takes the toy'
+
+
+def run_in(folder: Path, *arguments: str) -> str:
+    """What Python prints in the copy; it has to succeed."""
     done = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-k', CHOSEN, *walk.tests],
-        cwd=tmp_path, env=dict(os.environ, PYTHONPATH=str(tmp_path), OMP_NUM_THREADS='1'),
+        [sys.executable, *arguments],
+        cwd=folder, env=dict(os.environ, PYTHONPATH=str(folder), OMP_NUM_THREADS='1'),
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    return done.stdout

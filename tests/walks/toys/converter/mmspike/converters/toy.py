@@ -4,6 +4,7 @@ import os
 
 from torch import Tensor, nn
 
+from mmspike.converters.families import Family, declare
 from mmspike.converters.weights import (
     Conversion,
     check_family,
@@ -13,7 +14,7 @@ from mmspike.converters.weights import (
     write_classifier,
 )
 
-FAMILY = 'a toy classifier'
+FAMILY = declare(Family('a toy classifier', (r'^toy\.body\.',)))
 
 
 def convert_toy(weights: dict[str, Tensor]) -> Conversion:
