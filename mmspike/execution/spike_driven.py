@@ -58,7 +58,7 @@ class SpikeDriven(SpikeFlow):
         bias = rest[0] if rest else None
         without_bias = (weight, None, *rest[1:])
         slots = (func(slot, *without_bias, **kwargs) for slot in spikes.slots())
-        return _total(slots, spikes.spike_value, lambda out: _along_channels(func, out, bias))
+        return _total(slots, spikes.spike_value, _along_channels(func, bias))
 
     def product(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         left, right = args
@@ -82,9 +82,7 @@ def _is_binary(spikes: SpikeTrain) -> bool:
     return spikes.max_spikes == 1 and spikes.spike_value == 1
 
 
-def _total(
-    parts: Iterable[Tensor], worth: float, bias_of: Callable[[Tensor], Tensor | None] | None = None
-) -> Tensor:
+def _total(parts: Iterable[Tensor], worth: float, bias: Tensor | None = None) -> Tensor:
     """Sum of the slots' results times ``worth``, plus a bias.
 
     Half precision is added up in float32, as it is inside of one matrix product.
@@ -98,11 +96,10 @@ def _total(
         total.add_(part)
     if worth != 1:
         total = total * worth
-    bias = bias_of(total) if bias_of else None
     return (total if bias is None else total + bias).to(dtype)
 
 
-def _along_channels(func: Callable, out: Tensor, bias: Tensor | None) -> Tensor | None:
+def _along_channels(func: Callable, bias: Tensor | None) -> Tensor | None:
     """A bias in the shape for addition to a layer's output, batched or not."""
     if bias is None or func.__name__ == 'linear':
         return bias

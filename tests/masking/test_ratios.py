@@ -17,8 +17,7 @@ ARCH = dict(embed_dims=(4, 4, 8, 8, 8), depths=(1, 1, 1, 2, 1), num_heads=2, ste
 
 def spikformer(neuron='mmspike.SFA', **options):
     torch.manual_seed(0)
-    net = MetaSpikformer(ARCH, neuron_cfg=dict(type=neuron), norm_cfg=dict(type='BN'), **options)
-    return net
+    return MetaSpikformer(ARCH, neuron_cfg=dict(type=neuron), norm_cfg=dict(type='BN'), **options)
 
 
 IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

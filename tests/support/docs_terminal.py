@@ -330,7 +330,7 @@ class Terminal:
                     if isinstance(status, str):
                         output.write(status)
                         status = 1
-                except BaseException:
+                except BaseException:  # noqa: BLE001  # whatever fails is told to the caller
                     output.write(traceback.format_exc())
                     status = 1
             client.sendall(json.dumps([status, output.getvalue()]).encode() + b'\n')

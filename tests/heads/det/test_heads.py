@@ -185,14 +185,13 @@ def mask_cfg(prefix='mmspike.Spike', **options):
 
 def standard(timesteps, share=False, **options):
     torch.manual_seed(0)
-    head = SpikeStandardRoIHead(
+    return SpikeStandardRoIHead(
         bbox_roi_extractor=extractor(7 if share else 3),
         bbox_head=dict(box_cfg(**options), roi_feat_size=7 if share else 3),
         mask_roi_extractor=None if share else extractor(7),
         mask_head=mask_cfg(**options), train_cfg=train_cfg(), test_cfg=TEST_CFG,
         timesteps=timesteps,
     )  # fmt: skip
-    return head
 
 
 def cascade(timesteps, **options):
