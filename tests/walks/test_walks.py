@@ -1,6 +1,6 @@
 """The walks of CONTRIBUTING.md as exercises: a toy of each kind goes into a copy of the repository.
 
-New files of a toy are in ``toys/<walk>/``. What existing files get is in :data:`INSERTED`. The
+New files of a toy are in ``toys/<walk>/``. What changes in existing files is in :data:`WALKS`. The
 walk's own list of files must be these, and the general tests must take the toy.
 """
 
@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from support import toy_neuron
+from support.changes import Change, after, changed
 from support.paths import ROOT
 
 TOYS = Path(__file__).parent / 'toys'
 CONTRIBUTING = (ROOT / 'CONTRIBUTING.md').read_text()
-# What the copy needs. Without the compiled kernels neurons run on plain torch.
+# What the copy needs. Compiled kernels are not in it: neurons run on plain torch.
 PARTS = ('mmspike', 'configs', 'tests', 'tools', 'pyproject.toml', 'README.md', 'model-index.yml')
 
 
@@ -30,15 +32,15 @@ class Walk:
         title: Its heading in CONTRIBUTING.md.
         most: The number of files that it may have.
         tests: What pytest runs in the copy.
-        inserted: File to pairs of a line of it and what follows that line from now on.
-        command: Script to run before the tests.
+        inserted: File to what changes in it.
+        command: What Python runs before the tests.
         left_out: Files of the walk that the toy does without.
     """
 
     title: str
     most: int
     tests: tuple[str, ...]
-    inserted: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    inserted: dict[str, tuple[Change, ...]] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -58,12 +60,16 @@ def of_outer(function: str, args: tuple, kwargs: dict) -> Work | None:
         repeats=other.numel(),
     )  # fmt: skip
 '''
-TOY_NEURON = '''
-
-def toy(x: Tensor, *, threshold: float, surrogate: Surrogate) -> Tensor:
-    """Fire where ``x`` reaches the threshold, ``(T, ...)``."""
-    return spike(_at_least_float32(x) - threshold, surrogate).to(x.dtype)
-'''
+BUILD = """
+import subprocess, sysconfig
+folder = 'mmspike/neurons/kernels'
+library = f'{folder}/_cpu_baseline{sysconfig.get_config_var("EXT_SUFFIX")}'
+flags = ('-O1', '-std=c++17', '-ffp-contract=off', '-fno-math-errno', '-fPIC', '-fopenmp', '-w')
+object = f'{library}.o'
+subprocess.run(['c++', *flags, '-c', f'{folder}/csrc/cpu.cpp', '-o', object], check=True)
+# Without -fopenmp: the loader provides torch's own OpenMP runtime.
+subprocess.run(['c++', '-shared', object, '-o', library], check=True)
+"""
 WALKS = {
     'backbone': Walk(
         'A backbone',
@@ -79,12 +85,17 @@ WALKS = {
         ),
         inserted={
             'mmspike/backbones/__init__.py': (
-                ('from mmspike.backbones.sdt import SDT', 'from mmspike.backbones.toy import Toy'),
-                ("__all__ = ['MST', 'SDT', 'MetaSpikformer']", "__all__ += ['Toy']"),
+                after(
+                    'from mmspike.backbones.sdt import SDT', 'from mmspike.backbones.toy import Toy'
+                ),
+                after("__all__ = ['MST', 'SDT', 'MetaSpikformer']", "__all__ += ['Toy']"),
             ),
             'tests/support/small_parts.py': (
-                ('BACKBONES = [', "    Part('Toy', lambda **o: backbones.Toy(4, **o), (_image,)),"),
-                ('from mmspike import set_timesteps', 'from mmspike import backbones'),
+                after(
+                    'BACKBONES = [',
+                    "    Part('Toy', lambda **o: backbones.Toy(4, **o), (_image,)),",
+                ),
+                after('from mmspike import set_timesteps', 'from mmspike import backbones'),
             ),
         },
         # What `make docs` runs.
@@ -94,36 +105,23 @@ WALKS = {
     ),
     'neuron': Walk(
         'A neuron with kernels',
-        most=13,
+        most=14,
         tests=(
             'tests/neurons/test_toy.py',
             'tests/neurons/test_neuron_base.py',
             'tests/neurons/test_spike_masking.py',
             'tests/neurons/test_conv_module.py',
             'tests/neurons/test_checkpointing.py',
+            'tests/neurons/kernels/test_ops.py',
+            'tests/neurons/kernels/test_cuda.py',
+            'tests/neurons/kernels/test_dispatcher.py',
+            'tests/neurons/kernels/test_fuzz.py',
+            'tests/neurons/kernels/ops/test_checks.py',
             'tests/test_registry.py::test_public_names',
         ),
-        inserted={
-            'mmspike/neurons/__init__.py': (
-                (
-                    'from mmspike.neurons.spiking_qcfs import SpikingQCFS',
-                    'from mmspike.neurons.toy import Toy',
-                ),
-                ("    'SpikingQCFS',", "    'Toy',"),
-            ),
-            'mmspike/neurons/reference.py': (
-                ('    return torch.full_like(_at_least_float32(x[0]), rest)', TOY_NEURON),
-            ),
-        },
-        # The kernels, which take a minute to compile: the toy runs on plain torch.
-        left_out=(
-            'mmspike/neurons/functional.py',
-            *(f'mmspike/neurons/kernels/csrc/{name}' for name in ('neuron_steps.h', 'cpu.cpp')),
-            'mmspike/neurons/kernels/csrc/cuda.cu',
-            *(f'mmspike/neurons/kernels/{name}.py' for name in ('cpu', 'cuda')),
-            *(f'mmspike/neurons/kernels/ops/{name}.py' for name in ('NAME', '__init__')),
-            'tests/neurons/kernels/ops/test_checks.py',
-        ),
+        inserted=toy_neuron.CHANGES,
+        # As setup.py does it, but in seconds.
+        command=('-c', BUILD),
     ),
     'converter': Walk(
         'A converter',
@@ -131,11 +129,11 @@ WALKS = {
         tests=('tests/converters/test_toy.py', 'tests/test_registry.py::test_public_names'),
         inserted={
             'mmspike/converters/__init__.py': (
-                (
+                after(
                     'from mmspike.converters.sdt import convert_sdt, convert_sdt_file',
                     'from mmspike.converters.toy import convert_toy, convert_toy_file',
                 ),
-                ("    'convert_sdtv3_file',", "    'convert_toy',\n    'convert_toy_file',"),
+                after("    'convert_sdtv3_file',", "    'convert_toy',\n    'convert_toy_file',"),
             ),
         },
     ),
@@ -145,7 +143,7 @@ WALKS = {
         tests=('tests/datasets/test_toy.py',),
         inserted={
             'mmspike/registry.py': (
-                (
+                after(
                     "            'mmspike.datasets.handwritten_digits',",
                     "            'mmspike.datasets.toy',",
                 ),
@@ -158,8 +156,8 @@ WALKS = {
         tests=('tests/energy/test_toy.py',),
         inserted={
             'mmspike/energy/rules.py': (
-                ('Rule = Callable[[str, tuple, dict], Work | None]', OUTER),
-                ("    'sum': of_sum,", "    'outer': of_outer,"),
+                after('Rule = Callable[[str, tuple, dict], Work | None]', OUTER),
+                after("    'sum': of_sum,", "    'outer': of_outer,"),
             ),
         },
         left_out=('docs/energy.md',),
@@ -216,14 +214,6 @@ def copy_of_the_repository(folder: Path) -> None:
             shutil.copy(ROOT / name, folder / name)
 
 
-def insert(file: Path, additions: tuple[tuple[str, str], ...]) -> None:
-    text = file.read_text()
-    for line, added in additions:
-        assert text.count(f'{line}\n') == 1, (file, line)
-        text = text.replace(f'{line}\n', f'{line}\n{added}\n')
-    file.write_text(text)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize('name', WALKS)
 def test_a_toy_by_the_walk(name, tmp_path):
@@ -231,7 +221,8 @@ def test_a_toy_by_the_walk(name, tmp_path):
     copy_of_the_repository(tmp_path)
     shutil.copytree(TOYS / name, tmp_path, dirs_exist_ok=True)
     for file, additions in walk.inserted.items():
-        insert(tmp_path / file, additions)
+        path = tmp_path / file
+        path.write_text(changed(path.read_text(), additions))
     if walk.command:
         run_in(tmp_path, *walk.command)
     out = run_in(
