@@ -11,6 +11,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmspike.backbones import MST
+from mmspike.heads.seg import SpikeFCNHead
 from support.small_parts import BACKBONES, PARTS, outputs
 
 # Batch, height and width. No two sizes of an input are the same at first: torch would take them for
@@ -77,4 +78,13 @@ def test_other_sizes_are_compiled_with_dynamic_shapes(part):
 
 @pytest.mark.slow
 def test_the_default_compiler():
-    graphs_of(next(part for part in COMPILED if part.name == 'SpikeFCNHead'), 'inductor')
+    """A head with one layer of each kind: every operation that is compiled takes a second."""
+    head = next(part for part in COMPILED if part.name == 'SpikeFCNHead')
+
+    def build(**options):
+        return SpikeFCNHead(
+            in_channels=4, in_index=0, channels=8, num_convs=1, concat_input=False, num_classes=3,
+            norm_cfg=dict(type='BN'), **options,
+        )  # fmt: skip
+
+    graphs_of(replace(head, build=build), 'inductor')

@@ -206,12 +206,14 @@ def shorten(tool: str, arguments: list[str], parsed: argparse.Namespace) -> list
         for name in ('--num-train', '--num-val'):
             if name not in arguments:
                 arguments += [name, SHORT[name]]
-    if tool not in ('train.py', 'test.py'):
+    if tool not in ('train.py', 'test.py', 'image_demo.py'):
         return arguments
     cfg = load_config(parsed.config, parsed.cfg_options)
     options = _options(cfg, 'val' if tool == 'train.py' else 'test')
     if 'size' in cfg.model.get('data_preprocessor', {}):
         options.append(f'model.data_preprocessor.size=({SIDE},{SIDE})')
+    if tool == 'image_demo.py':
+        return _add_options(arguments, options)
     # Workers of a loader would live on in the process of the tests.
     for part in ('train', 'val') if tool == 'train.py' else ('test',):
         loader = f'{part}_dataloader'

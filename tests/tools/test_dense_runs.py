@@ -14,7 +14,7 @@ from mmspike.apis.config import load_config
 from mmspike.apis.launch import adapt_to_devices
 from support.paths import ROOT
 from support.small_runs import make_scenes
-from support.tool_runs import finish, run_script, start
+from support.tool_runs import run_script, start
 
 DETECTION, SEGMENTATION = (
     next((ROOT / 'configs').glob(f'{pattern}.py'))
@@ -90,9 +90,9 @@ def weights(path: Path) -> dict:
 
 @pytest.mark.slow
 @BOTH
-def test_killed_training_resumes_exactly(base, scenes, tmp_path):
+def test_killed_training_resumes_exactly(base, scenes, tmp_path, run_program):
     config = write_config(base, scenes, tmp_path)
-    finish(start(config, tmp_path / 'whole'))
+    run_program('tools/train.py', config, '--work-dir', tmp_path / 'whole')
 
     process = start(config, tmp_path / 'killed', '--resume')
     for line in process.stdout:
@@ -103,8 +103,8 @@ def test_killed_training_resumes_exactly(base, scenes, tmp_path):
     assert process.wait(timeout=60) != 0
     assert not (tmp_path / 'killed' / LAST[base]).exists()
 
-    output = finish(start(config, tmp_path / 'killed', '--resume'))
-    assert f'iter: {RESUMED_AT[base]}' in output
+    done = run_program('tools/train.py', config, '--work-dir', tmp_path / 'killed', '--resume')
+    assert f'iter: {RESUMED_AT[base]}' in done.stdout
     whole, resumed = (weights(tmp_path / name / LAST[base]) for name in ('whole', 'killed'))
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name

@@ -64,11 +64,11 @@ def final_weights(work_dir: Path) -> dict:
 
 
 @pytest.fixture(scope='module')
-def uninterrupted(tmp_path_factory):
+def uninterrupted(tmp_path_factory, run_program):
     """A config with all kinds of randomness, trained in one go."""
     folder = tmp_path_factory.mktemp('uninterrupted')
     config = write_config(folder, **RANDOM)
-    finish(start(config, folder / 'work'))
+    run_program('tools/train.py', config, '--work-dir', folder / 'work')
     return config, folder / 'work'
 
 
@@ -151,17 +151,17 @@ def test_a_second_training_in_the_folder_is_refused(uninterrupted, tmp_path, run
 
 @pytest.mark.slow
 def test_nan_ends_training_with_the_layer_and_the_last_good_weights(tmp_path, run_program):
-    config = write_config(tmp_path)
-    done = run_program(
-        'tools/train.py', config, '--work-dir', tmp_path / 'work', '--cfg-options',
-        'optim_wrapper.optimizer.lr=1e30', 'param_scheduler=[]', check=False,
-    )  # fmt: skip
+    jump = "dict(type='MultiStepLR', by_epoch=True, milestones=[1], gamma=1e30)"
+    config = write_config(tmp_path, more=f'param_scheduler = [{jump}]')
+    done = run_program('tools/train.py', config, '--work-dir', tmp_path / 'work', check=False)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert re.match(r'train\.py: training stopped at iteration \d+ \(epoch \d\): loss ', last)
+    assert re.match(r'train\.py: training stopped at iteration \d+ \(epoch 2\): loss ', last)
     assert re.search(r'first layer whose output is not finite is \w+|was not finite before', last)
     assert 'Traceback' not in done.stderr
-    for path in (tmp_path / 'work').glob('*.pth'):
+    good = sorted((tmp_path / 'work').glob('*.pth'))
+    assert good[-1].name == 'epoch_1.pth'
+    for path in good:  # the best one as well
         weights = torch.load(path, weights_only=False)['state_dict']
         assert all(value.isfinite().all() for value in weights.values())
 
@@ -250,9 +250,10 @@ def test_a_missing_pretrained_file_is_told_at_once(run_tool):
 
 
 @pytest.mark.slow
-def test_other_seeds_train_other_weights(uninterrupted, tmp_path):
+def test_other_seeds_train_other_weights(uninterrupted, tmp_path, run_program):
     config, whole = uninterrupted
-    finish(start(config, tmp_path / 'work', '--cfg-options', 'randomness.seed=1'))
+    options = ('--cfg-options', 'randomness.seed=1')
+    run_program('tools/train.py', config, '--work-dir', tmp_path / 'work', *options)
     name = 'head.fc.weight'
     assert not torch.equal(final_weights(whole)[name], final_weights(tmp_path / 'work')[name])
 
