@@ -26,8 +26,11 @@ settings.register_profile('sanitize', max_examples=500, print_blob=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tools: their files take longest, and one worker would be left with them."""
-    items.sort(key=lambda item: 'tools' not in item.path.parts)
+    """Begin with the longest files, or one worker would be left with them at the end.
+
+    These are the tests of tools, and those of no single part of the package.
+    """
+    items.sort(key=lambda item: item.path.parent.name not in ('tools', 'tests'))
 
 
 def pytest_collection_finish() -> None:
