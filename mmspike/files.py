@@ -97,9 +97,9 @@ def read_checkpoint(
         wanted = _wanted(path, error, safe_classes)
         if wanted:
             raise UnsafeCheckpointError(
-                f'{path} was refused, and nothing in it was run: it wants to call or create '
-                f'{", ".join(wanted)}, but a checkpoint holds tensors and plain values only. Ask '
-                'its author for those'
+                f'{path} was refused, and nothing in it was run: it calls or creates '
+                f'{", ".join(wanted)}, but a checkpoint may contain only tensors and plain values. '
+                'Ask its author for a file of these'
             ) from None
         raise ValueError(
             f'{path} ({path.stat().st_size} bytes) cannot be read as a PyTorch checkpoint; it is '

@@ -73,12 +73,12 @@ def _local(source: str, key: str) -> Path:
     if source.startswith(('http://', 'https://')):
         return _download(source)
     if '://' in source:
-        raise ValueError(f'{source} cannot be looked at before it is used: download it first')
+        raise ValueError(f'{source} cannot be checked before it is used: download it first')
     path = Path(source).expanduser()
     if path.exists():
         return path
     without = '' if key.endswith('teacher_checkpoint') else (
-        f'. To begin with random weights set {key}=None (in a tool: --cfg-options {key}=None)'
+        f'. To start from random weights set {key}=None (in a tool: --cfg-options {key}=None)'
     )  # fmt: skip
     raise FileNotFoundError(
         f'there is no file {source}, which {key} names: '

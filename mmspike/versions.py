@@ -77,6 +77,6 @@ def check_version(library: str) -> None:
     if _numbers(found) > _numbers(newest):
         warnings.warn(
             f'{library} {found} is newer than {newest}, the newest version mmspike was tested '
-            'with; it may well work',
+            'with; it probably works',
             stacklevel=2,
         )

@@ -58,7 +58,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--chunk', type=int, default=8, help='steps computed together; memory grows with it'
     )
-    parser.add_argument('--levels', type=int, default=16, help='levels of QCFS that are put in')
+    parser.add_argument(
+        '--levels', type=int, default=16, help='levels of the inserted QCFS activations'
+    )
     parser.add_argument('--include', default='', help='regular expression: activations to replace')
     parser.add_argument('--exclude', help='regular expression: activations to leave')
     parser.add_argument(
@@ -67,7 +69,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--readout', help='module whose outputs are averaged over time; default: see the docs'
     )
-    parser.add_argument('--patience', type=int, help='stop when answers were stable for N steps')
+    parser.add_argument('--patience', type=int, help='stop after N steps with stable predictions')
     parser.add_argument(
         '--no-fold', action='store_true', help='leave batch norms as layers of their own'
     )

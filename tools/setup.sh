@@ -101,7 +101,7 @@ step() { # name, files it depends on, what to say, command...
     if ! wait $pid; then
         tail -n 15 $LOG >&2
         if tail -n 40 $LOG | grep -qiE 'Temporary failure in name|NewConnectionError|ConnectTimeout|Network is unreachable|Connection refused|Read timed out'; then
-            fail "the package index cannot be reached. Check the network, or the proxy and index in 'pip config list', and run make setup again; it goes on where it stopped."
+            fail "the package index cannot be reached. Check the network, or the proxy and index in 'pip config list', and run make setup again; it resumes where it stopped."
         fi
         fail "step $number of $TOTAL failed; the whole output is in $LOG. Running make setup again starts with this step."
     fi

@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
         '--resume',
         nargs='?',
         const='auto',
-        help='go on from this checkpoint; without a value, from the newest in the work directory',
+        help='resume from this checkpoint; without a value, from the newest in the work directory',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (GPU only)')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate meanwhile')
@@ -99,11 +99,11 @@ def newest_in(work_dir: str, launcher: str) -> str | None:
     if found is None and faults:
         raise ValueError(
             f'--resume: no checkpoint in {work_dir} can be resumed: {"; ".join(faults)}. Remove '
-            'these files to begin anew, or name another --work-dir'
+            'these files to start again, or name another --work-dir'
         )
     if is_first_process(launcher):
         for fault in faults:
-            print(f'--resume: {fault}; going on from {found}')
+            print(f'--resume: {fault}; resuming from {found}')
         if found is None:
             print(f'--resume: no checkpoint in {work_dir} yet, starting from the beginning')
     return None if found is None else str(found)
@@ -124,7 +124,7 @@ def interrupted(cfg: Config, args: argparse.Namespace) -> str:
     newest = newest_checkpoint(cfg.work_dir)
     state = f'the newest checkpoint is {newest}' if newest else 'there is no checkpoint yet'
     if args.launcher != 'none':
-        return f'interrupted; {state}. To go on, start it as before, with --resume'
+        return f'interrupted; {state}. To resume, start it as before, with --resume'
     typed = [word for word in sys.argv[1:] if not word.startswith('--resume=')]
     if '--resume' in typed:
         place = typed.index('--resume')
@@ -132,7 +132,7 @@ def interrupted(cfg: Config, args: argparse.Namespace) -> str:
     # Behind the config, where no option takes it for one of its values.
     typed.insert(typed.index(args.config) + 1, '--resume')
     command = shlex.join([sys.executable, sys.argv[0], *typed])
-    return f'interrupted; {state}. To go on: {command}'
+    return f'interrupted; {state}. To resume: {command}'
 
 
 def train(cfg: Config, weights: dict | None) -> None:

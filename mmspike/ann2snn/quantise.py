@@ -97,7 +97,7 @@ def insert_qcfs(
     if isinstance(thresholds, Mapping):
         unknown = [name for name in thresholds if name not in found]
         if unknown:
-            raise KeyError(f'thresholds names what is no activation here: {", ".join(unknown)}')
+            raise KeyError(f'thresholds has names that are no activations: {", ".join(unknown)}')
         found = {name: module for name, module in found.items() if name in thresholds}
     else:
         thresholds = dict.fromkeys(found, thresholds)
@@ -114,7 +114,7 @@ def insert_qcfs(
 
 def _average_pool(pool: nn.MaxPool2d) -> nn.AvgPool2d:
     if pool.dilation not in (1, (1, 1)):
-        raise ValueError(f'{pool} is dilated, which no average pool can be')
+        raise ValueError(f'{pool} is dilated, but average pools have no dilation')
     return nn.AvgPool2d(
         pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode, count_include_pad=False
     )
@@ -221,8 +221,8 @@ def _best_threshold(name: str, given: list[Tensor], made: list[Tensor], levels: 
     top = y.max()
     if not top > 0:
         raise ValueError(
-            f'{name} gave no positive number on these data, so it would be silent for ever: '
-            'leave it out (exclude), or calibrate on more data'
+            f'{name} gave no positive number on these data, so it would never fire: '
+            'exclude it (exclude), or calibrate on more data'
         )
     candidates = top * torch.arange(1, _CANDIDATES + 1, device=x.device) / _CANDIDATES
     errors = [

@@ -117,6 +117,6 @@ def _check_parts(
         encodes = not input_module or name == input_module or name.startswith(f'{input_module}.')
         if name != readout_module and (isinstance(module, TemporalMean) or not encodes):
             raise ValueError(
-                f'{name} ({type(module).__name__}) knows time by itself and would see one chunk '
-                f'only: read out there (readout_module={name!r}), or use a part that knows no time'
+                f'{name} ({type(module).__name__}) depends on time and would see only one chunk: '
+                f'read out there (readout_module={name!r}), or use a part that ignores time'
             )

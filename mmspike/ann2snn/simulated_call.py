@@ -164,8 +164,8 @@ class SimulatedCall:
             names = {module: name for name, module in self._model.named_modules()}
             raise RuntimeError(
                 f'{names[neuron]} is a neuron behind the read-out '
-                f'({self._options.readout_module}), where there is no time any more: read out '
-                'later, or leave the activations there as they are (exclude)'
+                f'({self._options.readout_module}), where there are no time steps: read out '
+                'later, or do not convert the activations there (exclude)'
             )
         if neuron.stateful:
             place = (neuron, self._calls.get(neuron, 0))

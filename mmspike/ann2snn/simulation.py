@@ -140,7 +140,7 @@ class Simulation(TemporalModule, nn.Module):
     def _running(self, name: str) -> SimulatedCall:
         if self._call is None:
             raise RuntimeError(
-                f'{name} is part of a simulated model and has no time of its own: call the model, '
+                f'{name} is part of a simulated model and cannot run alone: call the model, '
                 'in one of its modes'
             )
         if self._call.thread != threading.get_ident():

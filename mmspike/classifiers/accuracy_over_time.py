@@ -51,8 +51,9 @@ class AccuracyOverTime(BaseMetric):
             scores = sample.get('scores_over_time')
             if scores is None:
                 raise ValueError(
-                    "samples have no scores_over_time: the model's simulation needs answer, the "
-                    "name of the module whose outputs are the scores, for instance 'head.fc'"
+                    "samples have no scores_over_time: the model's simulation needs "
+                    'scores_module, the name of the module whose outputs are the scores, for '
+                    "instance 'head.fc'"
                 )
             right = scores.argmax(-1) == sample['gt_label'].to(scores.device)
             exit_step = sample.get('exit_step')

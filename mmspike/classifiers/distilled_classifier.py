@@ -64,7 +64,7 @@ class DistilledClassifier(ImageClassifier):
         **kwargs: Any,
     ) -> None:
         if head is None:
-            raise ValueError('a classifier without a head has no answers to compare: give head')
+            raise ValueError('a classifier without a head has no scores to compare: set head')
         _check_local(teacher_checkpoint)
         if teacher is None:
             teacher = copy.deepcopy(
@@ -109,8 +109,8 @@ class DistilledClassifier(ImageClassifier):
     def _distill_loss(self, scores: Tensor, taught: Tensor) -> Tensor:
         if scores.shape != taught.shape:
             raise ValueError(
-                f'the teacher answers {tuple(taught.shape)} for (images, classes), the student '
-                f'{tuple(scores.shape)}'
+                f'the scores (images, classes) of the teacher have shape {tuple(taught.shape)}, '
+                f'those of the student {tuple(scores.shape)}'
             )
         own, target = (log_softmax(x.float() / self.temperature, -1) for x in (scores, taught))
         divergence = kl_div(own, target, reduction='batchmean', log_target=True)

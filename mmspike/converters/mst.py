@@ -201,7 +201,7 @@ def read_arch_of(tensors: dict[str, Tensor]) -> dict:
     count = 1 + max(stage for stage, _ in blocks)
     absent = [key for key in (stem, *map(table.format, range(count))) if key not in tensors]
     if absent:
-        raise ValueError(f'the weights are incomplete: nothing becomes {", ".join(absent)}')
+        raise ValueError(f'the weights are incomplete: no tensor becomes {", ".join(absent)}')
     tables = [tensors[table.format(i)] for i in range(count)]
     return dict(
         embed_dims=tensors[stem].shape[0],

@@ -133,6 +133,6 @@ def read_arch_of(tensors: dict[str, Tensor]) -> dict:
     convs = [f'backbone.stages.{i}.conv.conv.weight' for i in range(NUM_CONVS)]
     absent = [conv for conv in convs if conv not in tensors]
     if absent:
-        raise ValueError(f'the weights are incomplete: nothing becomes {", ".join(absent)}')
+        raise ValueError(f'the weights are incomplete: no tensor becomes {", ".join(absent)}')
     blocks = {match[1] for key in tensors if (match := re.match(r'(.*\.stages\.\d+)\.mlp\.', key))}
     return dict(embed_dims=tensors[convs[-1]].shape[0], depth=len(blocks))

@@ -162,7 +162,7 @@ def read_arch_of(tensors: dict[str, Tensor]) -> dict:
     stems = [f'backbone.stages.{i}.downsample.conv.weight' for i in range(NUM_STAGES)]
     absent = [stem for stem in stems if stem not in tensors]
     if absent:
-        raise ValueError(f'the weights are incomplete: nothing becomes {", ".join(absent)}')
+        raise ValueError(f'the weights are incomplete: no tensor becomes {", ".join(absent)}')
     return dict(
         embed_dims=tuple(tensors[stem].shape[0] for stem in stems),
         depths=tuple(sum(stage == i for stage, _ in blocks) for i in range(NUM_STAGES)),

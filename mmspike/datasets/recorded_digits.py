@@ -43,7 +43,7 @@ def event_digits(
             return _read(path)
         except (MalformedEventsError, OSError) as error:
             MMLogger.get_current_instance().warning(
-                f'{path} is damaged ({error}): the digits are recorded anew'
+                f'{path} is damaged ({error}): the digits are recorded again'
             )
     digits, labels = digits_of_split(split)
     keys = [(SPLITS.index(split), i) for i in range(len(digits))]

@@ -32,8 +32,8 @@ NOTES = (
 )
 
 REGIONS_NOTE = (
-    'Layers of roi_head run once for every region that the network finds. Trained anew, a network '
-    'finds another number of regions, so that its energy differs, and that of the ANN as well.'
+    'Layers of roi_head run once per detected region. The number of regions differs between '
+    'trainings, and so does the energy of the network and of the ANN.'
 )
 
 MEMORY_NOTES = (
@@ -187,7 +187,7 @@ class EnergyReport:
         found = {
             f'dead neurons (rate below {DEAD_RATE:.1%})': self.dead,
             f'saturated neurons (active or rate above {SATURATED:.0%} of the most)': self.saturated,
-            'not counted, because it is not understood what they cost': self.counts.uncounted,
+            'not counted, because there is no rule for their cost': self.counts.uncounted,
             'layers that never ran': self.counts.never_called,
         }
         return {what: list(names) for what, names in found.items() if names}

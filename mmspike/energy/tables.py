@@ -95,7 +95,7 @@ class _Sheet:
             table.add_row(*(self.total[place] for place in shown), style='bold')
         yield table
         if left_out:
-            yield Text(f'not shown, for lack of width: {", ".join(left_out)}', style='dim')
+            yield Text(f'not shown, the terminal is too narrow: {", ".join(left_out)}', style='dim')
 
     def _cell(self, row: tuple[str, ...], place: int) -> Text:
         return Text(row[place], style='cyan' if self.names[place] == _BAR else '')

@@ -14,9 +14,9 @@ from mmspike.thread_hooks import of_this_thread
 
 # For whoever shows answers of both executions side by side.
 ROUNDING_NOTE = (
-    'Both executions add up the same numbers in another order, which rounds them otherwise in the '
-    'last bit. A membrane that lies in the middle between two integers may then round to the other '
-    'one, and the neuron fires one spike more or less. float64 leaves hardly any such ties.'
+    'Both executions add the same numbers in different orders, so the last bit is rounded '
+    'differently. A membrane in the middle between two integers may then round to the other '
+    'one, and the neuron fires one spike more or less. float64 has almost no such ties.'
 )
 
 

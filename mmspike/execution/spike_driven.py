@@ -23,10 +23,10 @@ from mmspike.wording import some_of
 
 EXECUTIONS = ('integer', 'spike')
 _COMPILED = (
-    '{}, and spike-driven execution has Python run every layer several times, so that it can be '
+    '{}, but spike-driven execution runs every layer several times from Python, so it can be '
     'neither compiled, nor exported, nor traced. Compile or export a model in integer execution '
-    "(set_execution(model, 'integer')), which has the same weights and results; run on spikes one "
-    'that was never compiled'
+    "(set_execution(model, 'integer')), which has the same weights and results; run on spikes a "
+    'model that was never compiled'
 )
 
 

@@ -147,9 +147,9 @@ class SpikeFlow(TorchFunctionMode):
 
     def _refuse(self, reason: str) -> None:
         refuse(
-            f'{reason}, and {type(self).__name__} has Python follow every function that the model '
-            'calls: use the model that was given to torch.compile, uncompiled, inside the block; '
-            'compile, export or trace a model outside of it'
+            f'{reason}, but {type(self).__name__} follows every function of the model in Python: '
+            'use the uncompiled model inside the block; compile, export or trace a model outside '
+            'of it'
         )
 
     # Hooks see the calls of all threads. One look at the number of the thread costs nearly nothing.

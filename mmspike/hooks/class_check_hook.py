@@ -115,8 +115,8 @@ def _check_numbering(dataset: Any) -> None:
         )
     elif seen and len(seen - {ignored}) <= 1 < len(classes):
         advice = (
-            f'they hold nothing but {sorted(seen)}, where {ignored} is left out. A label map holds '
-            'numbers of classes: of two classes 0 and 1, not 0 and 255'
+            f'they hold only {sorted(seen)}, and {ignored} is ignored. A label map holds '
+            'class numbers: 0 and 1 for two classes, not 0 and 255'
         )
     else:
         return
@@ -146,8 +146,8 @@ def _check_same(trained: list | None, other: list | None) -> None:
         different = [name for name in [*trained, *other] if (name in trained) != (name in other)]
         raise ValueError(
             f'training has {len(trained)} classes, validation {len(other)}, and they differ'
-            f'{f" in {different[:12]}" if different else " in their order"}: labels would not mean '
-            'the same. Give both datasets metainfo=dict(classes=...)'
+            f'{f" in {different[:12]}" if different else " in their order"}: labels would have '
+            'different meanings. Give both datasets metainfo=dict(classes=...)'
         )
 
 

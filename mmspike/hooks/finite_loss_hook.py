@@ -198,7 +198,7 @@ class _Call:
         """Say where in ``model`` the first NaN or infinity is."""
         bad = first_not_finite(dict(model.named_parameters()), dict(model.named_parameters()))
         if bad is not None:
-            return f'{bad} was not finite before, because a gradient of a step before was not'
+            return f'{bad} was not finite before, because a gradient of an earlier step was not'
         batch_is_finite = all(map(_is_finite, tree_leaves((self.args, self.kwargs))))
         names = {module: name for name, module in model.named_modules() if name}
         found: list[str] = []
@@ -222,7 +222,7 @@ class _Call:
             return 'the batch itself is not finite'
         if found:
             return f'the first layer whose output is not finite is {found[0]}'
-        return 'the outputs of all layers are finite: the loss itself makes it so'
+        return 'the outputs of all layers are finite, so the cause is the loss itself'
 
 
 def _is_finite(value: object) -> bool:

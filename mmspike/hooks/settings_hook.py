@@ -89,7 +89,7 @@ def _check_choice(settings: dict[str, int], runner: Runner) -> None:
                     name = 'T' if key == 'timesteps' else key
                     raise ValueError(
                         f'{key}={settings[key]} at the top of the config and {name} of '
-                        'TimestepExpansionHook choose the same: leave one of them out'
+                        'TimestepExpansionHook set the same value: remove one of them'
                     )
 
 

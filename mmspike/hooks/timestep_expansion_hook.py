@@ -208,8 +208,8 @@ def _read(option: str, phases: dict | None, check: Callable[[Any], Any]) -> dict
     """Check an option and bring it into one form: phases to schedules."""
     if not isinstance(phases, dict | None):
         raise TypeError(
-            f'{option} must be a dict from phases {PHASES} to values, got {phases!r}; what holds '
-            "in all phases belongs into the model's config"
+            f'{option} must be a dict from phases {PHASES} to values, got {phases!r}; set a '
+            "value for all phases in the model's config"
         )
     unknown = set(phases or {}) - set(PHASES)
     if unknown:

@@ -75,7 +75,7 @@ class FiringMap:
             ValueError: The steps are not known.
         """
         if self.steps is None:
-            raise ValueError(f'the map of {self.stage} does not say what was fired in which step')
+            raise ValueError(f'the map of {self.stage} has no values per time step')
         return [FiringMap(self.stage, rates, self.input_size) for rates in self.steps]
 
     def per_slot(self) -> list['FiringMap']:
@@ -86,7 +86,7 @@ class FiringMap:
         """
         if self.slots is None:
             raise ValueError(
-                f'the map of {self.stage} does not say which slots fired; record it with slots=True'
+                f'the map of {self.stage} has no values per slot; record it with slots=True'
             )
         return [FiringMap(self.stage, rates, self.input_size) for rates in self.slots]
 

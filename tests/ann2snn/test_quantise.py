@@ -63,7 +63,7 @@ def test_thresholds_by_name_say_what_is_replaced():
     assert insert_qcfs(net, thresholds=dict(act=1.5)) == {'act': 'ReLU'}
     assert net.act.threshold.item() == 1.5
     assert isinstance(net.out_act, nn.GELU)
-    with pytest.raises(KeyError, match=r'thresholds names .* other'):
+    with pytest.raises(KeyError, match=r'thresholds has names that are no .* other'):
         insert_qcfs(Shared(), thresholds=dict(act=1.0, other=1.0))
 
 

@@ -333,7 +333,7 @@ def test_frames_for_a_network_that_knows_no_time():
 
 def test_parts_that_know_time_by_themselves_are_the_readout_or_refused():
     with pytest.raises(
-        ValueError, match=r"one chunk only: read out there \(readout_module='readout'\)"
+        ValueError, match=r"only one chunk: read out there \(readout_module='readout'\)"
     ):
         simulate(bare_mst(4, readout=True), 4, readout_module='')
     net = convert_to_spiking(quantised())

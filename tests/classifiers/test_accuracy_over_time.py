@@ -49,7 +49,7 @@ def test_what_was_computed_for_others_of_the_batch_does_not_count():
 
 
 def test_samples_without_scores():
-    with pytest.raises(ValueError, match='needs answer'):
+    with pytest.raises(ValueError, match='needs scores_module'):
         AccuracyOverTime().process(None, [dict(gt_label=torch.tensor([1]))])
 
 

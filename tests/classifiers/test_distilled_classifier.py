@@ -208,7 +208,7 @@ def test_what_the_teacher_does_is_not_counted_as_energy(weights):
     [
         (dict(temperature=0), ValueError, 'temperature must be .*above 0'),
         (dict(distill_weight=-1), ValueError, 'distill_weight must be .*at least 0'),
-        (dict(head=None), ValueError, 'without a head .* give head'),
+        (dict(head=None), ValueError, 'without a head .* set head'),
         (dict(teacher_checkpoint=None), TypeError, r'path of a file, got None \(NoneType\)'),
         (dict(teacher_checkpoint='https://a.b/c.pth'), ValueError, "URL 'https://.*download it"),
     ],
@@ -223,7 +223,7 @@ def test_teachers_that_do_not_fit(weights, tmp_path):
     with pytest.raises(ValueError, match=r'does not fit the config: .*, 2 of another shape: head'):
         loss_of(student(weights, teacher=other))
     torch.save(MODELS.build(other).state_dict(), tmp_path / 'five.pth')
-    message = re.escape('the teacher answers (4, 5) for (images, classes), the student (4, 10)')
+    message = re.escape('of the teacher have shape (4, 5), those of the student (4, 10)')
     with pytest.raises(ValueError, match=message):
         loss_of(student(str(tmp_path / 'five.pth'), teacher=other))
     backbone = dict(PLAIN['backbone'], neuron_cfg=dict(NEURON, D=2))

@@ -192,7 +192,7 @@ def test_incomplete_or_misshapen_weights_are_refused(tmp_path, weights):
     table = 'layers.1.blocks.0.attn.relative_position_bias_table'
     without = {k: v for k, v in weights.items() if k != table}
     with pytest.raises(
-        ValueError, match=r'incomplete: nothing becomes .*stages\.1\.blocks\.0\.attn'
+        ValueError, match=r'incomplete: no tensor becomes .*stages\.1\.blocks\.0\.attn'
     ):
         convert_mst(without)
     with pytest.raises(

@@ -107,7 +107,7 @@ def test_missing_and_unexpected_keys_are_reported(tmp_path, weights):
 
 def test_incomplete_or_misshapen_weights_are_refused(weights):
     without = {k: v for k, v in weights.items() if not k.startswith('patch_embed.proj_conv2.')}
-    with pytest.raises(ValueError, match=r'incomplete: nothing becomes .*stages\.2'):
+    with pytest.raises(ValueError, match=r'incomplete: no tensor becomes .*stages\.2'):
         convert_sdt(without)
     # Spikformer has such names as well, and 1-D convolutions behind them.
     other = {**weights, 'block.0.attn.q_conv.weight': torch.zeros(64, 64, 1)}

@@ -83,7 +83,7 @@ def test_missing_and_unexpected_keys_are_reported(weights):
 
 def test_incomplete_or_misshapen_weights_are_refused(tmp_path, weights):
     without = {k: v for k, v in weights.items() if not k.startswith('downsample3.')}
-    with pytest.raises(ValueError, match=r'incomplete: nothing becomes .*stages\.3\.downsample'):
+    with pytest.raises(ValueError, match=r'incomplete: no tensor becomes .*stages\.3\.downsample'):
         convert_sdtv3(without)
     other = dict(weights, **{'ConvBlock2_1.0.conv1.weight': torch.zeros(7, 7, 3, 3)})
     with pytest.raises(ValueError, match=r'ConvBlock2_1.* has shape \(7, 7, 3, 3\), .*192, 48, 3'):

@@ -160,7 +160,7 @@ def test_maps_of_0_and_255(segmentor, capfd):
     number_from_0(cfg)
     change(lambda labels: np.where(labels > 1, 255, 0))
     Runner.from_cfg(cfg).train()
-    assert 'they hold nothing but [0, 255]' in said(capfd)
+    assert 'they hold only [0, 255]' in said(capfd)
 
 
 @pytest.mark.slow

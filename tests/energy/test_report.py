@@ -410,7 +410,7 @@ def test_tables_fit(width, terminal, memory, top):
     text = ''.join(lines)
     assert '\N{HORIZONTAL ELLIPSIS}' not in text
     assert '450000.000' in text  # energy, which is never left out
-    assert ('not shown, for lack of width' in text) == (width < 200)
+    assert ('not shown, the terminal is too narrow' in text) == (width < 200)
     assert any(
         'MSOPs*' in line and '\N{BOX DRAWINGS HEAVY VERTICAL}' in line for line in lines
     ) == (width == 200)

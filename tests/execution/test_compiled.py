@@ -68,7 +68,7 @@ def test_a_model_on_spikes_is_not_recorded(way):
 @pytest.mark.parametrize('make', COMPILE)
 def test_a_compiled_model_is_not_switched(make):
     model = make(network())
-    with pytest.raises(CompiledError, match='is compiled, and spike-driven execution'):
+    with pytest.raises(CompiledError, match='is compiled, but spike-driven execution'):
         set_execution(model, 'spike')
     assert get_execution(model) == 'integer'
     assert torch.equal(model(X), network()(X))
@@ -78,7 +78,7 @@ def test_a_compiled_model_is_not_switched(make):
 @pytest.mark.parametrize('flow', [EnergyCounter, SpikeDriven])
 def test_a_compiled_model_is_not_followed(make, flow):
     model = make(network())
-    with pytest.raises(CompiledError, match='is compiled, and'):
+    with pytest.raises(CompiledError, match='is compiled, but'):
         flow(model).__enter__()
     assert torch.equal(model(X), network()(X))
 
@@ -87,7 +87,7 @@ def test_a_compiled_model_is_not_followed(make, flow):
 def test_a_model_that_is_followed_is_not_recorded(way):
     net = network()
     with (
-        pytest.raises(RuntimeError, match='EnergyCounter has Python follow every function'),
+        pytest.raises(RuntimeError, match='EnergyCounter follows every function'),
         torch.no_grad(),
         EnergyCounter(net),
     ):

@@ -119,7 +119,9 @@ def test_a_loss_alone(tmp_path):
         def forward(self, x, mode='tensor'):
             return dict(loss=(self.last(self.first(x)) * 0).log().mean())
 
-    with pytest.raises(NotFiniteError, match='outputs of all layers are finite: the loss itself'):
+    with pytest.raises(
+        NotFiniteError, match='outputs of all layers are finite, so the cause is the loss itself'
+    ):
         run(tmp_path, Log())
 
 

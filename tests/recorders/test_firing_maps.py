@@ -236,12 +236,12 @@ def test_steps_are_unknown_where_layers_do_not_run_as_many():
     (one,) = recorder.maps()
     assert one.rates.item() == 3  # 4, 2 and their mean
     assert one.slots.flatten().tolist() == pytest.approx([1, 1, 2 / 3, 1 / 3])
-    with pytest.raises(ValueError, match='stage 0 does not say what was fired in which step'):
+    with pytest.raises(ValueError, match='stage 0 has no values per time step'):
         one.per_step()
 
 
 def test_slots_have_to_be_asked_for():
-    with pytest.raises(ValueError, match='stage 1 does not say which slots fired; record it with'):
+    with pytest.raises(ValueError, match='stage 1 has no values per slot; record it with'):
         MAP.per_slot()
 
 

@@ -115,7 +115,7 @@ def test_what_is_printed(task, demo):
     assert re.search(r': (training|making scenes), starting; \d:\d\d left', progress[0])
     (result,) = (line for line in lines if line.endswith(' mJ per image'))
     assert lines.index(result) < next(i for i, line in enumerate(lines) if 'results, after' in line)
-    assert '(1) Not all the same is no fault' in printed
+    assert '(1) A difference in a few images is no error' in printed
     assert ('(2) The head of the detector' in printed) == (task == 'det')
 
 
@@ -144,7 +144,7 @@ def test_again(scenes, no_pretraining, run_program, tmp_path):
     assert left.read_bytes() == second.read_bytes()
 
     stamp = second.stat().st_mtime_ns
-    assert 'reused; --fresh begins anew' in start(*arguments).stdout
+    assert 'reused; --fresh starts again' in start(*arguments).stdout
     assert second.stat().st_mtime_ns == stamp
 
     other = start(*arguments[:3], [*options, 'train_cfg.max_epochs=3'], check=False)
@@ -157,7 +157,7 @@ def test_again(scenes, no_pretraining, run_program, tmp_path):
     for name in ('finished', 'epoch_2.pth', 'last_checkpoint'):
         (second.parent / name).unlink()
     printed = start(*arguments).stdout
-    assert 'going on with the training that was interrupted' in printed
+    assert 'resuming the interrupted training' in printed
     assert second.exists()
 
     first = second.with_name('epoch_1.pth')

@@ -88,7 +88,7 @@ def test_no_network(setup):
     assert '[1/6] Build tools' in done.stdout
     text = message(done)
     assert 'the package index cannot be reached' in text
-    assert 'goes on where it stopped' in text
+    assert 'resumes where it stopped' in text
 
 
 def test_one_at_a_time(setup, tmp_path):

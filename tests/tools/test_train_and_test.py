@@ -90,9 +90,9 @@ def test_interrupted_training_resumes_exactly(uninterrupted, tmp_path, kill):
     if kill == signal.SIGINT:
         sentence = rest.splitlines()[-1]
         assert sentence.startswith('train.py: interrupted; the newest checkpoint is ')
-        assert f'{work_dir}/epoch_1.pth. To go on: ' in sentence
+        assert f'{work_dir}/epoch_1.pth. To resume: ' in sentence
         assert 'Traceback' not in rest
-        command = shlex.split(sentence.partition('To go on: ')[2])
+        command = shlex.split(sentence.partition('To resume: ')[2])
     output = finish(start_command(command))
     assert 'resumed epoch: 1, iter: 8' in output
     for name, value in final_weights(whole).items():
@@ -120,7 +120,7 @@ def test_resuming_passes_over_what_is_damaged(uninterrupted, tmp_path, run_tool,
     assert status == 0
     (told,) = (line for line in printed.splitlines() if line.startswith('--resume: '))
     assert broken in told
-    assert told.endswith(f'going on from {good}')
+    assert told.endswith(f'resuming from {good}')
 
 
 def test_a_damaged_file_is_refused_with_the_good_one_beside_it(uninterrupted, tmp_path, run_tool):
@@ -370,7 +370,7 @@ def test_bad_arguments_give_one_clear_sentence(places, run_tool, arguments, mess
     ('arguments', 'message'),
     [
         (['train.py', 'absent.py'], 'there is no config file absent.py'),
-        (['test.py', DIGITS, '{evil}'], 'wants to call or create builtins.print'),
+        (['test.py', DIGITS, '{evil}'], 'calls or creates builtins.print'),
         (['test.py', DIGITS, '{torn}', '--out', 'x.txt'], '--out must end in .pkl'),
     ],
     ids=['train', 'test', 'usage'],

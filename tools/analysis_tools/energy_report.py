@@ -65,7 +65,7 @@ def parse_args() -> argparse.Namespace:
         '--out', type=Path, help='output folder; default work_dirs/energy/<config name>'
     )
     parser.add_argument('--top', type=int, default=15, help='layers to print; 0 prints all')
-    parser.add_argument('--strict', action='store_true', help='fail where anything is not counted')
+    parser.add_argument('--strict', action='store_true', help='fail if anything is not counted')
     add_device(parser)
     add_cfg_options(parser, 'the config (not of the second)')
     args = parser.parse_args()

@@ -3,7 +3,7 @@
 Random spike masking (RSM) of Masked Spiking Transformer, for any spiking network of mmpretrain,
 mmdet or mmseg. Each group is masked at each ratio, by itself, and the network evaluated on the
 config's test data; with --finetune it is trained with the masks before. It prints a table and
-writes rsm_sweep.json, .csv and .png. Started again, it goes on where it was interrupted.
+writes rsm_sweep.json, .csv and .png. After an interruption it resumes.
 """
 
 import argparse
@@ -121,7 +121,7 @@ def loaded(cfg: Config, checkpoint: str) -> Runner:
 
 
 def finetuned(cfg: Config, group: str, ratio: float, epochs: int) -> Runner:
-    """A Runner that has trained with the masks; it goes on where it was interrupted."""
+    """A Runner that has trained with the masks; it resumes after an interruption."""
     cfg = copy.deepcopy(cfg)
     cfg.experiment_name = f'{re.sub("[^A-Za-z0-9_]+", "_", group)}-{ratio:g}'
     cfg.work_dir = str(Path(cfg.work_dir, cfg.experiment_name))

@@ -181,7 +181,7 @@ def attention_figure(recording: Recording) -> Figure:
             panels.append(Panel(f'{block_label(one.block)}\n{second}', overlay.numpy()))
     return map_figure(
         recording.image, panels, columns_of(panels, recording),
-        'attended to, in multiples of an even share', cmap='viridis',
+        'attention, relative to uniform attention', cmap='viridis',
         with_image=recording.timesteps == 1,
     )[0]  # fmt: skip
 

@@ -5,7 +5,7 @@ label scenes pixel by pixel (semantic FPN). The two on scenes begin with the cla
 Two more run if they are named: mst trains a Masked Spiking Transformer without time, converts it
 and masks its spikes; events classifies what a simulated event camera saw.
 Training runs tools/train.py as you would. An interrupted demo resumes. A finished training is
-reused; --fresh deletes it and begins anew.
+reused; --fresh deletes it and starts again.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--fresh',
         action='store_true',
-        help='delete earlier trainings of these tasks in the output folder and begin anew',
+        help='delete earlier trainings of these tasks in the output folder and start again',
     )
     parser.add_argument('--config', help='another config, of digits or scenes; needs one --task')
     parser.add_argument(
@@ -65,14 +65,14 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     log = args.work_dir / 'demo.log'
-    console.print(f'what libraries say goes to {log}', soft_wrap=True)
+    console.print(f'output of libraries goes to {log}', soft_wrap=True)
     try:
         with libraries_write_to(log):
             from run import run  # here: the hosts print while they are imported
 
             run(args)
     except KeyboardInterrupt:
-        console.print('\nstopped; run the same command again to go on')
+        console.print('\nstopped; run the same command again to resume')
         sys.exit(130)
 
 

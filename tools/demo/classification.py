@@ -96,7 +96,7 @@ class Classification(Task):
             return
         width = samples[0].image.shape[1] + 2
         shown = samples[: max(1, (console.width + 2) // width)]
-        console.print('answers on test images, mistakes first')
+        console.print('predictions for test images, errors first')
         captions = [
             Text(
                 f'{classes[p.label]} {p.score:.0%}'
@@ -114,7 +114,7 @@ class Classification(Task):
                 f'tools/analysis_tools/energy_report.py {self.config_path} {weights}',
             ),
             (
-                'how accuracy and energy change as spikes are dropped',
+                'accuracy and energy over the share of dropped spikes',
                 f'tools/analysis_tools/rsm_sweep.py {self.config_path} {weights}',
             ),
         ]

@@ -149,7 +149,7 @@ class Task(ABC):
                 f'demo: {self.work_dir} holds a training with other settings:\n  '
                 + '\n  '.join(changes[:5])
                 + more
-                + '\n--fresh deletes it and begins anew; --work-dir FOLDER keeps it and trains '
+                + '\n--fresh deletes it and starts again; --work-dir FOLDER keeps it and trains '
                 'elsewhere'
             )
 
@@ -192,7 +192,7 @@ class Task(ABC):
         self.prepare()
         if self.finished:
             console.print(
-                f'{self.title}: trained on {self.finished.date}: reused; --fresh begins anew'
+                f'{self.title}: trained on {self.finished.date}: reused; --fresh starts again'
             )
         else:
             begin = dict.fromkeys(self.begins_with, weights) if weights else {}
@@ -208,7 +208,7 @@ class Task(ABC):
         self.work_dir.mkdir(parents=True, exist_ok=True)
         self.record.begin(self.cfg)
         if resumed:
-            console.print(f'{self.title}: going on with the training that was interrupted')
+            console.print(f'{self.title}: resuming the interrupted training')
         arguments = [str(self.config_path), '--work-dir', str(self.work_dir), '--resume']
         if options:
             arguments += ['--cfg-options', *(f'{k}={v}' for k, v in options.items())]

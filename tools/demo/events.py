@@ -41,7 +41,7 @@ class Events(Classification):
     def next_commands(self, weights: Path) -> list[tuple[str, str]]:
         return [
             (
-                'what the network is given: event frames as a strip and a GIF',
+                'inputs of the network: event frames as a strip and a GIF',
                 f'tools/analysis_tools/visualize_events.py {self.config_path}',
             ),
             *super().next_commands(weights)[:1],

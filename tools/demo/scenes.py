@@ -53,7 +53,7 @@ class SceneTask(Task):
         image = next(iter(sorted((self._folder / 'images/validation').iterdir())))
         return [
             (
-                'the answer for a scene, and where the network fires',
+                'the prediction for a scene, and firing maps',
                 f'tools/image_demo.py {image} {self.config_path} {weights}',
             )
         ]

@@ -12,13 +12,13 @@ from rich.table import Table
 COLUMNS = 3
 
 SAME_ANSWERS = (
-    '(1) Not all the same is no fault. Both executions add up the same numbers in another order, '
-    'and round the last bit otherwise. Where a membrane lies halfway between two numbers of '
-    'spikes, that decides, and what follows in this image differs (docs/execution.md).'
+    '(1) A difference in a few images is no error. Both executions add the same numbers in '
+    'different orders, so the last bit is rounded differently. This decides the number of spikes '
+    'if a membrane lies halfway between two integers (docs/execution.md).'
 )
 REGIONS = (
-    '(2) The head of the detector runs once for each region that the network proposes. Their '
-    'number differs from training to training, and so does the energy, of the ANN as well.'
+    "(2) The detector's head runs once for each proposed region. The number of regions differs "
+    'between trainings, and so does the energy of both networks.'
 )
 
 
@@ -53,7 +53,7 @@ def result_table(results: Sequence[Result]) -> Table:
 
 
 def print_summary(tasks: Sequence[Task], results: Sequence[Result], seconds: float) -> None:
-    """Print results with footnotes, files, and commands to go on with."""
+    """Print results with footnotes, files, and next commands."""
     console.print(f'\n[bold]results[/bold], after {seconds / 60:.1f} minutes')
     for start in range(0, len(results), COLUMNS):
         console.print(result_table(results[start : start + COLUMNS]))

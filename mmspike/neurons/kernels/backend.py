@@ -130,7 +130,7 @@ def _obstacle(x: Tensor) -> str | None:
     if x.layout is not torch.strided or x.is_nested:
         return 'the input is nested, sparse or packed; kernels take plain strided tensors'
     if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack():
-        return 'a transform of torch.func (vmap, grad, jvp) is at work, which kernels cannot follow'
+        return 'a transform of torch.func (vmap, grad, jvp) is active, which kernels do not support'
     if x.is_cuda:
         return cuda.obstacle()
     return None if cpu.AVAILABLE else cpu.HOW_TO_BUILD

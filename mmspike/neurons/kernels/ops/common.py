@@ -105,7 +105,7 @@ def refuse_double_backward(ctx, *grads: Tensor) -> None:
     """Backward of a backward operator."""
     raise NotImplementedError(
         'the backward pass of a spiking neuron has no derivative (double backward, as '
-        "create_graph=True asks for); neuron_backend('reference') does not refuse"
+        "create_graph=True asks for); neuron_backend('reference') supports it"
     )
 
 
