@@ -89,7 +89,7 @@ def _local(source: str, key: str) -> Path:
 def _origin(name: str) -> str:
     """Return the origin of a file by its name in the configs."""
     if '-digits-' in name:
-        return 'training the config of that name, as `make demo` does, leaves such weights'
+        return 'training the config of that name, as `make demo` does, writes them'
     # Imported late: converters need the backbones, and backbones import this module.
     found = import_module('mmspike.converters.families').origin_of(name)
     return found or 'a checkpoint of mmspike or a converted one is expected'
