@@ -59,7 +59,7 @@ def read_record(saved: Tensor, name: str) -> dict[str, Any]:
     text = bytes(saved.cpu().float().round().to(torch.uint8).tolist())
     try:
         record = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RecordError(
             f'the record of {name} in the checkpoint is damaged: it begins with {text[:40]!r}'
         ) from None

@@ -299,6 +299,7 @@ STRANGE = {
     'a weight': (torch.ones(3, 3), r'a tensor of bytes, got Tensor of shape \(3, 3\)'),
     'NaN': (torch.full((3,), torch.nan), 'is damaged'),
     'JSON of another kind': (as_bytes('[1, 2]'), r'not known .* \[1, 2\]'),
+    'endless brackets': (as_bytes('[' * 100_000), 'is damaged'),
     'a number as JSON': (as_bytes('1'), 'not known .* 1'),
     'another key': (as_bytes('{"neuron": {"type": "LIF"}, "delay": 1}'), 'not known .*delay'),
     'no neuron': (as_bytes('{"masking_ratio": 0.5}'), 'not known .*masking_ratio'),
