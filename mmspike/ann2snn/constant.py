@@ -47,7 +47,7 @@ class ConstantLayers:
     def __enter__(self) -> 'ConstantLayers':
         with ExitStack() as replacements:
             for layer in self._layers:
-                replacements.callback(replace(layer, self._around).restore)
+                replacements.callback(replace(layer, self._around, lasting=False).restore)
             self._replacements = replacements.pop_all()
         return self
 

@@ -82,6 +82,10 @@ class Simulation(TemporalModule, nn.Module):
         self.exit_steps: Tensor | None = None
         self._call: SimulatedCall | None = None  # that is running
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy that is made during a call runs nothing.
+        return {**vars(self), '_call': None}
+
     encode = renamed_attribute('encode', 'input_module')
     readout = renamed_attribute('readout', 'readout_module')
     answer = renamed_attribute('answer', 'scores_module')

@@ -19,9 +19,10 @@ _changing = threading.Lock()
 class Replacement:
     """One replacement of a module's ``forward``. :meth:`restore` ends it."""
 
-    def __init__(self, stack: '_Stack', around: Around) -> None:
+    def __init__(self, stack: '_Stack', around: Around, lasting: bool) -> None:
         self._stack = stack
         self._around = around
+        self._lasting = lasting
 
     def restore(self) -> None:
         """End this replacement. Others of the same module stay. A second call does nothing."""
@@ -29,7 +30,7 @@ class Replacement:
             self._stack.remove(self)
 
 
-def replace(module: nn.Module, around: Around) -> Replacement:
+def replace(module: nn.Module, around: Around, *, lasting: bool = True) -> Replacement:
     """Let ``around(module, forward, args, kwargs)`` run whenever ``module`` is called.
 
     Replacements of one module form a stack. The last one is the outermost: its ``forward`` runs the
@@ -37,12 +38,12 @@ def replace(module: nn.Module, around: Around) -> Replacement:
     thread. A running call is not affected. With the last one, the module gets back the ``forward``
     that it had, its class's or its own. One that somebody assigned on top meanwhile stays.
 
-    A copy or a pickle of the module keeps its replacements; ``around`` has to allow that.
-
     Args:
         module: Any module; changed in place.
         around: A function of a module of Python, a bound method or another object that can be
             called.
+        lasting: Copies and pickles of the module keep the replacement; ``around`` has to allow
+            that. Otherwise they are without it: it belongs to a block of code or to one call.
     """
     with _changing:
         stack = _Stack.of(module)
@@ -50,7 +51,7 @@ def replace(module: nn.Module, around: Around) -> Replacement:
             stack = _Stack(module)
             # A bound method: what exports a model asks for the code of its forward.
             module.forward = stack.run
-        replacement = Replacement(stack, around)
+        replacement = Replacement(stack, around, lasting)
         stack.replacements = (*stack.replacements, replacement)
     return replacement
 
@@ -69,6 +70,10 @@ class _Stack:
         self.module = module
         self.own = vars(module).get('forward')  # of the instance; None is that of its class
         self.replacements: tuple[Replacement, ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        lasting = tuple(x for x in self.replacements if x._lasting)
+        return {**vars(self), 'replacements': lasting}
 
     @staticmethod
     def of(module: nn.Module) -> '_Stack | None':

@@ -91,6 +91,10 @@ class SpikeFlow(TorchFunctionMode):
         self._hooks = ExitStack()  # and replacements
         self._thread: int | None = None  # that opened it
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The hooks of a model that is copied inside the block hold a copy of the flow: a closed one.
+        return {**vars(self), '_thread': None, '_modules': [], '_hooks': ExitStack()}
+
     @property
     def layer(self) -> str:
         """Name of the innermost module that is running; empty outside of all."""
@@ -125,7 +129,7 @@ class SpikeFlow(TorchFunctionMode):
             if isinstance(module, BaseNeuron):
                 hooks.callback(module.register_forward_hook(self._mark).remove)
                 if not _holds_weights(module):
-                    hooks.callback(replace(module, _run_unseen).restore)
+                    hooks.callback(replace(module, _run_unseen, lasting=False).restore)
             leave = module.register_forward_hook(self._leave_module, always_call=True)
             hooks.callback(leave.remove)
 
@@ -155,6 +159,8 @@ class SpikeFlow(TorchFunctionMode):
     # Hooks see the calls of all threads. One look at the number of the thread costs nearly nothing.
 
     def _enter_module(self, module: nn.Module, inputs: tuple) -> tuple | None:
+        if self._thread is None:
+            return None
         if not self._modules and is_traced():
             self._refuse('the call is being compiled, exported or traced')
         if self._thread != get_ident():

@@ -230,6 +230,23 @@ def test_a_copy_runs_by_itself():
     assert other.simulation is not net.simulation
 
 
+@pytest.mark.parametrize('part', ['stem.0', 'blocks.0.relu', 'head.2'])
+def test_a_copy_that_is_made_during_a_call_is_not_running(part):
+    net, x, copies = convert_to_spiking(quantised()), images(), []
+    simulate(net, 6, chunk=4)
+    module = net.get_submodule(part)
+    hook = module.register_forward_hook(lambda *_: copies.append(copy.deepcopy(net)))
+    with torch.no_grad():
+        net(x)
+        hook.remove()
+        expected = net(x + 1)
+        for copied in copies:
+            copied.get_submodule(part)._forward_hooks.popitem()
+            assert torch.equal(copied(x + 1), expected)
+            assert get_timesteps(copied) == 6
+    assert copies
+
+
 def test_an_error_inside_leaves_a_model_that_works():
     net, x = convert_to_spiking(quantised()), images()
     simulate(net, 6, chunk=4)

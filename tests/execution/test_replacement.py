@@ -3,6 +3,7 @@
 import copy
 import io
 import random
+import pickle
 import threading
 from functools import partial
 
@@ -123,6 +124,17 @@ def test_copies_and_pickles_have_their_own():
     for twin in (loaded, copied):
         assert torch.equal(twin(X), -3 * X)
         assert twin.forward.__self__.module is twin
+
+
+def test_copies_and_pickles_are_without_one_that_does_not_last():
+    scale, net = Scale(), Negative()
+    replace(net, double, lasting=False)
+    replace(net, scale.around)
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert torch.equal(twin(X), -3 * X)
+        find_replacement(twin, twin.forward.__self__.replacements[0]._around).restore()
+        assert 'forward' not in vars(twin)
+    assert torch.equal(net(X), -6 * X)
 
 
 def test_an_exception_leaves_the_stack_as_it_is():

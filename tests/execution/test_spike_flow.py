@@ -1,6 +1,7 @@
 """What stays a spike train, and what a flow leaves behind."""
 
 import copy
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -345,6 +346,19 @@ def test_a_copy_of_a_followed_model_has_neurons_of_its_own():
     net(x)
     with pytest.raises(KeyError):
         copied(x)
+
+
+def test_a_copy_of_a_followed_model_is_not_followed():
+    net = nn.Sequential(nn.Linear(4, 4), SFA(D=4), nn.Linear(4, 2)).eval()
+    x = torch.randn(5, 4)
+    with EnergyCounter(net):
+        copies = [copy.deepcopy(net), pickle.loads(pickle.dumps(net))]
+        assert all(type(copied[:2](x)) is torch.Tensor for copied in copies)
+    for copied in copies:
+        assert type(copied[:2](x)) is torch.Tensor
+        with EnergyCounter(copied) as counter:
+            copied(x)
+        assert counter.samples == 5
 
 
 def test_two_threads_in_one_followed_model():
