@@ -3,6 +3,7 @@
 from torch import nn
 
 from mmspike.ann2snn.simulation import Simulation
+from mmspike.checks import check_integer
 from mmspike.deprecation import renamed_arguments
 from mmspike.execution import get_execution
 from mmspike.execution.replacement import replace
@@ -50,7 +51,7 @@ def simulate(
             ``scores_module``.
     """
     check_timesteps(timesteps)
-    check_timesteps(chunk)
+    check_integer('chunk', chunk, at_least=1)
     modules = dict(model.named_modules())
     if input_module is None:
         input_module = 'backbone' if 'backbone' in modules else ''
@@ -61,7 +62,7 @@ def simulate(
         if name not in modules:
             raise ValueError(f'{type(model).__name__} has no module {name!r}')
     if patience is not None:
-        check_timesteps(patience)
+        check_integer('patience', patience, at_least=1)
         if scores_module is None:
             raise ValueError(
                 'patience needs scores_module: the module whose outputs are the scores'

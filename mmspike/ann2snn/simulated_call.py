@@ -40,7 +40,7 @@ class SimulatedCall:
 
     def __init__(self, simulation: Options, model: nn.Module) -> None:
         self.thread = threading.get_ident()
-        self.scores = KeptScores(simulation.patience)
+        self.scores = KeptScores(None if model.training else simulation.patience)
         self._options = simulation
         self._model: Any = model  # one of a host, which has more than nn.Module
         self._total = simulation.timesteps

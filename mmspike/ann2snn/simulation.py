@@ -47,7 +47,8 @@ class Simulation(TemporalModule, nn.Module):
             to be kept for every step; None keeps none. What is between them runs for every step
             then, on the mean up to it.
         patience: With ``scores_module``: stop when the best class of every sample was the same for
-            so many steps, and give every sample the scores that it had then. None runs all steps.
+            so many steps, and give every sample the scores that it had then. None runs all steps,
+            as does training.
         readouts: How often the read-out runs at a call of the model: once for every map of a
             backbone that has it inside.
 

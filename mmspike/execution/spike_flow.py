@@ -92,7 +92,7 @@ class SpikeFlow(TorchFunctionMode):
         self._thread: int | None = None  # that opened it
 
     def __getstate__(self) -> dict[str, Any]:
-        # The hooks of a model that is copied inside the block hold a copy of the flow: a closed one.
+        # The hooks of a model that is copied inside the block hold a closed copy of the flow.
         return {**vars(self), '_thread': None, '_modules': [], '_hooks': ExitStack()}
 
     @property

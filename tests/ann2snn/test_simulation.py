@@ -265,6 +265,17 @@ def test_it_can_be_trained_through_all_steps():
     assert net.stem[0].weight.grad.abs().sum() > 0
 
 
+def test_training_runs_all_steps_whatever_the_patience():
+    gradients = []
+    for patience in (None, 1):
+        net = convert_to_spiking(quantised()).train()
+        simulate(net, 6, chunk=2, scores_module='', patience=patience)
+        net(images()).square().sum().backward()
+        assert net.simulation.exit_steps is None
+        gradients.append(net.head[2].weight.grad)
+    torch.testing.assert_close(*gradients)
+
+
 def test_a_temporal_mean_is_the_readout():
     class WithMean(nn.Module):
         def __init__(self):
@@ -292,10 +303,10 @@ def test_a_temporal_mean_is_the_readout():
     ('options', 'message'),
     [
         (dict(timesteps=0), 'timesteps'),
-        (dict(timesteps=4, chunk=0), 'at least 1'),
+        (dict(timesteps=4, chunk=0), 'chunk must be at least 1'),
         (dict(timesteps=4, readout_module='nowhere'), "no module 'nowhere'"),
         (dict(timesteps=4, patience=3), 'patience needs scores_module'),
-        (dict(timesteps=4, patience=0, scores_module=''), 'at least 1'),
+        (dict(timesteps=4, patience=0, scores_module=''), 'patience must be at least 1'),
     ],
 )
 def test_bad_options(options, message):

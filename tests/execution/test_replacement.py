@@ -2,8 +2,8 @@
 
 import copy
 import io
-import random
 import pickle
+import random
 import threading
 from functools import partial
 
