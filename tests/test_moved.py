@@ -66,3 +66,17 @@ def test_nothing_new_is_called_as_something_old():
         place = Path(mmspike.__file__).parent.joinpath(*old.split('.'))
         assert not place.with_suffix('.py').exists()
         assert not (place / '__init__.py').exists()
+
+
+@pytest.mark.parametrize(
+    ('module', 'old', 'new'),
+    [
+        ('conversion.simulation', 'simulate', 'ann2snn.simulate'),
+        ('layers.conv', 'put_neurons_first', 'layers.conv.use_preactivation_neurons'),
+    ],
+)
+@pytest.mark.filterwarnings('default::DeprecationWarning')
+def test_names_that_left_a_module(module, old, new):
+    found = importlib.import_module(f'mmspike.{module}')
+    with pytest.warns(DeprecationWarning, match=rf'use mmspike\.{new}'):
+        assert callable(getattr(found, old))

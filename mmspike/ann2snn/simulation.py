@@ -17,6 +17,7 @@ from mmspike.deprecation import renamed_attribute
 from mmspike.execution.compiled import is_traced, refuse
 from mmspike.execution.spike_train import unmarked
 from mmspike.layers import TemporalMean
+from mmspike.moved import moved_names
 from mmspike.neurons import SpikingQCFS
 from mmspike.temporal import TemporalModule
 
@@ -180,3 +181,6 @@ class Simulation(TemporalModule, nn.Module):
     def after_answer(self, module: nn.Module, args: tuple, out: Tensor) -> Tensor:
         """Of the module that puts out the scores."""
         return self._running(str(self.scores_module)).keep_scores(out)
+
+
+__getattr__ = moved_names(__name__, {'simulate': 'ann2snn.simulate:simulate'})

@@ -11,6 +11,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmspike.moved import moved_names
 from mmspike.registry import MODELS
 
 
@@ -121,3 +122,6 @@ class SpikeConvBlock(BaseModule):
         """``(T*B, C, H, W)`` to the same shape."""
         x = x + self.sep_conv(x)
         return x + self.conv2(self.conv1(x))
+
+
+__getattr__ = moved_names(__name__, {'put_neurons_first': 'layers.conv:use_preactivation_neurons'})
