@@ -137,10 +137,11 @@ def test_two_processes_add_up_what_they_counted(tmp_path):
     """Sums, not means: each process sees half of the images."""
     config, checkpoint = trained(DIGITS)
     alone, _ = run(tmp_path, HOOK(), mode='test', checkpoint=checkpoint)
-    run_script(
+    printed = run_script(
         'dist_test.sh', config, checkpoint, 2, '--work-dir', tmp_path / 'two',
         '--cfg-options', 'custom_hooks.0.type=mmspike.FiringRateEnergyHook',
     )  # fmt: skip
+    assert 'accuracy/top1' in printed
     (written,) = (tmp_path / 'two').glob('*/energy/energy.json')
     one, two = report(alone), json.loads(written.read_text())
     assert one['samples'] == two['samples'] == 4

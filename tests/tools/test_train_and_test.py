@@ -296,11 +296,6 @@ def test_two_processes_train_as_one_with_the_same_total_batch(tmp_path):
     for name, value in weights[1].items():
         torch.testing.assert_close(weights[2][name], value, rtol=1e-3, atol=1e-4, msg=name)
 
-    printed = run_script(
-        'dist_test.sh', config, folder / 'epoch_3.pth', 2, '--work-dir', folder / 't'
-    )
-    assert 'accuracy/top1' in printed
-
 
 def test_slurm_script_hands_over_its_arguments(tmp_path):
     """A stand-in for srun that prints what it is given."""
