@@ -89,7 +89,10 @@ def test_a_file_from_an_address_is_looked_at_too(tmp_path, monkeypatch):
         ('other.pth', 'a converted one'),
     ],
 )
-def test_a_missing_file_says_where_it_is_from_and_how_to_go_without(name, origin):
+def test_a_missing_file_says_where_it_is_from_and_how_to_go_without(
+    monkeypatch, tmp_path, name, origin
+):
+    monkeypatch.chdir(tmp_path)  # make demo leaves such a file in the repository
     path = f'checkpoints/{name}'
     init_cfg = dict(type='Pretrained', checkpoint=path, prefix='backbone.')
     with pytest.raises(FileNotFoundError) as error:
