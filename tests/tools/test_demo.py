@@ -116,7 +116,7 @@ def test_what_is_printed(task, demo):
     (result,) = (line for line in lines if line.endswith(' mJ per image'))
     assert lines.index(result) < next(i for i, line in enumerate(lines) if 'results, after' in line)
     assert '(1) A difference in a few images is no error' in printed
-    assert ('(2) The head of the detector' in printed) == (task == 'det')
+    assert ("(2) The detector's head" in printed) == (task == 'det')
 
 
 @pytest.mark.slow
@@ -164,7 +164,7 @@ def test_again(scenes, no_pretraining, run_program, tmp_path):
     stamp = first.stat().st_mtime_ns
     printed = start(*arguments, '--fresh').stdout
     assert 'reused' not in printed
-    assert 'going on' not in printed
+    assert 'resuming' not in printed
     assert first.stat().st_mtime_ns > stamp
     assert left.read_bytes() == second.read_bytes()
 
