@@ -82,12 +82,13 @@ def _spikes_and_connections(x: SpikeTrain, links: Connections) -> tuple[Tensor, 
         connected = sum_spikes(x.plain(), 0, x.spike_value)
         spikes = connected.sum()
     for axis in reversed(links.axes):
-        connected = connected @ _fan_out(axis, x.device)
+        connected = connected @ fan_out_on(axis, x.device)
     return spikes, connected
 
 
 @lru_cache(maxsize=4096)
-def _fan_out(axis: Axis, device: torch.device) -> Tensor:
+def fan_out_on(axis: Axis, device: torch.device) -> Tensor:
+    """Fan-outs along an axis, float64 ``(size,)`` on a device; kept for all counters."""
     return torch.from_numpy(axis_fan_out(axis)).to(device, torch.float64)
 
 

@@ -18,11 +18,12 @@ from mmspike.energy import (
     NeuronCount,
     UncountedError,
 )
+from mmspike.energy.rules import fan_out_on
 from mmspike.execution import SpikeDriven, set_execution
 from mmspike.layers import SpikeDrivenSelfAttention, TemporalMean
 from mmspike.neurons import LIF, QCFS, SFA, BaseNeuron
 from mmspike.recorders.firing_rates import FiringRateRecorder
-from support.tensors_in_memory import numbers_in_memory
+from support.held_tensors import numbers_held_by
 
 
 def count(net, *inputs, **options):
@@ -499,19 +500,16 @@ def test_neurons_of_a_network_are_all_there():
 
 
 def test_a_counter_keeps_little_of_every_shape():
-    """Numbers per row and column, and not a map.
-
-    They are kept for all counters: of sizes that no other test has.
-    """
+    """A few sums. Of a shape, numbers per row and column are kept for all counters, and no map."""
     net = nn.Sequential(SFA(D=4), nn.Conv2d(2, 2, 3, padding=1, groups=2)).eval()
     counter = EnergyCounter(net)
-    before = numbers_in_memory()
-    for size in range(250, 260):
+    before, shared = numbers_held_by(counter), numbers_held_by(fan_out_on)
+    for size in range(250, 260):  # sizes that no other test has
         with torch.no_grad(), counter:
             net(torch.rand(1, 2, size, 2 * size))
     rows_and_columns = sum({*range(250, 260), *range(500, 520, 2)})
-    # And a few sums.
-    assert 0 <= numbers_in_memory() - before - rows_and_columns < 20
+    assert numbers_held_by(counter) - before < 20
+    assert numbers_held_by(fan_out_on) - shared == rows_and_columns
 
 
 @pytest.mark.parametrize(('shape', 'size'), [((6,), 6), ((2, 5), 5), ((4, 3, 2), 6)])

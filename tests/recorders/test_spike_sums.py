@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.recorders import spike_sums
 from mmspike.recorders.spike_sums import RunningSums, SpikeSums, count_active, sum_spikes
-from support.tensors_in_memory import numbers_in_memory
+from support.held_tensors import numbers_held_by
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -135,11 +135,11 @@ def test_tally_keeps_little_whatever_comes(monkeypatch):
     """No two sequences are the same."""
     monkeypatch.setattr(spike_sums, 'MOST_WAITING', 7)
     monkeypatch.setattr(spike_sums, 'MOST_SEQUENCES', 3)
-    tally, before = RunningSums(), numbers_in_memory()
+    tally = RunningSums()
     for i in range(100):
         tally.add(i % 13, number(i), times=i % 3)
         # Those that wait, and a sum for each of a sequence.
-        assert numbers_in_memory() - before <= 7 + 3 * 7
+        assert numbers_held_by(tally) <= 7 + 3 * 7
     expected = {}
     for i in range(100):
         expected[i % 13] = expected.get(i % 13, 0) + i * (i % 3)
