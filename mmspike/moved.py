@@ -147,6 +147,8 @@ class _OldPackage(Loader):
         parts = PACKAGES[old.partition('.')[2]]
 
         def find(name: str) -> Any:
+            if name == '__all__':  # of import *
+                return [name for part in parts for name in import_module(f'mmspike.{part}').__all__]
             for part in parts if not name.startswith('_') else ():
                 found = getattr(import_module(f'mmspike.{part}'), name, None)
                 if found is not None:

@@ -67,6 +67,25 @@ def test_a_neuron_that_was_written_for_an_older_version():
     assert counter.counts().layers['1'].sops == 2 * 3 * 2
 
 
+def test_old_names_in_mixins_and_by_super():
+    class Mixin:
+        step_value = 5.0
+
+    with pytest.warns(DeprecationWarning, match=r'use Mixed\.spike_value'):
+        mixed = type('Mixed', (Mixin, SFA), {})
+
+    with pytest.warns(DeprecationWarning, match=r'use Double\.spike_value'):
+
+        class Double(SFA):
+            @property
+            def step_value(self):
+                return 2 * super().step_value
+
+    assert mixed(D=4).spike_value == 5.0
+    with pytest.warns(DeprecationWarning, match=r'use Double\.spike_value'):
+        assert Double(D=4).spike_value == 0.5
+
+
 def test_energy_with_memory():
     net = nn.Linear(3, 2)
     with EnergyCounter(net) as counter:

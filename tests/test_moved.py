@@ -49,6 +49,13 @@ def test_names_of_a_package_that_was_divided(name, place):
         _ = mmspike.conversion.nothing
 
 
+def test_all_names_of_a_package_that_was_divided():
+    names = {}
+    with pytest.warns(DeprecationWarning, match=r'use mmspike\.(ann2snn|converters)\.'):
+        exec('from mmspike.conversion import *', names)
+    assert {'convert_mst', 'simulate'} <= names.keys()
+
+
 def test_the_warning_points_at_the_line_that_imports():
     with pytest.warns(DeprecationWarning, match='mmspike') as caught:
         import mmspike.utils.checks  # noqa: F401

@@ -102,9 +102,10 @@ class SimulatedCall:
         self._set_timesteps(self._length)
         with self._behind:
             if self._ends_at_neck and not self._is_last:
-                return self._model.extract_feat(kwargs.get('inputs', *args[:1]))
-            inputs = args if options.input_module else self.encoded(self._model, args)
-            out = forward(*inputs, **kwargs)
+                out = self._model.extract_feat(args[0] if args else kwargs['inputs'])
+            else:
+                inputs = args if options.input_module else self.encoded(self._model, args)
+                out = forward(*inputs, **kwargs)
             if options.readout_module and not self._readouts_done:
                 raise RuntimeError(
                     f'the read-out ({options.readout_module}) was not called: choose a module that '

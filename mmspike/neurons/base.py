@@ -10,7 +10,7 @@ from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
 
 from mmspike.checks import check_number as check_number  # for the neurons
-from mmspike.deprecation import renamed_attribute, warn_renamed
+from mmspike.deprecation import warn_renamed
 from mmspike.neurons.functional import at_rest
 from mmspike.neurons.masking import SpikeMasking
 from mmspike.neurons.records import find_local_record, read_record, record_key, write_record
@@ -87,11 +87,22 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
-        if 'step_value' in vars(cls) and 'spike_value' not in vars(cls):
+        # The class itself or a mixin of its; one of mmspike's has the new name.
+        owner = next(x for x in cls.__mro__ if {'step_value', 'spike_value'} & vars(x).keys())
+        if 'spike_value' not in vars(owner):
             warn_renamed(f'{cls.__name__}.step_value', f'{cls.__name__}.spike_value')
-            cls.spike_value = vars(cls)['step_value']  # type: ignore[method-assign]  # its new name
+            value = vars(owner)['step_value']
+            cls.step_value = cls.spike_value = value  # type: ignore[method-assign]  # its new name
 
-    step_value = renamed_attribute('step_value', 'spike_value')
+    @property
+    def step_value(self) -> float:
+        """Deprecated: use :attr:`spike_value`."""
+        warn_renamed(f'{type(self).__name__}.step_value', f'{type(self).__name__}.spike_value')
+        # A class that was written for the old name may ask by super(): not for its own value.
+        new = (x for x in type(self).__mro__ if 'spike_value' in vars(x))
+        return next(vars(x)['spike_value'] for x in new if 'step_value' not in vars(x)).__get__(
+            self
+        )
 
     @property
     @abstractmethod

@@ -469,6 +469,32 @@ def test_models_that_are_not_converted():
         simulate(net, 4)
 
 
+def test_a_method_of_a_host_that_does_not_reach_the_readout():
+    """Its steps would be missing from the mean, without a word."""
+
+    class Host(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+            self.neck = nn.Conv2d(4, 4, 1)
+
+        def extract_feat(self, x):
+            return self.backbone(x)
+
+        def forward(self, x):
+            return self.neck(self.extract_feat(x))
+
+    net = Host().eval()
+    insert_qcfs(net)
+    net = convert_to_spiking(net)
+    simulate(net, 8, chunk=4, readout_module='neck')
+    with (
+        torch.no_grad(),
+        pytest.raises(RuntimeError, match=r'the read-out \(neck\) was not called'),
+    ):
+        net(images())
+
+
 def test_neurons_behind_the_readout():
     net = convert_to_spiking(quantised())
     simulate(net, 4, readout_module='blocks.0', scores_module='head.2')
