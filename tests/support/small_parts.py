@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmspike import set_timesteps
 from mmspike.backbones import MST, SDT, MetaSpikformer
-from mmspike.heads.cls import SpikeLinearClsHead
+from mmspike.heads.cls import SpikeDistillClsHead, SpikeLinearClsHead
 from mmspike.heads.det import (
     SpikeFCNMaskHead,
     SpikeRetinaHead,
@@ -130,6 +130,13 @@ HEADS = [
     Part(
         'SpikeLinearClsHead',
         lambda **o: SpikeLinearClsHead(3, 4, **o),
+        (lambda b, h, w: (b, 4),),
+        tuple_input=True,
+        sized=False,
+    ),
+    Part(
+        'SpikeDistillClsHead',
+        lambda **o: SpikeDistillClsHead(3, 4, analog_fc=True, **o),
         (lambda b, h, w: (b, 4),),
         tuple_input=True,
         sized=False,

@@ -4,7 +4,8 @@ from mmspike.versions import check_version
 
 check_version('mmpretrain')
 
+from mmspike.heads.cls.spike_distill_head import SpikeDistillClsHead  # noqa: E402
 from mmspike.heads.cls.spike_linear_head import SpikeLinearClsHead  # noqa: E402
 from mmspike.heads.cls.tet_loss import TETLoss  # noqa: E402
 
-__all__ = ['SpikeLinearClsHead', 'TETLoss']
+__all__ = ['SpikeDistillClsHead', 'SpikeLinearClsHead', 'TETLoss']

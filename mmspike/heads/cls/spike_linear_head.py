@@ -32,6 +32,8 @@ class SpikeLinearClsHead(TemporalModule, LinearClsHead):
         ValueError: ``cal_acc`` is combined with :class:`~mmspike.heads.cls.TETLoss`.
     """
 
+    analog_layers: tuple[str, ...] = ()
+
     def __init__(
         self,
         num_classes: int,
@@ -84,7 +86,12 @@ class SpikeLinearClsHead(TemporalModule, LinearClsHead):
             ValueError: Features and labels differ in number, as they do when head and backbone
                 run different numbers of time steps.
         """
-        logits = self.step_logits(feats)
+        return self.loss_by_logits(self.step_logits(feats), data_samples, **kwargs)
+
+    def loss_by_logits(
+        self, logits: Tensor, data_samples: list[DataSample], **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Loss of a batch whose logits are known: ``(T, B, num_classes)``; raises like `loss`."""
         self._check_batch(logits, data_samples)
         scores = logits if isinstance(self.loss_module, TETLoss) else logits.mean(0)
         return self._get_loss(scores, data_samples, **kwargs)
