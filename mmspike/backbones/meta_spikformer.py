@@ -12,23 +12,17 @@ What differs from the reference, at defaults nothing that its weights can tell:
 - the MLP's pointwise convolutions are 2-D.
 """
 
-from collections.abc import Iterator
-from itertools import accumulate
-from operator import mul
 from typing import Any
 
-from mmcv.cnn.bricks.scale import LayerScale
-from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import nn
 
-from mmspike.backbones.base import Stage, StagedBackbone, named_arch, rising_rates
+from mmspike.backbones.pyramid import SpikePyramid, read_pyramid
 from mmspike.layers import (
-    DropPath,
     SpikeAttention,
     SpikeConvBlock,
     SpikeMLP,
     SpikeSepConv,
-    spike_conv,
+    SpikeTransformerBlock,
 )
 from mmspike.registry import MODELS
 
@@ -40,57 +34,10 @@ ARCHS: dict[str, dict] = {
     'large': dict(embed_dims=(32, 64, 128, 256, 360), depths=_DEPTHS, num_heads=8, stem_stride=2),
 }
 NUM_STAGES = 5
-FIRST_TRANSFORMER_STAGE = 3
-
-
-class SpikeTransformerBlock(BaseModule):
-    """``x + sep_conv(x)``, ``x + attention(x)``, ``x + mlp(x)``.
-
-    Args:
-        embed_dims: Channels.
-        num_heads: Heads of the attention.
-        drop_path_rate: Probability of dropping each of the three branches.
-        layer_scale_init_value: Initial value of a learned factor per channel on each branch; None
-            leaves the factors out.
-        neuron_cfg: Config of the neurons.
-        norm_cfg: Config of the norms.
-    """
-
-    def __init__(
-        self,
-        embed_dims: int,
-        num_heads: int,
-        *,
-        drop_path_rate: float,
-        layer_scale_init_value: float | None,
-        neuron_cfg: dict,
-        norm_cfg: dict,
-    ) -> None:
-        super().__init__()
-        cfgs: dict[str, Any] = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
-        self.sep_conv = SpikeSepConv(embed_dims, 3, **cfgs)
-        self.attn = SpikeAttention(embed_dims, num_heads, **cfgs)
-        self.mlp = SpikeMLP(embed_dims, **cfgs)
-
-        def scale() -> nn.Module:
-            if layer_scale_init_value is None:
-                return nn.Identity()
-            return LayerScale(
-                embed_dims, data_format='channels_first', scale=layer_scale_init_value
-            )
-
-        self.scale1, self.scale2, self.scale3 = scale(), scale(), scale()
-        self.drop_path = DropPath(drop_path_rate)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(T*B, C, H, W)`` to the same shape."""
-        x = x + self.drop_path(self.scale1(self.sep_conv(x)))
-        x = x + self.drop_path(self.scale2(self.attn(x)))
-        return x + self.drop_path(self.scale3(self.mlp(x)))
 
 
 @MODELS.register_module()
-class MetaSpikformer(StagedBackbone):
+class MetaSpikformer(SpikePyramid):
     """Spiking vision transformer with three convolutional and two transformer stages.
 
     The outputs are membrane potentials (real numbers), as every consumer of theirs begins with a
@@ -131,92 +78,39 @@ class MetaSpikformer(StagedBackbone):
         (4, 8, 16, 16)
     """
 
-    # It sees the image, which is no spike train (see mmspike.execution).
-    analog_layers = ('stages.0.downsample.conv',)
-    neuron_groups = dict(
-        self_attention=('stages.*.attn.[qkv].activate',),
-        mlp=('stages.*.mlp.*',),
-        conv=('stages.*.sep_conv.*', 'stages.*.conv[12].*'),
-    )
-
     def __init__(
         self,
         arch: str | dict = 'small',
         *,
-        in_channels: int = 3,
-        timesteps: int = 1,
-        out_indices: tuple[int, ...] = (4,),
         neuron_cfg: dict = dict(type='mmspike.SFA', D=4),
         norm_cfg: dict = dict(type='BN'),
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float | None = None,
-        readout: bool = False,
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        init_cfg: dict | None = None,
+        **options: Any,
     ) -> None:
-        arch = read_arch(arch)
-        strides = (arch['stem_stride'], 2, 2, 2, 1)
+        arch = read_pyramid(arch, ARCHS)
         cfgs: dict[str, Any] = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
 
-        def stages() -> Iterator[Stage]:
-            depths = arch['depths']
-            rates = iter(rising_rates(drop_path_rate, sum(depths[FIRST_TRANSFORMER_STAGE:])))
-            width = in_channels
-            for i, dims in enumerate(arch['embed_dims']):
-                downsample = spike_conv(
-                    width,
-                    dims,
-                    3 if i else 7,
-                    stride=strides[i],
-                    bias=True,
-                    norm_cfg=norm_cfg,
-                    # The image is no spike train: the first convolution sees it as it is.
-                    neuron_cfg=neuron_cfg if i else None,
-                )
-                if i < FIRST_TRANSFORMER_STAGE:
-                    blocks = [SpikeConvBlock(dims, **cfgs) for _ in range(depths[i])]
-                else:
-                    blocks = [
-                        SpikeTransformerBlock(
-                            dims,
-                            arch['num_heads'],
-                            drop_path_rate=next(rates),
-                            layer_scale_init_value=layer_scale_init_value,
-                            **cfgs,
-                        )
-                        for _ in range(depths[i])
-                    ]
-                yield Stage(downsample, blocks)
-                width = dims
+        def transformer_block(dims: int, rate: float) -> nn.Module:
+            return SpikeTransformerBlock(
+                dims,
+                dict(
+                    sep_conv=SpikeSepConv(dims, 3, **cfgs),
+                    attn=SpikeAttention(dims, arch['num_heads'], **cfgs),
+                    mlp=SpikeMLP(dims, **cfgs),
+                ),
+                drop_path_rate=rate,
+                layer_scale_init_value=layer_scale_init_value,
+            )
 
         super().__init__(
-            stages(),
             arch['embed_dims'],
-            tuple(accumulate(strides, mul)),
-            in_channels=in_channels,
-            timesteps=timesteps,
-            out_indices=out_indices,
-            readout=readout,
-            frozen_stages=frozen_stages,
-            norm_eval=norm_eval,
-            with_cp=with_cp,
-            init_cfg=init_cfg,
+            arch['depths'],
+            (arch['stem_stride'], 2, 2, 2, 1),
+            conv_block=lambda dims: SpikeConvBlock(dims, **cfgs),
+            transformer_block=transformer_block,
+            conv_stages=3,
+            drop_path_rate=drop_path_rate,
+            **cfgs,
+            **options,
         )
-
-
-def read_arch(arch: str | dict) -> dict:
-    """Return the settings of an architecture given by name or as a dict.
-
-    Raises:
-        ValueError: The name is unknown, or a key is missing, unknown or of the wrong length.
-    """
-    arch = named_arch(arch, ARCHS)
-    for key in ('embed_dims', 'depths'):
-        if len(arch[key]) != NUM_STAGES:
-            raise ValueError(
-                f'{key} of an arch needs one number for each of the {NUM_STAGES} stages, '
-                f'got {arch[key]}'
-            )
-    return arch

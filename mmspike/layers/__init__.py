@@ -16,21 +16,26 @@ from mmspike.layers.mlp import SpikeMLP  # noqa: E402
 from mmspike.layers.neuron_init import NeuronInit, neuron_gain  # noqa: E402
 from mmspike.layers.readout import TemporalMean  # noqa: E402
 from mmspike.layers.recompute import recompute  # noqa: E402
+from mmspike.layers.rep_conv import RepConv, fold_rep_convs  # noqa: E402
 from mmspike.layers.sdsa import SpikeDrivenSelfAttention  # noqa: E402
+from mmspike.layers.transformer_block import SpikeTransformerBlock  # noqa: E402
 from mmspike.layers.window_attention import SpikeWindowAttention  # noqa: E402
 from mmspike.moved import moved_names  # noqa: E402
 
 __all__ = [
     'DropPath',
     'NeuronInit',
+    'RepConv',
     'SpikeAttention',
     'SpikeConvBlock',
     'SpikeDrivenSelfAttention',
     'SpikeMLP',
     'SpikeSepConv',
+    'SpikeTransformerBlock',
     'SpikeWindowAttention',
     'TemporalMean',
     'attention_product',
+    'fold_rep_convs',
     'neuron_gain',
     'recompute',
     'spike_conv',

@@ -1,4 +1,6 @@
-"""Spike-driven self-attention of SDT v3: no softmax, so the products can be taken in any order."""
+"""Spike-driven self-attention of SDT v2 and v3: no softmax, so its products can be reordered."""
+
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
@@ -28,16 +30,21 @@ def attention_product(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class SpikeAttention(BaseModule):
-    """Multi-head self-attention on spikes (E-SDSA, arXiv 2411.16061; SDT v3 ``Model_Base``).
+    """Multi-head self-attention on spikes (E-SDSA, arXiv 2411.16061).
 
-    A neuron; 1x1 convolutions with norm and neuron for q, k and v; ``q k^T v * 2 / sqrt(d)``; a
-    neuron; a 1x1 projection with norm. v is ``value_ratio`` times as wide as q and k.
+    A neuron; convolutions with norm and neuron for q, k and v; ``q k^T v * scale``; a neuron; a
+    convolution with norm. The defaults are those of SDT v3 ``Model_Base``.
 
     Args:
         embed_dims: Channels, a multiple of ``num_heads``.
         num_heads: Number of heads.
         value_ratio: Width of v over ``embed_dims``.
+        scale: Factor of the product; None is ``2 / sqrt(d)``, d channels of a head.
+        conv_cfg: Config of the four convolutions, such as
+            ``dict(type='mmspike.RepConv')``; None makes ``Conv2d``.
+        kernel_size: Their kernel.
         neuron_cfg: Config of the neurons.
+        out_neuron_cfg: Config of the neuron behind the product; None takes ``neuron_cfg``.
         norm_cfg: Config of the norms.
 
     Raises:
@@ -50,24 +57,31 @@ class SpikeAttention(BaseModule):
         num_heads: int,
         *,
         value_ratio: int = 4,
+        scale: float | None = None,
+        conv_cfg: dict | None = None,
+        kernel_size: int = 1,
         neuron_cfg: dict,
+        out_neuron_cfg: dict | None = None,
         norm_cfg: dict,
     ) -> None:
         super().__init__()
         if embed_dims % num_heads:
             raise ValueError(f'embed_dims={embed_dims} must be a multiple of num_heads={num_heads}')
         self.num_heads = num_heads
-        self.scale = 2 * (embed_dims // num_heads) ** -0.5
+        self.scale = 2 * (embed_dims // num_heads) ** -0.5 if scale is None else scale
         value_dims = embed_dims * value_ratio
+        order = ('conv', 'norm', 'act')
+        cfgs: dict[str, Any] = dict(kernel_size=kernel_size, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
 
         def projection(out_channels: int) -> ConvModule:
-            return ConvModule(embed_dims, out_channels, 1, norm_cfg=norm_cfg, act_cfg=neuron_cfg)
+            return spike_conv(embed_dims, out_channels, neuron_cfg=neuron_cfg, order=order, **cfgs)
 
         self.neuron = MODELS.build(neuron_cfg)
         self.q = projection(embed_dims)
         self.k = projection(embed_dims)
         self.v = projection(value_dims)
-        self.out = spike_conv(value_dims, embed_dims, neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
+        out_neuron_cfg = neuron_cfg if out_neuron_cfg is None else out_neuron_cfg
+        self.out = spike_conv(value_dims, embed_dims, neuron_cfg=out_neuron_cfg, **cfgs)
 
     def _heads(self, x: Tensor) -> Tensor:
         """``(T*B, heads*d, H, W)`` to ``(T*B, heads, H*W, d)``."""

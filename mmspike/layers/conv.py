@@ -67,6 +67,8 @@ class SpikeSepConv(BaseModule):
         channels: Input and output channels.
         kernel_size: Kernel of the depthwise convolution.
         expansion: Width of the depthwise convolution over ``channels``.
+        analog_pointwise: No norm and no neuron stand behind the depthwise convolution, as in SDT
+            v2: the second pointwise convolution takes real numbers.
         neuron_cfg: Config of the neurons.
         norm_cfg: Config of the norms.
     """
@@ -77,15 +79,23 @@ class SpikeSepConv(BaseModule):
         kernel_size: int,
         *,
         expansion: int = 2,
+        analog_pointwise: bool = False,
         neuron_cfg: dict,
         norm_cfg: dict,
     ) -> None:
         super().__init__()
-        cfgs: dict[str, Any] = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
         hidden = channels * expansion
-        self.pointwise1 = spike_conv(channels, hidden, **cfgs)
-        self.depthwise = spike_conv(hidden, hidden, kernel_size, groups=hidden, **cfgs)
-        self.pointwise2 = spike_conv(hidden, channels, **cfgs)
+        between = None if analog_pointwise else norm_cfg
+        self.pointwise1 = spike_conv(channels, hidden, neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
+        self.depthwise = spike_conv(
+            hidden, hidden, kernel_size, groups=hidden, bias=False, neuron_cfg=neuron_cfg,
+            norm_cfg=between,
+        )  # fmt: skip
+        self.pointwise2 = spike_conv(
+            hidden, channels, neuron_cfg=None if analog_pointwise else neuron_cfg, norm_cfg=norm_cfg
+        )
+        if analog_pointwise:
+            self.analog_layers = ('pointwise2.conv',)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(T*B, C, H, W)`` to the same shape."""
@@ -97,8 +107,11 @@ class SpikeConvBlock(BaseModule):
 
     Args:
         channels: Input and output channels.
-        kernel_size: Kernel of the depthwise convolution.
+        kernel_size: Kernel of the depthwise convolution; None leaves ``sep_conv`` out, as in SDT v3
+            large.
         expansion: Width between the two 3x3 convolutions over ``channels``.
+        bias: Whether the 3x3 convolutions have biases.
+        analog_pointwise: See :class:`SpikeSepConv`.
         neuron_cfg: Config of the neurons.
         norm_cfg: Config of the norms.
     """
@@ -107,20 +120,27 @@ class SpikeConvBlock(BaseModule):
         self,
         channels: int,
         *,
-        kernel_size: int = 7,
+        kernel_size: int | None = 7,
         expansion: int = 4,
+        bias: bool = False,
+        analog_pointwise: bool = False,
         neuron_cfg: dict,
         norm_cfg: dict,
     ) -> None:
         super().__init__()
         cfgs: dict[str, Any] = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
-        self.sep_conv = SpikeSepConv(channels, kernel_size, **cfgs)
-        self.conv1 = spike_conv(channels, channels * expansion, 3, **cfgs)
-        self.conv2 = spike_conv(channels * expansion, channels, 3, **cfgs)
+        self.sep_conv = (
+            None
+            if kernel_size is None
+            else SpikeSepConv(channels, kernel_size, analog_pointwise=analog_pointwise, **cfgs)
+        )
+        self.conv1 = spike_conv(channels, channels * expansion, 3, bias=bias, **cfgs)
+        self.conv2 = spike_conv(channels * expansion, channels, 3, bias=bias, **cfgs)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(T*B, C, H, W)`` to the same shape."""
-        x = x + self.sep_conv(x)
+        if self.sep_conv is not None:
+            x = x + self.sep_conv(x)
         return x + self.conv2(self.conv1(x))
 
 

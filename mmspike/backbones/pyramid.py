@@ -1,0 +1,114 @@
+"""The macro structure that Meta-SpikeFormer brought: convolutional stages, then transformers."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from operator import mul
+
+from torch import nn
+
+from mmspike.backbones.base import Stage, StagedBackbone, named_arch, rising_rates
+from mmspike.layers import spike_conv
+
+
+class SpikePyramid(StagedBackbone):
+    """Stages of blocks, each behind a convolution that changes width and resolution.
+
+    The first convolution sees the image: 7x7, without a neuron. The others are 3x3. All have
+    biases and norms.
+
+    Args:
+        embed_dims: Channels of the stages.
+        depths: Numbers of their blocks.
+        strides: Strides of their first convolutions.
+        conv_block: Makes a block of a convolutional stage from its channels.
+        transformer_block: Makes a block of a transformer stage from its channels and its rate of
+            stochastic depth.
+        conv_stages: How many stages are convolutional; the others are transformers.
+        drop_path_rate: Stochastic depth of the last transformer block; it rises linearly from 0 at
+            the first.
+        neuron_cfg: Config of the neurons.
+        norm_cfg: Config of the norms.
+        in_channels, timesteps, out_indices, readout, frozen_stages, norm_eval, with_cp, init_cfg:
+            See :class:`~mmspike.backbones.base.StagedBackbone`.
+    """
+
+    # It sees the image, which is no spike train (see mmspike.execution).
+    analog_layers = ('stages.0.downsample.conv',)
+    neuron_groups = dict(
+        self_attention=('stages.*.attn.[qkv].activate',),
+        mlp=('stages.*.mlp.*',),
+        conv=('stages.*.sep_conv.*', 'stages.*.conv[12].*'),
+    )
+
+    def __init__(
+        self,
+        embed_dims: Sequence[int],
+        depths: Sequence[int],
+        strides: Sequence[int],
+        *,
+        conv_block: Callable[[int], nn.Module],
+        transformer_block: Callable[[int, float], nn.Module],
+        conv_stages: int,
+        drop_path_rate: float,
+        neuron_cfg: dict,
+        norm_cfg: dict,
+        in_channels: int = 3,
+        timesteps: int = 1,
+        out_indices: tuple[int, ...] = (-1,),
+        readout: bool = False,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        rates = iter(rising_rates(drop_path_rate, sum(depths[conv_stages:])))
+
+        def stages() -> Iterator[Stage]:
+            width = in_channels
+            for i, dims in enumerate(embed_dims):
+                downsample = spike_conv(
+                    width,
+                    dims,
+                    3 if i else 7,
+                    stride=strides[i],
+                    bias=True,
+                    norm_cfg=norm_cfg,
+                    neuron_cfg=neuron_cfg if i else None,
+                )
+                if i < conv_stages:
+                    blocks = [conv_block(dims) for _ in range(depths[i])]
+                else:
+                    blocks = [transformer_block(dims, next(rates)) for _ in range(depths[i])]
+                yield Stage(downsample, blocks)
+                width = dims
+
+        super().__init__(
+            stages(),
+            tuple(embed_dims),
+            tuple(accumulate(strides, mul)),
+            in_channels=in_channels,
+            timesteps=timesteps,
+            out_indices=out_indices,
+            readout=readout,
+            frozen_stages=frozen_stages,
+            norm_eval=norm_eval,
+            with_cp=with_cp,
+            init_cfg=init_cfg,
+        )
+
+
+def read_pyramid(arch: str | dict, archs: dict[str, dict]) -> dict:
+    """Settings of an architecture, by name or as a dict, one number per stage where there are many.
+
+    Raises:
+        ValueError: The name is unknown, or a key is missing, unknown or of the wrong length.
+    """
+    arch = named_arch(arch, archs)
+    stages = len(next(iter(archs.values()))['depths'])
+    for key in ('embed_dims', 'depths'):
+        if len(arch[key]) != stages:
+            raise ValueError(
+                f'{key} of an arch needs one number for each of the {stages} stages, '
+                f'got {arch[key]}'
+            )
+    return arch

@@ -1,0 +1,158 @@
+"""Chains of linear layers that are trained as such and run as one convolution.
+
+SDT v2 (arXiv 2404.03663) and SDT v3 large (arXiv 2411.16061) train the projections of an attention
+as several convolutions with norms and no neuron between them. In evaluation the chain is linear:
+one convolution that takes spikes.
+"""
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad
+
+from mmspike.execution.spike_train import SpikeTrain
+from mmspike.registry import MODELS
+
+
+@MODELS.register_module()
+class RepConv(BaseModule):
+    """A pointwise convolution, a depthwise one and a pointwise one, with norms: one convolution.
+
+    In training the layers run one after the other: pointwise, norm, depthwise, pointwise, norm. The
+    border that the depthwise convolution needs holds the value that the first norm gives to zero,
+    so that the chain equals one convolution with zeros around its input (:meth:`folded`). In
+    evaluation the chain runs as well, until :func:`fold_rep_convs` replaces it; wherever spikes are
+    followed (spike-driven execution, energy), spikes go through the one convolution.
+
+    It is built by ``mmcv.cnn.ConvModule`` from ``conv_cfg=dict(type='mmspike.RepConv')``, with the
+    arguments of a convolution.
+
+    Args:
+        in_channels: Input channels.
+        out_channels: Output channels.
+        kernel_size: Kernel of the depthwise convolution, an odd number; 1 leaves it out.
+        stride, padding, dilation, groups, bias: As of a convolution, which ``ConvModule`` passes.
+            Only "same" padding, and otherwise torch's defaults without a bias, are possible.
+        expansion: Width between the pointwise convolutions over ``in_channels``.
+        norm_cfg: Config of the norms: batch norms.
+
+    Raises:
+        ValueError: An argument is not possible.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int | None = None,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+        expansion: float = 1.0,
+        norm_cfg: dict = dict(type='BN'),
+    ) -> None:
+        super().__init__()
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f'kernel_size of RepConv must be odd, got {kernel_size}')
+        same = kernel_size // 2
+        asked = (stride, same if padding is None else padding, dilation, groups, bias)
+        if asked != (1, same, 1, 1, False):
+            raise ValueError(
+                f'RepConv has stride 1, padding {same} for kernel_size={kernel_size}, dilation 1, '
+                f'groups 1 and no bias; got {asked}'
+            )
+        hidden = int(in_channels * expansion)
+        # What ConvModule asks a convolution for.
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.padding = (kernel_size,) * 2, (same,) * 2
+        self.stride = self.dilation = (1, 1)
+        self.output_padding = (0, 0)
+        self.groups, self.transposed = 1, False
+
+        def norm(channels: int) -> nn.Module:
+            return MODELS.build(dict(norm_cfg, num_features=channels))
+
+        self.pointwise1 = nn.Conv2d(in_channels, hidden, 1, bias=False)
+        self.norm1 = norm(hidden)
+        self.depthwise = (
+            nn.Conv2d(hidden, hidden, kernel_size, groups=hidden, bias=False)
+            if kernel_size > 1
+            else nn.Identity()
+        )
+        self.pointwise2 = nn.Conv2d(hidden, out_channels, 1, bias=False)
+        self.norm2 = norm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(T*B, C, H, W)`` to ``(T*B, C', H, W)``."""
+        if isinstance(x, SpikeTrain) and not self.training:
+            return conv2d(x, *self.folded_weights(), padding=self.padding)
+        x = self._with_border(self.norm1(self.pointwise1(x)))
+        return self.norm2(self.pointwise2(self.depthwise(x)))
+
+    def _with_border(self, x: Tensor) -> Tensor:
+        width = self.padding[0]
+        if not width:
+            return x
+        # Zeros inside the border, and outside of it what the norm makes of a zero.
+        _, shift = _scale_and_shift(self.norm1)
+        shift = shift.detach().to(x.dtype).view(-1, 1, 1)
+        outside = pad(torch.zeros_like(x[:1, :1]), (width,) * 4, value=1.0)
+        return pad(x, (width,) * 4) + outside * shift
+
+    def folded_weights(self) -> tuple[Tensor, Tensor]:
+        """Weight ``(C', C, k, k)`` and bias ``(C',)`` of the one convolution, as in evaluation."""
+        scale1, shift1 = _scale_and_shift(self.norm1)
+        scale2, shift2 = _scale_and_shift(self.norm2)
+        first = scale1[:, None] * self.pointwise1.weight.flatten(1)  # (hidden, C)
+        last = scale2[:, None] * self.pointwise2.weight.flatten(1)  # (C', hidden)
+        if isinstance(self.depthwise, nn.Identity):
+            kernels = torch.ones_like(scale1)[:, None, None]
+        else:
+            kernels = self.depthwise.weight.squeeze(1)  # (hidden, k, k)
+        weight = torch.einsum('om,mhw,mi->oihw', last, kernels, first)
+        bias = shift2 + last @ (kernels.sum((1, 2)) * shift1)
+        return weight, bias
+
+    @torch.no_grad()
+    def folded(self) -> nn.Conv2d:
+        """The one convolution, with a bias."""
+        weight, bias = self.folded_weights()
+        conv = nn.Conv2d(
+            self.in_channels, self.out_channels, self.kernel_size, padding=self.padding,
+            device=weight.device, dtype=weight.dtype,
+        )  # fmt: skip
+        conv.weight.copy_(weight)
+        assert conv.bias is not None
+        conv.bias.copy_(bias)
+        return conv.train(self.training)
+
+
+def _scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
+    """A batch norm in evaluation: ``x * scale + shift`` per channel."""
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def fold_rep_convs(model: nn.Module) -> int:
+    """Replace every :class:`RepConv` of a model by its one convolution, in place.
+
+    Args:
+        model: A trained model. It can be trained further, but no longer as a chain.
+
+    Returns:
+        How many were replaced.
+    """
+    places = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, RepConv)
+    ]
+    for parent, name, child in places:
+        setattr(parent, name, child.folded())
+    return len(places)
