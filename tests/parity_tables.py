@@ -17,6 +17,7 @@ from support.reference_cases import (
     compare_dense,
     compare_sdtv3,
 )
+from support.reference_events import EVENT_CASES, compare_sdtv3_events
 from support.reference_sdt import SDT_CASES, compare_sdt
 
 
@@ -44,7 +45,10 @@ if __name__ == '__main__':
     parser.add_argument('family', choices=['sdt', 'mst'])
     if parser.parse_args().family == 'sdt':
         print_differences(
-            (SDTV3_CASES, compare_sdtv3), (DENSE_CASES, compare_dense), (SDT_CASES, compare_sdt)
+            (SDTV3_CASES, compare_sdtv3),
+            (DENSE_CASES, compare_dense),
+            (EVENT_CASES, compare_sdtv3_events),
+            (SDT_CASES, compare_sdt),
         )
     else:
         print_differences((mst.CASES, mst.compare), (mst.SPIKING_CASES, mst.compare_spiking))

@@ -1,4 +1,4 @@
-"""The recipes for event cameras do what SDT is trained with."""
+"""The recipes for event cameras do what SDT and SDT v3 are trained with."""
 
 import math
 
@@ -12,6 +12,7 @@ CIFAR10_DVS, GESTURE_10, GESTURE_16 = (
     next(path for path in CONFIGS if path.stem.startswith('sdt') and part in path.stem)
     for part in ('amp-tet-coslr-210e_cifar10-dvs', 't10_1xb16', 't16_1xb16')
 )
+SDTV3 = [path for path in CONFIGS if '-sfa-t8d4_3xb24' in path.stem]
 # Learning rate, where its warm-up begins, the lowest; weight decay, T, batch.
 RECIPES = {
     CIFAR10_DVS: ('AdamW', 7.5e-3, 1e-3, 3e-4, 1e-4, 10, 32),
@@ -77,3 +78,41 @@ def test_the_advised_variant_differs_in_what_was_advised():
     ]  # fmt: skip
     assert len(cfg.test_dataloader.dataset.pipeline) == 4
     assert cfg.param_scheduler == Config.fromfile(CIFAR10_DVS).param_scheduler
+
+
+@pytest.mark.parametrize('path', SDTV3, ids=lambda path: path.stem)
+def test_settings_of_sdtv3(path):
+    cfg = Config.fromfile(path)
+    optimizer, wrapper = cfg.optim_wrapper.optimizer, cfg.optim_wrapper
+    # The rate is given for 256 recordings.
+    assert (optimizer.type, optimizer.weight_decay) == ('AdamW', 1e-2)
+    assert optimizer.lr == pytest.approx(1.125e-5)
+    assert wrapper.type == 'AmpOptimWrapper'
+    assert wrapper.clip_grad == dict(max_norm=1)
+    assert wrapper.paramwise_cfg.flat_decay_mult == 0
+    assert cfg.train_dataloader.batch_size * 3 == cfg.auto_scale_lr.base_batch_size == 72
+    assert cfg.train_dataloader.drop_last
+    assert cfg.model.backbone.timesteps == cfg.model.head.timesteps == 8
+    assert cfg.model.head.loss.label_smooth_val == 0.1
+    average = cfg.custom_hooks[-1]
+    assert (average.type, average.momentum, average.update_buffers) == ('EMAHook', 1e-3, True)
+    for part in ('train', 'val', 'test'):
+        steps = {step['type']: step for step in cfg[f'{part}_dataloader'].dataset.pipeline}
+        assert steps['mmspike.IntegrateEvents'].timesteps == 8
+        if path.stem.endswith('har-dvs'):
+            assert steps['mmspike.ScaleEventFrames'].clip == 1
+            assert (steps['ResizeEdge'].scale, steps['CenterCrop'].crop_size) == (256, 224)
+            assert steps['ResizeEdge'].interpolation == 'bicubic'
+            assert ('RandomFlip' in steps) is (part == 'train')
+
+
+@pytest.mark.parametrize('path', SDTV3, ids=lambda path: path.stem)
+def test_learning_rates_of_sdtv3_by_iteration(path):
+    cfg = Config.fromfile(path)
+    rates, highest = learning_rates(cfg, per_epoch=10), 1.125e-5
+    assert len(rates) == 1000
+    for i in range(100):
+        assert rates[i] == pytest.approx(highest * i / 99, abs=1e-10)
+    for i in range(100, 1000):
+        cosine = (1 + math.cos(math.pi * (i - 100) / 900)) / 2
+        assert rates[i] == pytest.approx(1e-6 + (highest - 1e-6) * cosine, rel=1e-3)

@@ -4,6 +4,7 @@ from mmspike.converters.mst import convert_mst, convert_mst_file
 from mmspike.converters.sdt import convert_sdt, convert_sdt_file
 from mmspike.converters.sdtv3 import convert_sdtv3, convert_sdtv3_file
 from mmspike.converters.sdtv3_dense import convert_sdtv3_dense, convert_sdtv3_dense_file
+from mmspike.converters.sdtv3_events import convert_sdtv3_events, convert_sdtv3_events_file
 from mmspike.converters.weights import Conversion
 
 __all__ = [
@@ -15,5 +16,7 @@ __all__ = [
     'convert_sdtv3',
     'convert_sdtv3_dense',
     'convert_sdtv3_dense_file',
+    'convert_sdtv3_events',
+    'convert_sdtv3_events_file',
     'convert_sdtv3_file',
 ]

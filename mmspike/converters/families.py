@@ -15,6 +15,7 @@ class Family:
     Attributes:
         name: Description with its article, for messages.
         patterns: Regular expressions. Each must match at least one key.
+        without: Regular expressions that match no key.
         targets: Regular expression for the names of converted files in configs; None if no config
             uses such a file.
         origin: Address of the published files and the command that converts them, for the error
@@ -23,12 +24,17 @@ class Family:
 
     name: str
     patterns: tuple[str, ...]
+    without: tuple[str, ...] = ()
     targets: str | None = None
     origin: str | None = None
 
     def has(self, keys: list[str]) -> bool:
         """Whether a checkpoint with these keys is of the family."""
-        return all(any(re.search(pattern, key) for key in keys) for pattern in self.patterns)
+
+        def occurs(pattern: str) -> bool:
+            return any(re.search(pattern, key) for key in keys)
+
+        return all(map(occurs, self.patterns)) and not any(map(occurs, self.without))
 
 
 # The families of the converters; filled by `declare`.

@@ -27,10 +27,14 @@ from mmspike.converters.weights import (
 )
 from mmspike.neurons import SFA
 
+# Keys of all files of this network, and of those for event cameras alone.
+KEYS = (r'^downsample1_1\.encode_conv\.', r'^ConvBlock1_1\.0\.Conv\.pwconv1\.0\.')
+LAYER_SCALE = r'^block3\.\d+\.layer_scale1$'
 FAMILY = declare(
     Family(
         'an SDT v3 base classifier',
-        (r'^downsample1_1\.encode_conv\.', r'^ConvBlock1_1\.0\.Conv\.pwconv1\.0\.'),
+        KEYS,
+        without=(LAYER_SCALE,),
         targets=r'metaspikformer-(small|medium|large)\b.*_in1k',
         origin='its authors keep the weights at BICLab/Spike-Driven-Transformer-V3 on GitHub; '
         '`tools/model_converters/sdtv3_to_mmspike.py PUBLISHED {path}` converts them',
@@ -77,7 +81,24 @@ def convert_sdtv3(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
         ValueError: The weights belong to another model; the message says what it looks like. Or a
             tensor has a shape that no MetaSpikformer has.
     """
-    weights = check_family(weights, FAMILY)
+    return convert_classifier(weights, FAMILY, D=D)
+
+
+def convert_classifier(
+    weights: dict[str, Tensor], family: Family, *, D: int, norm: float | None = None
+) -> Conversion:
+    """Rename the weights of a MetaSpikformer classifier of a family of files.
+
+    Args:
+        weights: Name to tensor, as in the published files; a leading ``module.`` is dropped.
+        family: The family that they have to be of.
+        D: Largest integer of the neurons the weights were trained with.
+        norm: Divisor of the neurons; None divides by D. The one before the classifier divides by 1.
+
+    Raises:
+        ValueError: See :func:`convert_sdtv3`.
+    """
+    weights = check_family(weights, family)
     renamed, tensors, unexpected = rename(weights, rename_key)
     tensors = with_2d_mlp(tensors)
     arch = read_arch_of(tensors)
@@ -86,7 +107,7 @@ def convert_sdtv3(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
         backbone = MetaSpikformer(
             arch,
             in_channels=tensors['backbone.stages.0.downsample.conv.weight'].shape[1],
-            neuron_cfg=dict(type='mmspike.SFA', D=D),
+            neuron_cfg=dict(type='mmspike.SFA', D=D, norm=norm),
             layer_scale_init_value=1e-6 if has_scale else None,
         )
         model = nn.ModuleDict(

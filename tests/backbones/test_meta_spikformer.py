@@ -1,4 +1,5 @@
 import copy
+import json
 
 import pytest
 import torch
@@ -6,10 +7,12 @@ from mmengine.registry import MODELS
 
 from mmspike import set_timesteps
 from mmspike.backbones import MetaSpikformer
+from mmspike.backbones.meta_spikformer import ARCHS
 from mmspike.converters.sdtv3 import rename_key
 from mmspike.layers import DropPath
 from mmspike.neurons import BaseNeuron, NeuronMismatchError, set_stateful
-from support.reference_cases import SDTV3_CASES, Case, Sdtv3Classifier, compare_sdtv3
+from support.reference_cases import DATA, SDTV3_CASES, Case, Sdtv3Classifier, compare_sdtv3
+from support.reference_events import EVENT_CASES, compare_sdtv3_events
 
 SMALL_ARCH = dict(embed_dims=(4, 6, 8, 16, 16), depths=(1, 1, 1, 1, 2), num_heads=4, stem_stride=1)
 
@@ -29,9 +32,25 @@ def test_parameter_count_is_the_reference_count(arch, parameters):
     assert sum(p.numel() for p in net.parameters()) + classifier == parameters
 
 
-@pytest.mark.parametrize('case', SDTV3_CASES)
-def test_outputs_features_and_gradients_equal_the_reference(case):
-    for row in compare_sdtv3(case):
+@pytest.mark.parametrize(('depths', 'variant'), [((6, 2), '19M'), ((1, 0), 'gesture')])
+def test_parameter_count_of_the_event_forms_is_the_reference_count(depths, variant):
+    variants = json.loads((DATA / 'sdtv3_hardvs_counts.json').read_text())['variants']
+    (reference,) = (counts for name, counts in variants.items() if variant in name)
+    arch = dict(ARCHS['large'], depths=(1, 1, 2, *depths))
+    with torch.device('meta'):
+        net = MetaSpikformer(arch, in_channels=2, layer_scale_init_value=1e-6)
+    classifier = (net.out_channels[0] + 1) * reference['constructor']['num_classes']
+    count = sum(p.numel() for p in net.parameters()) + classifier
+    assert count == reference['parameters_total']
+
+
+@pytest.mark.parametrize(
+    ('compare', 'case'),
+    [(compare_sdtv3, case) for case in SDTV3_CASES]
+    + [(compare_sdtv3_events, case) for case in EVENT_CASES],
+)
+def test_outputs_features_and_gradients_equal_the_reference(compare, case):
+    for row in compare(case):
         assert row.relative < 1e-5, row
 
 

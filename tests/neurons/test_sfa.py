@@ -144,3 +144,40 @@ def test_another_largest_integer_in_evaluation():
     assert 'eval_D' not in SFA().describe()
     with pytest.raises(ValueError, match='eval_D must be finite and at least 1, got 0'):
         SFA(eval_D=0)
+
+
+class _RoundedClamp(torch.autograd.Function):
+    """What SDT v3's neuron for event cameras fires: gradient 1 from 0 to 4, ends included."""
+
+    @staticmethod
+    def forward(ctx, v):
+        ctx.save_for_backward(v)
+        return v.clamp(0, 4).round()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (v,) = ctx.saved_tensors
+        return grad * ((v >= 0) & (v <= 4))
+
+
+def fire_events_neuron(x, v):
+    """One call: the whole tensor, all time steps, is one addition to the membrane."""
+    v = v + x
+    spikes = _RoundedClamp.apply(v)
+    return spikes, v - spikes
+
+
+def test_it_is_the_integrating_neuron_of_the_event_models_within_a_call():
+    x = torch.cat([torch.tensor([*HALVES, -0.0, 1.0, 4.0, 9.0]), 3 * torch.randn(200)])
+    # Membranes of two calls: each call begins after a reset.
+    for current in (x, x.flip(0)):
+        inputs = [current.clone().requires_grad_() for _ in range(2)]
+        spikes, rest = fire_events_neuron(inputs[0], 0.0)
+        ours = SFA(D=4, norm=1)(inputs[1])
+        assert torch.equal(ours, spikes)
+        cotangent = torch.randn_like(current)
+        spikes.backward(cotangent)
+        ours.backward(cotangent)
+        assert torch.equal(inputs[1].grad, inputs[0].grad)
+    # Without the reset, the rest of the first call would be in the second.
+    assert not torch.equal(fire_events_neuron(x, rest.detach())[0], SFA(D=4, norm=1)(x))

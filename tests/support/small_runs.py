@@ -201,6 +201,10 @@ def _shrink_classification(cfg: Config, folder: Path) -> None:
     if backbone.type == 'mmspike.SDT' and isinstance(backbone.arch, str):
         # Its blocks are all alike: one does for a step. Another test builds the whole.
         backbone.arch = dict(SDT_ARCHS[backbone.arch], depth=1)
+    # A first step of the real length: warm-ups begin with one too small to see.
+    for scheduler in cfg.param_scheduler:
+        if 'start_factor' in scheduler:
+            scheduler.start_factor = 1.0
     # Weights to begin with are not in the repository either.
     cfg.model.backbone.pop('init_cfg', None)
     make_imagenet(folder / 'imagenet')
