@@ -29,13 +29,16 @@ def renamed_arguments(**names: str) -> Callable[[Callable], Callable]:
     """
 
     def decorate(function: Callable) -> Callable:
+        # A class for its constructor.
+        name = function.__qualname__.removesuffix('.__init__').rpartition('.')[2]
+
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             for old in kwargs.keys() & names.keys():
                 new = names[old]
                 if new in kwargs:
-                    raise TypeError(f'{function.__name__} got {new} twice: {old} is its old name')
-                warn_renamed(f'{function.__name__}({old}=...)', f'{new}=...')
+                    raise TypeError(f'{name} got {new} twice: {old} is its old name')
+                warn_renamed(f'{name}({old}=...)', f'{new}=...')
                 kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)
 

@@ -2,55 +2,62 @@
 
 import copy
 import os
-import warnings
 from typing import Any
 
-import torch
-from mmengine.config import Config
-from mmengine.model import BaseModel
 from mmpretrain.models import ImageClassifier
-from mmpretrain.registry import MODELS as HOST_MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
-from torch.nn.functional import kl_div, log_softmax
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from mmspike.execution.spike_train import without_flow
-from mmspike.masking import set_masking
-from mmspike.neurons import BaseNeuron
-from mmspike.neurons.base import check_number
+from mmspike.checks import check_number
+from mmspike.classifiers.teacher import LiveTeacher
+from mmspike.deprecation import renamed_arguments, renamed_attribute, warn_renamed
+from mmspike.heads.cls import SpikeDistillClsHead
 from mmspike.registry import MODELS
-from mmspike.seeding import seeded
-from mmspike.weights import load_weights
 
 
 @MODELS.register_module()
 class DistilledClassifier(ImageClassifier):
-    """An ``ImageClassifier`` with an additional loss, its divergence from a frozen teacher.
+    """An ``ImageClassifier`` that learns from labels and from a frozen teacher.
 
-    ``distill_loss`` is ``weight * t^2 * KL(teacher || student)`` of the class probabilities at
-    temperature t (Hinton et al., arXiv 1503.02531), beside the head's own loss. The teacher sees
-    the same batch, in evaluation mode and without spike masking: it may be the student itself as it
-    was before masking.
+    The loss is ``(1 - alpha) * label_loss + alpha * distill_loss`` (Touvron et al., arXiv
+    2012.12877); the log shows both terms with their weights. ``label_loss`` is the head's own.
+    ``distill_loss`` is
 
-    The teacher is loaded when the first loss is computed. It is no part of the model: evaluation
-    and inference do without its file, and neither checkpoints nor optimisers, averaged copies or
-    distributed wrappers know of it.
+    - soft: ``tau^2 * KL(teacher || student)`` of the class probabilities at temperature tau
+      (Hinton et al., arXiv 1503.02531);
+    - hard: the cross entropy with the teacher's most probable class.
+
+    Of a :class:`~mmspike.heads.cls.SpikeDistillClsHead`, labels train ``fc`` and the teacher trains
+    ``fc_distill``. Of any other head, both train the same scores. Scores of several time steps are
+    averaged for the teacher.
+
+    The teacher sees the same batch, in evaluation mode and without spike masking: it may be the
+    student itself as it was before masking. It is loaded when the first loss is computed. It is no
+    part of the model: evaluation and inference do without its file, and neither checkpoints nor
+    optimisers, averaged copies or distributed wrappers know of it.
 
     Args:
         backbone: Config of the student's backbone.
         neck: Config of its neck.
         head: Config of its head.
         teacher_checkpoint: File with the weights of the teacher.
-        teacher: Config of the teacher: a model config, or a config file whose ``model`` it is. None
-            is a teacher with the student's own backbone, neck and head.
-        temperature: t, above 0.
-        distill_weight: Weight of ``distill_loss``.
+        teacher: The teacher: a model config, a config file, or the name of one of mmpretrain's
+            models. None is a teacher with the student's own backbone, neck and head. Where it is
+            known to normalise images in another way, it is given them so.
+        distillation: ``'soft'`` or ``'hard'``.
+        alpha: Weight of the teacher, from 0 to 1.
+        tau: Temperature, above 0, of soft distillation.
+        distill_weight: Deprecated: ``label_loss + distill_weight * distill_loss``.
         **kwargs: See ``mmpretrain.models.ImageClassifier``.
 
     Raises:
         TypeError, ValueError: An option is not acceptable.
     """
 
+    temperature = renamed_attribute('temperature', 'tau')
+
+    @renamed_arguments(temperature='tau')
     def __init__(
         self,
         backbone: dict,
@@ -59,8 +66,10 @@ class DistilledClassifier(ImageClassifier):
         *,
         teacher_checkpoint: str | os.PathLike,
         teacher: dict | str | None = None,
-        temperature: float = 1.0,
-        distill_weight: float = 1.0,
+        distillation: str = 'soft',
+        alpha: float = 0.5,
+        tau: float = 1.0,
+        distill_weight: float | None = None,
         **kwargs: Any,
     ) -> None:
         if head is None:
@@ -71,20 +80,25 @@ class DistilledClassifier(ImageClassifier):
                 dict(type='ImageClassifier', backbone=backbone, neck=neck, head=head)
             )
         super().__init__(backbone, neck, head, **kwargs)
-        self.temperature = check_number('temperature', temperature, above=0)
-        self.distill_weight = check_number('distill_weight', distill_weight, at_least=0)
+        self.distillation = _check_distillation(distillation, tau)
+        self.tau = check_number('tau', tau, above=0)
+        self.distill_weight = check_number('alpha', alpha, at_least=0, at_most=1)
+        self.label_weight = 1 - self.distill_weight
+        if distill_weight is not None:
+            warn_renamed('DistilledClassifier(distill_weight=...)', 'alpha=...')
+            self.label_weight = 1.0
+            self.distill_weight = check_number('distill_weight', distill_weight, at_least=0)
         self.teacher_cfg = teacher
         self._teacher_checkpoint = os.fspath(teacher_checkpoint)
-        # In a list: torch does not look for modules there.
-        self._teacher: list[BaseModel] = []
+        self._teacher: LiveTeacher | None = None
 
     @property
     def teacher(self) -> nn.Module | None:
         """The frozen teacher; None before the first loss."""
-        return self._teacher[0] if self._teacher else None
+        return None if self._teacher is None else self._teacher.model
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
-        """The head's losses and ``distill_loss``.
+        """``label_loss`` and ``distill_loss``, weighted.
 
         Args:
             inputs: Images ``(B, C, H, W)``.
@@ -93,18 +107,40 @@ class DistilledClassifier(ImageClassifier):
         Raises:
             FileNotFoundError, ValueError: The teacher's weights cannot be read or do not fit.
         """
+        taught = self._load_teacher().logits(inputs, data_samples)
+        losses, scores = self._losses_and_scores(self.extract_feat(inputs), data_samples)
+        distill_loss = self.distill_weight * self._distill_loss(scores, taught)
+        return dict(self._weighted(losses), distill_loss=distill_loss)
+
+    def _weighted(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The head's losses with the weight of the labels; accuracies stay."""
+        weighted = {
+            name: self.label_weight * value if 'loss' in name else value
+            for name, value in losses.items()
+        }
+        # In the log, mmengine gives the name `loss` to the sum.
+        if 'loss' in weighted:
+            weighted['label_loss'] = weighted.pop('loss')
+        return weighted
+
+    def _losses_and_scores(
+        self, feats: tuple[Tensor, ...], data_samples: list[DataSample]
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Losses of the head, and the scores ``(B, classes)`` that learn from the teacher."""
+        if isinstance(self.head, SpikeDistillClsHead):
+            labelled, distilled = self.head.separate_logits(feats)
+            return self.head.loss_by_logits(labelled, data_samples), distilled.mean(0)
         seen: list[Tensor] = []
         # What the loss is given and not a second call of the head, which would mask other spikes.
         handle = self.head.loss_module.register_forward_pre_hook(
             lambda module, args: seen.append(args[0])
         )
         try:
-            losses = super().loss(inputs, data_samples)
+            losses = self.head.loss(feats, data_samples)
         finally:
             handle.remove()
         # Losses on every time step are given (T, B, classes).
-        scores = seen[0].mean(0) if seen[0].dim() == 3 else seen[0]
-        return dict(losses, distill_loss=self._distill_loss(scores, self._teach(inputs)))
+        return losses, seen[0].mean(0) if seen[0].dim() == 3 else seen[0]
 
     def _distill_loss(self, scores: Tensor, taught: Tensor) -> Tensor:
         if scores.shape != taught.shape:
@@ -112,40 +148,29 @@ class DistilledClassifier(ImageClassifier):
                 f'the scores (images, classes) of the teacher have shape {tuple(taught.shape)}, '
                 f'those of the student {tuple(scores.shape)}'
             )
-        own, target = (log_softmax(x.float() / self.temperature, -1) for x in (scores, taught))
-        divergence = kl_div(own, target, reduction='batchmean', log_target=True)
-        return self.distill_weight * self.temperature**2 * divergence
+        if self.distillation == 'hard':
+            return cross_entropy(scores.float(), taught.argmax(-1))
+        own, target = (log_softmax(x.float() / self.tau, -1) for x in (scores, taught))
+        return self.tau**2 * kl_div(own, target, reduction='batchmean', log_target=True)
 
-    @torch.no_grad()
-    def _teach(self, inputs: Tensor) -> Tensor:
-        """The teacher's logits ``(B, classes)``."""
-        if not self._teacher:
-            self._teacher.append(self._load_teacher())
-        # The student may have been moved since the last call, and the teacher is no part of it.
-        teacher = self._teacher[0].to(inputs.device)
-        # Unseen by what counts the student's operations.
-        with without_flow():
-            return teacher(inputs, mode='tensor')
+    def _load_teacher(self) -> LiveTeacher:
+        if self._teacher is None:
+            self._teacher = LiveTeacher(
+                self.teacher_cfg, self._teacher_checkpoint, self.data_preprocessor
+            )
+        return self._teacher
 
     def __getstate__(self) -> dict:
         """State of copies and pickles. It excludes the teacher, which they load on demand."""
-        return dict(self.__dict__, _teacher=[])
+        return dict(self.__dict__, _teacher=None)
 
-    def _load_teacher(self) -> nn.Module:
-        cfg, path = self.teacher_cfg, self._teacher_checkpoint
-        if isinstance(cfg, str):
-            cfg = Config.fromfile(cfg).model
-        # Its first weights are drawn, in the midst of training: a run that was resumed, which loads
-        # it once more, would go on with other numbers.
-        with seeded(0):
-            teacher = HOST_MODELS.build(copy.deepcopy(cfg))
-        # Chosen before, so that it does not take the masking of the checkpoint.
-        if any(isinstance(module, BaseNeuron) for module in teacher.modules()):
-            set_masking(teacher, {'all': 0.0})
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', 'the checkpoint was made with spike masking')
-            load_weights(teacher, path)
-        return teacher.eval().requires_grad_(False)
+
+def _check_distillation(distillation: str, tau: float) -> str:
+    if distillation not in ('soft', 'hard'):
+        raise ValueError(f"distillation must be 'soft' or 'hard', got {distillation!r}")
+    if distillation == 'hard' and tau != 1:
+        raise ValueError(f'hard distillation has no temperature, got tau={tau!r}: leave tau out')
+    return distillation
 
 
 def _check_local(path: str | os.PathLike) -> None:

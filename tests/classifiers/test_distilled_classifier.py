@@ -1,4 +1,5 @@
 import copy
+import math
 import pickle
 import re
 import warnings
@@ -6,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.model import ExponentialMovingAverage
+from mmengine.model import BaseModule, ExponentialMovingAverage
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_checkpoint
-from mmpretrain import ImageClassificationInferencer
+from mmpretrain import ImageClassificationInferencer, get_model
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
@@ -67,8 +68,8 @@ def student(weights, seed=0, **options):
     return model
 
 
-def loss_of(model):
-    return model.loss(IMAGES, SAMPLES)
+def loss_of(model, inputs=IMAGES, data_samples=SAMPLES):
+    return model.loss(inputs, data_samples)
 
 
 def logits(weights):
@@ -78,19 +79,104 @@ def logits(weights):
         return teacher(IMAGES)
 
 
-@pytest.mark.parametrize(('temperature', 'weight'), [(1.0, 1.0), (4.0, 0.5)])
-def test_loss_is_the_divergence_from_the_teacher(weights, temperature, weight):
-    model = student(weights, temperature=temperature, distill_weight=weight)
+def by_hand(tmp_path, **options):
+    """The student's scores are the first two channels, the teacher's the third and 0."""
+    init_default_scope('mmpretrain')
+    plain = dict(
+        type='ImageClassifier',
+        backbone=dict(type='ChannelsOfFirstPixel'),
+        head=dict(type='LinearClsHead', num_classes=2, in_channels=3, cal_acc=True),
+    )
+    teacher = MODELS.build(plain)
+    teacher.head.fc.weight.data.copy_(torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]))
+    teacher.head.fc.bias.data.zero_()
+    torch.save(teacher.state_dict(), tmp_path / 'teacher.pth')
+    model = MODELS.build(
+        dict(
+            plain,
+            type='mmspike.DistilledClassifier',
+            teacher_checkpoint=tmp_path / 'teacher.pth',
+            **options,
+        )
+    )
+    model.head.fc.weight.data.copy_(torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+    model.head.fc.bias.data.zero_()
+    return model
+
+
+@MODELS.register_module()
+class ChannelsOfFirstPixel(BaseModule):
+    def forward(self, x):
+        return (x[:, :, 0, 0],)
+
+
+# Probabilities: the student's are 1/2, 1/2 and 1/4, 3/4; the teacher's are 3/4, 1/4 for both.
+PIXELS = torch.tensor([[0.0, 0.0, math.log(3)], [0.0, math.log(3), math.log(3)]])[..., None, None]
+# Of both labels, 0 and 1.
+LABEL_LOSS = (math.log(2) + math.log(4 / 3)) / 2
+
+
+def test_soft_loss_by_hand(tmp_path):
+    losses = by_hand(tmp_path, alpha=0.25).loss(PIXELS, SAMPLES[:2])
+    first = 3 / 4 * math.log(3 / 2) + 1 / 4 * math.log(1 / 2)
+    second = 3 / 4 * math.log(3) + 1 / 4 * math.log(1 / 3)
+    assert losses['label_loss'].item() == pytest.approx(0.75 * LABEL_LOSS)
+    assert losses['distill_loss'].item() == pytest.approx(0.25 * (first + second) / 2)
+
+
+def test_temperature_by_hand(tmp_path):
+    losses = by_hand(tmp_path, alpha=1, tau=2).loss(PIXELS[:1], SAMPLES[:1])
+    root = math.sqrt(3)
+    p, q = root / (1 + root), 1 / (1 + root)  # of the teacher, at twice the temperature
+    expected = 4 * (p * math.log(2 * p) + q * math.log(2 * q))
+    assert losses['distill_loss'].item() == pytest.approx(expected)
+    assert losses['label_loss'] == 0
+
+
+def test_hard_loss_by_hand(tmp_path):
+    losses = by_hand(tmp_path, distillation='hard').loss(PIXELS, SAMPLES[:2])
+    assert losses['label_loss'].item() == pytest.approx(LABEL_LOSS / 2)
+    assert losses['distill_loss'].item() == pytest.approx((math.log(2) + math.log(4)) / 4)
+
+
+def test_names_in_the_log(tmp_path):
+    model = by_hand(tmp_path)
+    losses = model.loss(PIXELS[1:], SAMPLES[1:2])
+    total, logged = model.parse_losses(losses)
+    assert set(logged) == {'loss', 'label_loss', 'distill_loss', 'accuracy_top-1'}
+    assert logged['loss'] == total == losses['label_loss'] + losses['distill_loss']
+    assert logged['accuracy_top-1'] == 100
+
+
+def test_old_arguments(tmp_path):
+    new = by_hand(tmp_path, alpha=1, tau=2).loss(PIXELS, SAMPLES[:2])
+    with pytest.warns(DeprecationWarning, match='is deprecated') as caught:
+        model = by_hand(tmp_path, temperature=2, distill_weight=0.5)
+    said = [str(one.message) for one in caught]
+    assert said[0].startswith('DistilledClassifier(temperature=...) is deprecated')
+    assert said[0].endswith('use tau=...')
+    assert said[1].startswith('DistilledClassifier(distill_weight=...) is deprecated')
+    assert said[1].endswith('use alpha=...')
+    old = model.loss(PIXELS, SAMPLES[:2])
+    assert old['label_loss'].item() == pytest.approx(LABEL_LOSS)
+    torch.testing.assert_close(old['distill_loss'], new['distill_loss'] / 2)
+    with pytest.warns(DeprecationWarning, match=r'use DistilledClassifier\.tau'):
+        assert model.temperature == 2
+
+
+@pytest.mark.parametrize(('tau', 'alpha'), [(1.0, 0.5), (4.0, 0.25)])
+def test_loss_is_the_divergence_from_the_teacher(weights, tau, alpha):
+    model = student(weights, tau=tau, alpha=alpha)
     losses = loss_of(model.train())
     scores = student(weights).train()(IMAGES)  # the same, before its norms moved
-    target = softmax(logits(weights) / temperature, -1)
-    expected = cross_entropy(scores / temperature, target) + (target * target.log()).sum(-1).mean()
+    target = softmax(logits(weights) / tau, -1)
+    expected = cross_entropy(scores / tau, target) + (target * target.log()).sum(-1).mean()
     assert expected > 1e-3
     assert losses['distill_loss'].item() == pytest.approx(
-        weight * temperature**2 * expected.item(), rel=1e-4
+        alpha * tau**2 * expected.item(), rel=1e-4
     )
-    labels = torch.arange(4)
-    assert losses['loss'].item() == pytest.approx(cross_entropy(scores, labels).item(), rel=1e-5)
+    label_loss = cross_entropy(scores, torch.arange(4)).item()
+    assert losses['label_loss'].item() == pytest.approx((1 - alpha) * label_loss, rel=1e-5)
 
 
 def test_a_student_that_equals_its_teacher_has_nothing_to_learn(weights):
@@ -102,7 +188,7 @@ def test_a_student_that_equals_its_teacher_has_nothing_to_learn(weights):
 
 
 def test_gradient_goes_into_the_student_alone(weights):
-    model = student(weights, distill_weight=1.0).train()
+    model = student(weights).train()
     losses = loss_of(model)
     losses['distill_loss'].backward()
     assert model.head.fc.weight.grad.any()
@@ -115,6 +201,60 @@ def test_gradient_goes_into_the_student_alone(weights):
     loss_of(model)
     for name, value in teacher.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def two_layers(weights, timesteps=1, backbone=None, **options):
+    """A student with a distillation head, and a teacher with the usual one."""
+    head = dict(PLAIN['head'], type='mmspike.SpikeDistillClsHead', timesteps=timesteps, **options)
+    backbone = dict(PLAIN['backbone'], timesteps=timesteps, **(backbone or {}))
+    return student(weights, teacher=PLAIN, backbone=backbone, head=head).train()
+
+
+@pytest.mark.parametrize('loss', ['CrossEntropyLoss', 'mmspike.TETLoss'])
+@pytest.mark.parametrize('timesteps', [1, 2])
+@pytest.mark.parametrize('analog_fc', [False, True])
+def test_labels_train_one_layer_and_the_teacher_the_other(weights, timesteps, loss, analog_fc):
+    model = two_layers(weights, timesteps, analog_fc=analog_fc, loss=dict(type=loss))
+    twin = copy.deepcopy(model)
+    losses = loss_of(model)
+    first, second = twin.head.separate_logits(twin.extract_feat(IMAGES))
+    target = softmax(logits(weights), -1)
+    expected = cross_entropy(second.mean(0), target) + (target * target.log()).sum(-1).mean()
+    assert losses['distill_loss'].item() == pytest.approx(expected.item() / 2, rel=1e-4)
+    labelled = twin.head.loss_by_logits(first, SAMPLES)['loss'] / 2
+    torch.testing.assert_close(losses['label_loss'], labelled)
+
+    layers = (model.head.fc.weight, model.head.fc_distill.weight)
+    for name, trained in (('label_loss', [True, False]), ('distill_loss', [False, True])):
+        grads = torch.autograd.grad(losses[name], layers, retain_graph=True, allow_unused=True)
+        assert [grad is not None for grad in grads] == trained
+
+
+def test_averaged_layers_in_evaluation(weights):
+    model = two_layers(weights).eval()
+    first, second = model.head.separate_logits(model.extract_feat(IMAGES))
+    predictions = torch.stack([sample.pred_score for sample in model.predict(IMAGES)])
+    torch.testing.assert_close(predictions, softmax((first[0] + second[0]) / 2, -1))
+
+
+def test_mixed_precision(weights):
+    model = two_layers(weights)
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = loss_of(model)
+    assert losses['distill_loss'].dtype == torch.float32
+    model.parse_losses(losses)[0].backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_recomputed_activations(weights):
+    losses, grads = [], []
+    for with_cp in (False, True):
+        model = two_layers(weights, backbone=dict(with_cp=with_cp))
+        losses.append(model.parse_losses(loss_of(model))[0])
+        losses[-1].backward()
+        grads.append([p.grad for p in model.parameters()])
+    assert torch.equal(*losses)
+    torch.testing.assert_close(*grads)
 
 
 def test_the_teacher_is_no_part_of_the_model(weights):
@@ -193,6 +333,51 @@ def test_a_teacher_of_another_kind(weights, tmp_path):
         assert type(model.teacher.backbone).__name__ == 'ResNet'
 
 
+def test_a_teacher_by_the_name_of_a_model(tmp_path):
+    name = 'mobilenet-v2_8xb32_in1k'
+    torch.manual_seed(0)
+    teacher = get_model(name).eval()
+    torch.save(teacher.state_dict(), tmp_path / 'teacher.pth')
+    head = dict(PLAIN['head'], num_classes=1000)
+    model = student(str(tmp_path / 'teacher.pth'), teacher=name, head=head, alpha=1)
+    loss = loss_of(model)['distill_loss']
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (RGB['mean'], RGB['std']))
+    with torch.no_grad():
+        # The student's images are as they were read: BGR, not normalised.
+        target = softmax(teacher((IMAGES.flip(1) - mean) / std), -1)
+        scores = student(str(tmp_path / 'teacher.pth'), teacher=name, head=head)(IMAGES)
+    expected = cross_entropy(scores, target) + (target * target.log()).sum(-1).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-3)
+
+
+RGB = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
+
+
+@pytest.mark.parametrize(
+    'of_student',
+    [RGB, dict(mean=[5, 6, 7], std=[1.0, 2.0, 4.0], to_rgb=False), dict(to_rgb=True)],
+)
+@pytest.mark.parametrize('of_teacher', [RGB, dict(RGB, to_rgb=False)])
+def test_a_teacher_that_normalises_in_another_way(weights, of_student, of_teacher):
+    """It is given what its own preprocessor would make of the images."""
+    images = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+    teacher = dict(PLAIN, data_preprocessor=of_teacher)
+    model = student(
+        weights, teacher=teacher, data_preprocessor=dict(of_student), distillation='hard', alpha=1
+    )
+    batch = model.data_preprocessor(dict(inputs=list(images), data_samples=SAMPLES), training=True)
+    loss_of(model, **batch)
+    seen = []
+    model.teacher.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    model.loss(batch['inputs'], batch['data_samples'])
+    expected = MODELS.build(dict(of_teacher, type='ClsDataPreprocessor'))(
+        dict(inputs=list(images))
+    )['inputs']
+    torch.testing.assert_close(seen[0], expected)
+    if of_student == of_teacher:
+        assert torch.equal(seen[0], batch['inputs'])
+
+
 def test_what_the_teacher_does_is_not_counted_as_energy(weights):
     model = student(weights)
     with EnergyCounter(model) as counter:
@@ -206,8 +391,12 @@ def test_what_the_teacher_does_is_not_counted_as_energy(weights):
 @pytest.mark.parametrize(
     ('options', 'error', 'message'),
     [
-        (dict(temperature=0), ValueError, 'temperature must be .*above 0'),
-        (dict(distill_weight=-1), ValueError, 'distill_weight must be .*at least 0'),
+        (dict(tau=0), ValueError, 'tau must be .*above 0'),
+        (dict(alpha=-0.1), ValueError, 'alpha must be .*at least 0 and at most 1, got -0.1'),
+        (dict(alpha=1.1), ValueError, 'alpha must be .*at most 1, got 1.1'),
+        (dict(distillation='firm'), ValueError, "must be 'soft' or 'hard', got 'firm'"),
+        (dict(distillation='hard', tau=2), ValueError, 'got tau=2: leave tau out'),
+        (dict(teacher='resnet5'), ValueError, "'resnet5' is neither a config file nor a model"),
         (dict(head=None), ValueError, 'without a head .* set head'),
         (dict(teacher_checkpoint=None), TypeError, r'path of a file, got None \(NoneType\)'),
         (dict(teacher_checkpoint='https://a.b/c.pth'), ValueError, "URL 'https://.*download it"),
@@ -215,7 +404,7 @@ def test_what_the_teacher_does_is_not_counted_as_energy(weights):
 )
 def test_misuse(weights, options, error, message):
     with pytest.raises(error, match=message):
-        student(weights, **options)
+        loss_of(student(weights, **options))
 
 
 def test_teachers_that_do_not_fit(weights, tmp_path):
