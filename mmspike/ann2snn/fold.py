@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from mmspike.ann2snn.quantise import replace_modules
+from mmspike.layers.rep_conv import fold_rep_convs
 
 FUSE: dict[type, Callable[..., nn.Module]] = {
     nn.Conv1d: fuse_conv_bn_eval,
@@ -26,7 +27,8 @@ FUSE: dict[type, Callable[..., nn.Module]] = {
 def fold_batch_norms(model: nn.Module, run: Callable[[nn.Module], Any] | None = None) -> nn.Module:
     """Return a copy for inference, whose batch norms are part of the layers before them.
 
-    In evaluation a batch norm is a factor and a sum per channel, which the weights and bias of a
+    Chains of convolutions (:class:`~mmspike.layers.RepConv`) become one convolution first. In
+    evaluation a batch norm is a factor and a sum per channel, which the weights and bias of a
     convolution or linear layer directly before it can take over: there are fewer passes over the
     feature maps, and energy is counted as it would be spent. Pairs are found in mmcv's
     ``ConvModule`` and in ``nn.Sequential``, where the order of execution is known, and, with
@@ -48,6 +50,7 @@ def fold_batch_norms(model: nn.Module, run: Callable[[nn.Module], Any] | None = 
         raise ValueError('fold the norms first, then simulate')
     model = copy.deepcopy(model)
     model.eval()  # which returns nothing in mmpretrain's backbones
+    fold_rep_convs(model)
     for module in model.modules():
         if isinstance(module, ConvModule):
             _fold_conv_module(module)

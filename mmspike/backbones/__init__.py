@@ -3,5 +3,6 @@
 from mmspike.backbones.meta_spikformer import MetaSpikformer
 from mmspike.backbones.mst import MST
 from mmspike.backbones.sdt import SDT
+from mmspike.backbones.sdt_v2 import SDTV2
 
-__all__ = ['MST', 'SDT', 'MetaSpikformer']
+__all__ = ['MST', 'SDT', 'SDTV2', 'MetaSpikformer']

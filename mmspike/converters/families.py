@@ -45,10 +45,6 @@ OTHERS = (
         'an mmspike checkpoint, already converted',
         (r'^backbone\.stages\.0\.(downsample|conv)\.conv\.',),
     ),
-    Family(
-        'an SDT v2 (Meta-SpikeFormer) checkpoint',
-        (r'^(backbone\.)?downsample1_1\.encode_conv\.', r'\.Conv\.pwconv1\.weight$'),
-    ),
     Family('an SDT v3 masked-autoencoder checkpoint', (r'^mask_token$', r'^decoder_')),
     Family(
         'an SDT v3 large checkpoint',

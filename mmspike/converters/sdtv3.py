@@ -6,7 +6,6 @@ by 1.
 """
 
 import os
-import re
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,12 @@ from mmspike.backbones.meta_spikformer import (
     MetaSpikformer,
 )
 from mmspike.converters.families import Family, declare
+from mmspike.converters.pyramid import (
+    COMMON_PARTS,
+    read_pyramid_of,
+    rename_in_pyramid,
+    with_2d_pointwise,
+)
 from mmspike.converters.weights import (
     Conversion,
     check_family,
@@ -40,21 +45,9 @@ FAMILY = declare(
         '`tools/model_converters/sdtv3_to_mmspike.py PUBLISHED {path}` converts them',
     )
 )
-# module of the reference -> module of ours; the two halves of a conv + norm pair come after
-_PLACES = {
-    'downsample1_1': 'stages.0.downsample',
-    'downsample1_2': 'stages.1.downsample',
-    'downsample2': 'stages.2.downsample',
-    'downsample3': 'stages.3.downsample',
-    'downsample4': 'stages.4.downsample',
-    'ConvBlock1_1.0': 'stages.0.blocks.0',
-    'ConvBlock1_2.0': 'stages.1.blocks.0',
-    'ConvBlock2_1.0': 'stages.2.blocks.0',
-    'ConvBlock2_2.0': 'stages.2.blocks.1',
-}
-# (pattern inside a place, replacement)
+# (pattern inside a block, replacement)
 _PARTS = (
-    (r'^encode_(conv|bn)\.', r'\1.'),
+    *COMMON_PARTS,
     (r'^(?:Conv|conv)\.pwconv(\d)\.0\.', r'sep_conv.pointwise\1.conv.'),
     (r'^(?:Conv|conv)\.pwconv(\d)\.1\.', r'sep_conv.pointwise\1.bn.'),
     (r'^(?:Conv|conv)\.dwconv\.0\.', r'sep_conv.depthwise.conv.'),
@@ -65,7 +58,6 @@ _PARTS = (
     (r'^attn\.([qkv])_conv\.1\.', r'attn.\1.bn.'),
     (r'^attn\.proj_conv\.0\.', r'attn.out.conv.'),
     (r'^attn\.proj_conv\.1\.', r'attn.out.bn.'),
-    (r'^mlp\.fc(\d)_(conv|bn)\.', r'mlp.fc\1.\2.'),
     (r'^layer_scale(\d)$', r'scale\1.weight'),
 )
 
@@ -100,8 +92,8 @@ def convert_classifier(
     """
     weights = check_family(weights, family)
     renamed, tensors, unexpected = rename(weights, rename_key)
-    tensors = with_2d_mlp(tensors)
-    arch = read_arch_of(tensors)
+    tensors = with_2d_pointwise(tensors)
+    arch = read_pyramid_of(tensors, NUM_STAGES)
     has_scale = any('.scale1.' in key for key in tensors)
     with torch.device('meta'):
         backbone = MetaSpikformer(
@@ -150,43 +142,8 @@ def convert_sdtv3_file(
     return conversion
 
 
-def with_2d_mlp(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The reference runs its MLP as 1-D convolutions over the tokens: give them a second axis."""
-    return {
-        key: value.unsqueeze(-1) if '.mlp.' in key and value.dim() == 3 else value
-        for key, value in tensors.items()
-    }
-
-
 def rename_key(key: str) -> str | None:
     """Name of ours for a name of the reference's classifier; None if it has none."""
     if key in ('head.weight', 'head.bias'):
         return key.replace('head.', 'head.fc.')
-    block = re.match(r'block([34])\.(\d+)\.', key)
-    if block:
-        place, rest = f'stages.{block[1]}.blocks.{block[2]}', key[block.end() :]
-    else:
-        old = next((old for old in _PLACES if key.startswith(old + '.')), None)
-        if old is None:
-            return None
-        place, rest = _PLACES[old], key[len(old) + 1 :]
-    for pattern, replacement in _PARTS:
-        if re.search(pattern, rest):
-            return f'backbone.{place}.{re.sub(pattern, replacement, rest)}'
-    return None
-
-
-def read_arch_of(tensors: dict[str, Tensor]) -> dict:
-    """Widths and depths from the shapes. Heads and stem stride leave no trace: 8 and 2 always."""
-    places = [re.match(r'backbone\.stages\.(\d)\.blocks\.(\d+)\.', key) for key in tensors]
-    blocks = {(int(place[1]), int(place[2])) for place in places if place}
-    stems = [f'backbone.stages.{i}.downsample.conv.weight' for i in range(NUM_STAGES)]
-    absent = [stem for stem in stems if stem not in tensors]
-    if absent:
-        raise ValueError(f'the weights are incomplete: no tensor becomes {", ".join(absent)}')
-    return dict(
-        embed_dims=tuple(tensors[stem].shape[0] for stem in stems),
-        depths=tuple(sum(stage == i for stage, _ in blocks) for i in range(NUM_STAGES)),
-        num_heads=8,
-        stem_stride=2,
-    )
+    return rename_in_pyramid(key, _PARTS)

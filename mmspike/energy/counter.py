@@ -17,6 +17,7 @@ from mmspike.energy.rules import REAL_FUNCTIONS, RULES, UNCOUNTED, Work, of_one,
 from mmspike.execution.spike_flow import SpikeFlow
 from mmspike.execution.spike_train import SpikeTrain, unmarked, without_flow
 from mmspike.execution.torch_functions import WEIGHT_LAYERS
+from mmspike.layers.rep_conv import RepConv
 from mmspike.neurons import BaseNeuron
 from mmspike.recorders.spike_sums import RunningSums
 from mmspike.temporal import steps_of_work
@@ -305,7 +306,7 @@ def _modules_with_weights(names: dict[nn.Module, str]) -> dict[nn.Module, str]:
     inside = {
         child
         for module in names
-        if isinstance(module, nn.MultiheadAttention)
+        if isinstance(module, nn.MultiheadAttention | RepConv)
         for child in module.modules()
         if child is not module
     }

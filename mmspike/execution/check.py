@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakIdKeyDictionary
 
 from mmspike.thread_hooks import of_this_thread
 
@@ -56,17 +58,30 @@ class LayerInput:
 
 
 class _Watcher(TorchDispatchMode):
-    """Inspects the operands of multiplications, below PyTorch's Python functions."""
+    """Inspects the operands of multiplications, below PyTorch's Python functions.
 
-    def __init__(self, layer: Callable[[], str]) -> None:
+    What is computed from weights alone, such as a convolution that is folded, is a weight again.
+    """
+
+    def __init__(self, model: nn.Module, layer: Callable[[], str]) -> None:
         super().__init__()
         self._layer = layer
+        self._weights = WeakIdKeyDictionary()
+        for weight in (*model.parameters(), *model.buffers()):
+            self._weights[weight] = True
         self.seen: dict[str, tuple[set[str], bool]] = {}
 
     def __torch_dispatch__(
         self, func: OpOverload, types: tuple, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        operands = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        if operands and all(x in self._weights for x in operands):
+            out = func(*args, **kwargs)
+            for made in tree_leaves(out):
+                if isinstance(made, Tensor):
+                    self._weights[made] = True
+            return out
         operator = func.overloadpacket.__name__
         places = _OPERATORS.get(operator)
         if places is None:
@@ -143,7 +158,7 @@ def check_spike_driven(model: nn.Module, run: Callable[[], Any]) -> list[LayerIn
     """
     if model.training:
         raise ValueError('spike-driven execution is for evaluation: call model.eval() first')
-    with _running_layer(model) as layer, _Watcher(layer) as watcher:
+    with _running_layer(model) as layer, _Watcher(model, layer) as watcher:
         run()
     if not watcher.seen:
         raise ValueError('nothing was multiplied: does `run` call the model?')

@@ -12,7 +12,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from mmspike.execution.spike_train import SpikeTrain
+from mmspike.execution.spike_train import SpikeTrain, without_flow
 from mmspike.registry import MODELS
 
 
@@ -90,7 +90,9 @@ class RepConv(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """``(T*B, C, H, W)`` to ``(T*B, C', H, W)``."""
         if isinstance(x, SpikeTrain) and not self.training:
-            return conv2d(x, *self.folded_weights(), padding=self.padding)
+            with without_flow():
+                weights = self.folded_weights()
+            return conv2d(x, *weights, padding=self.padding)
         x = self._with_border(self.norm1(self.pointwise1(x)))
         return self.norm2(self.pointwise2(self.depthwise(x)))
 

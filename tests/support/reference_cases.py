@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmspike.backbones import MetaSpikformer
-from mmspike.converters import convert_sdtv3, convert_sdtv3_dense
+from mmspike.converters import convert_dense, convert_sdtv3
 from mmspike.heads.det import SpikeFCNMaskHead, SpikeRPNHead, SpikeShared2FCBBoxHead
 from mmspike.heads.seg import SpikeFPNHead
 from mmspike.layers import SpikeAttention
@@ -181,7 +181,7 @@ class Sdtv3Segmentor(nn.Module):
 
 
 def _load(model: nn.Module, case: Case) -> None:
-    model.conversion = convert_sdtv3_dense(case.weights(), model)
+    model.conversion = convert_dense(case.weights(), model)
     assert not model.conversion.missing
     assert not model.conversion.unexpected
     model.load_state_dict(model.conversion.state_dict)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmspike import set_timesteps
-from mmspike.backbones import MST, SDT, MetaSpikformer
+from mmspike.backbones import MST, SDT, SDTV2, MetaSpikformer
 from mmspike.heads.cls import SpikeDistillClsHead, SpikeLinearClsHead
 from mmspike.heads.det import (
     SpikeFCNMaskHead,
@@ -108,6 +108,7 @@ BACKBONES = [
         ),
         (_image,),
     ),
+    Part('SDTV2', lambda **o: SDTV2(_META, out_indices=(1, 4), **o), (_image,)),
     Part('MST', lambda **o: MST(_MST, out_indices=(0, 1, 2, 3), **o), (_image,)),
     Part(
         'MST for events',

@@ -6,7 +6,7 @@ from command_line import converter_parser, run_converter
 from mmengine.registry import MODELS, init_default_scope
 
 from mmspike.apis.config import load_config
-from mmspike.converters import Conversion, convert_sdtv3_dense_file, convert_sdtv3_file
+from mmspike.converters import Conversion, convert_dense_file, convert_sdtv3_file
 
 
 def convert(args: argparse.Namespace) -> Conversion:
@@ -14,7 +14,7 @@ def convert(args: argparse.Namespace) -> Conversion:
         return convert_sdtv3_file(args.source, args.target, D=args.D)
     cfg = load_config(args.config)
     init_default_scope(cfg.get('default_scope'))
-    return convert_sdtv3_dense_file(args.source, args.target, MODELS.build(cfg.model))
+    return convert_dense_file(args.source, args.target, MODELS.build(cfg.model))
 
 
 if __name__ == '__main__':
