@@ -7,13 +7,14 @@
 # make mutants    plant faults in the code that computes numbers and list those that no test notices
 # make lint    check style, types, who imports whom, and that the tables of models are up to date
 # make docs    write the tables of models and model-index.yml from the metafiles of the configs
+# make parity   compare the models with the reference implementations and write the tables of docs/parity.md
 # make bench   compare speeds; tables and plots go to work_dirs/bench
 PYTHON ?=
 TASK ?=
 TORCH ?=
 BIN := .venv$(if $(TORCH),-torch$(TORCH))/bin
 
-.PHONY: setup demo test test-fast sanitize mutants lint docs bench
+.PHONY: setup demo test test-fast sanitize mutants lint docs parity bench
 .DEFAULT_GOAL := setup
 
 setup:
@@ -43,6 +44,9 @@ lint: setup
 
 docs: setup
 	$(BIN)/python tools/docs/tables.py
+
+parity: setup
+	@PYTHONPATH=. $(BIN)/python tests/parity_tables.py $(ARGS)
 
 bench: setup
 	$(BIN)/python benchmarks/neurons.py $(ARGS)

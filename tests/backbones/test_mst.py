@@ -11,16 +11,10 @@ from mmspike.backbones import MST
 from mmspike.converters.mst import rename_key
 from mmspike.layers import SpikeWindowAttention
 from mmspike.neurons import BaseNeuron, set_stateful
-from support.reference_cases import DATA, Case
-from support.reference_mst import (
-    CASES,
-    SPIKING_CASES,
-    STEPS,
-    MstClassifier,
-    compare,
-    compare_spiking,
-    distances,
-)
+from support.parity import agrees, compare
+from support.reference_cases import DATA, Case, cases
+from support.reference_mst import MstClassifier
+from support.spiking_distances import distances, reference_distances
 from support.weights_alone import weights_alone
 
 ARCH = dict(embed_dims=8, depths=(2, 2), num_heads=(2, 4), window_size=4)
@@ -47,29 +41,19 @@ def small_net(**options):
     return net.eval()
 
 
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', cases('mst'))
 def test_outputs_statistics_and_gradients_equal_the_reference(case):
-    for row in compare(case):
-        # A threshold's gradient is a sum that may nearly cancel.
-        assert row.relative < 1e-5 or row.absolute < 2e-7, row
+    """The spiking network's outputs up to the first flipped spike, and as near as can be after."""
+    rows = compare(case)
+    assert len(rows) == 5 or '_snn_' not in case
+    assert [row for row in rows if not agrees(case, row)] == []
 
 
-@pytest.mark.parametrize('case', SPIKING_CASES)
-def test_spiking_network_equals_the_reference_up_to_the_first_flip(case):
-    rows = compare_spiking(case)
-    assert len(rows) == 4
-    for row in rows:
-        # Behind it the reference is as far from itself in float64.
-        assert row.absolute < (0.08 if row.quantity.endswith('all steps') else 1e-4), row
-
-
-@pytest.mark.parametrize('case', SPIKING_CASES)
+@pytest.mark.parametrize('case', cases('mst_snn'))
 def test_distance_from_the_quantised_network_is_the_reference_distance(case):
-    numbers = Case.load(case).numbers
-    for output, ours in distances(case).items():
-        gaps = np.abs(numbers[f'output/{output}'] - numbers['qcfs_logits'])
-        theirs = [gaps[steps - 1].mean() for steps in STEPS]
-        assert ours == pytest.approx(theirs, abs=3e-3), output
+    theirs = reference_distances(case)
+    for readout, ours in distances(case).items():
+        assert ours == pytest.approx(theirs[readout], abs=3e-3), readout
         assert ours[-1] < ours[0] / 2
 
 

@@ -5,7 +5,8 @@ from torch import nn
 from mmspike.converters import convert_dense
 from mmspike.converters.dense import rename_outside_backbone
 from support.paths import ROOT
-from support.reference_cases import Case, Sdtv3Detector, Sdtv3Segmentor
+from support.reference_cases import Case
+from support.reference_sdtv3 import Sdtv3Detector, Sdtv3Segmentor
 from support.weights_alone import weights_alone
 
 BASE = ROOT / 'configs/_base_/models/semantic-fpn_metaspikformer.py'

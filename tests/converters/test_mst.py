@@ -15,8 +15,7 @@ from mmspike.files import read_checkpoint
 from mmspike.masking import get_masking
 from mmspike.neurons import NeuronMismatchError
 from support.paths import ROOT
-from support.reference_cases import DATA, Case
-from support.reference_mst import CASES
+from support.reference_cases import DATA, Case, cases
 from support.weights_alone import weights_alone
 
 
@@ -60,7 +59,7 @@ def write_as_published(monkeypatch):
     return write
 
 
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', [*cases('mst_relu'), *cases('mst_qcfs')])
 def test_every_key_has_a_place(case):
     weights = Case.load(case).weights()
     conversion = convert_mst(weights)

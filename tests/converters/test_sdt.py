@@ -7,8 +7,7 @@ from mmengine.runner.checkpoint import load_checkpoint
 from mmspike.backbones import SDT
 from mmspike.converters import convert_sdt, convert_sdt_file
 from mmspike.neurons import LIF, PLIF, NeuronMismatchError
-from support.reference_cases import Case
-from support.reference_sdt import SDT_CASES
+from support.reference_cases import Case, cases
 from support.weights_alone import weights_alone
 
 CONV_OF_HEADS = 'block.1.attn.talking_heads.weight'
@@ -34,7 +33,7 @@ def as_published(weights, **more):
     )
 
 
-@pytest.mark.parametrize('case', SDT_CASES)
+@pytest.mark.parametrize('case', cases('sdt_v1'))
 def test_every_key_has_a_place_or_is_never_used(case):
     weights = Case.load(case).weights()
     conversion = convert_sdt(weights)

@@ -11,8 +11,10 @@ from mmspike.converters import (
     convert_sdtv3,
 )
 from mmspike.converters.sdtv2 import rename_key
-from support.reference_cases import Case, Sdtv3Segmentor
-from support.reference_sdtv2 import SDTV2Classifier, SDTV2Segmentor, model_of
+from support.parity import family_of
+from support.reference_cases import Case
+from support.reference_sdtv2 import SDTV2Classifier, SDTV2Segmentor
+from support.reference_sdtv3 import Sdtv3Segmentor
 from support.weights_alone import weights_alone
 
 
@@ -58,7 +60,7 @@ def test_published_sizes_are_known_by_name(weights):
 @pytest.mark.parametrize('name', ['meta_spikeformer_v2_det', 'meta_spikeformer_v2_seg'])
 def test_detectors_and_segmentors(name):
     case = Case.load(name)
-    model = model_of(case)
+    model = family_of(name)(case)
     weights = case.weights()
     conversion = convert_dense(weights, model)
     assert conversion.missing == conversion.unexpected == []

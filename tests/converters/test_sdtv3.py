@@ -7,7 +7,7 @@ from mmengine.runner.checkpoint import load_checkpoint
 from mmspike.backbones import MetaSpikformer
 from mmspike.converters import convert_sdtv3, convert_sdtv3_file
 from mmspike.neurons import NeuronMismatchError
-from support.reference_cases import SDTV3_CASES, Case
+from support.reference_cases import Case, cases
 from support.weights_alone import weights_alone
 
 
@@ -31,7 +31,7 @@ def published(tmp_path, weights):
     return path
 
 
-@pytest.mark.parametrize('case', SDTV3_CASES)
+@pytest.mark.parametrize('case', cases('sdtv3_base'))
 def test_every_key_has_a_place(case):
     weights = Case.load(case).weights()
     conversion = convert_sdtv3(weights)

@@ -1,4 +1,4 @@
-"""Runs our models on the reference cases of tests/data/reference and measures the differences."""
+"""The reference cases of tests/data/reference: weights, inputs, and the reference's numbers."""
 
 import json
 import math
@@ -8,21 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from mmengine.registry import DefaultScope
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmspike.backbones import MetaSpikformer
-from mmspike.converters import convert_dense, convert_sdtv3
-from mmspike.heads.det import SpikeFCNMaskHead, SpikeRPNHead, SpikeShared2FCBBoxHead
-from mmspike.heads.seg import SpikeFPNHead
-from mmspike.layers import SpikeAttention
-from mmspike.necks import SpikeFPN
-from mmspike.neurons import SFA
 from support.paths import ROOT
 
 DATA = ROOT / 'tests/data/reference'
-SDTV3_CASES = ('sdtv3_base_s', 'sdtv3_base_t_train')
-DENSE_CASES = ('sdtv3_det_trainq', 'sdtv3_det_evalq', 'sdtv3_seg_fpn')
+# In a case's json: the first step that its run in float64 answers otherwise.
+FIRST_FLIP = 'float64_rerun_first_step_off_by_over_1e-4'
+
+
+def cases(family: str = '') -> list[str]:
+    """Names of the cases that begin so; see :data:`support.parity.FAMILIES`."""
+    return sorted(file.stem for file in DATA.glob(f'{family}*.npz'))
 
 
 def seeded(text: str) -> np.random.Generator:
@@ -31,7 +28,8 @@ def seeded(text: str) -> np.random.Generator:
 
 
 def normal(text: str, shape: list[int]) -> Tensor:
-    return torch.from_numpy(seeded(text).standard_normal(shape).astype(np.float32))
+    """The input or cotangent that belongs to a seed text."""
+    return torch.from_numpy(np.asarray(seeded(text).standard_normal(shape), np.float32))
 
 
 def make_weight(name: str, shape: list[int], gain: float | list) -> Tensor:
@@ -75,12 +73,33 @@ class Case:
                 assert math.isclose(total, check, rel_tol=1e-7), name
         return weights
 
+    def inputs(self) -> list[Tensor]:
+        """What the reference was called with, the image first."""
+        return [self.input(name) for name in self.meta['inputs']]
+
     def input(self, name: str = 'input') -> Tensor:
+        """One of the inputs."""
         spec = self.meta['inputs'][name]
         x = normal(spec['seed_text'], spec['shape'])
         if name in self.numbers:
             np.testing.assert_array_equal(x.numpy(), self.numbers[name])
         return x
+
+    def quantities(self) -> dict[str, np.ndarray]:
+        """All numbers to compare with, by the names that docs/parity.md has for them."""
+        quantities = {}
+        for output in self.meta['outputs']:
+            stored, _ = self.expected(output)
+            quantities.update(self.spans(output, stored))
+        quantities.update(
+            (key, value) for key, value in self.numbers.items() if key.startswith('bn_after/')
+        )
+        if 'backward' in self.meta:
+            quantities['gradient of the input'], _ = self.input_gradient()
+            for name, stored in self.parameter_gradients().items():
+                quantities[f'gradient of {name}'] = stored
+            quantities['sums over all gradients'] = self.numbers['grad_all_abssum']
+        return quantities
 
     def expected(self, output: str) -> tuple[np.ndarray, tuple[slice, ...]]:
         """The stored part of an output and the slices that cut it out of the whole."""
@@ -90,115 +109,33 @@ class Case:
         cut = tuple(slice(*map(int, part.split(':'))) for part in stored.split()[1].split(','))
         return self.numbers[f'output/{output}_crop'], cut
 
+    def spans(self, output: str, values: np.ndarray) -> dict[str, np.ndarray]:
+        """An output as one quantity, or as two: up to the first flipped spike, and whole.
 
-class Sdtv3Classifier(nn.Module):
-    """MetaSpikformer with the reference's classifier, loaded through the converter."""
+        Behind the first spike that rounding flips, the reference differs from its own run in
+        float64.
+        """
+        first = self.meta.get('reproducibility', {}).get(FIRST_FLIP)
+        if first is None or len(values) <= first:
+            return {output: values}
+        return {
+            f'{output}, steps 0 to {first - 1}': values[:first],
+            f'{output}, all steps': values,
+        }
 
-    FEATURES = ('feat_stage1a', 'feat_stage1b', 'feat_stage2', 'feat_stage3', 'feat_stage4')
+    def input_gradient(self) -> tuple[np.ndarray, int]:
+        """The stored gradient of the image, and the step between its stored rows and columns."""
+        stored = {re.fullmatch(r'grad_input(?:_every(\d+)\w+)?', key): key for key in self.numbers}
+        match, key = next((match, key) for match, key in stored.items() if match)
+        return self.numbers[key], int(match[1] or 1)
 
-    def __init__(self, case: Case) -> None:
-        super().__init__()
-        self.conversion = convert_sdtv3(case.weights())
-        assert not self.conversion.missing
-        assert not self.conversion.unexpected
-        self.backbone = MetaSpikformer(self.conversion.arch, out_indices=(0, 1, 2, 3, 4))
-        self.head = nn.ModuleDict(dict(neuron=SFA(D=4, norm=1)))
-        weight = self.conversion.state_dict['head.fc.weight']
-        self.head['fc'] = nn.Linear(weight.shape[1], weight.shape[0])
-        self.load_state_dict(self.conversion.state_dict)
-        self.train(case.meta['mode'] == 'train')
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        feats = self.backbone(x)
-        spikes = self.head['neuron'](feats[-1].mean((2, 3)))
-        named = dict(zip(self.FEATURES, feats, strict=True))
-        return dict(named, pooled_spike=spikes, logits=self.head['fc'](spikes))
-
-
-class Sdtv3Detector(nn.Module):
-    """The parts of SDT v3's Mask R-CNN, loaded through the converter."""
-
-    def __init__(self, case: Case) -> None:
-        super().__init__()
-        options = case.meta['constructor']
-        integers = dict(type='mmspike.SFA', D=4, norm=1)
-        # In evaluation the reference's neck fires 0 or 1: not meant, but published.
-        defect = dict(eval_D=1) if case.meta['case'] == 'sdtv3_det_evalq' else {}
-        self.backbone = MetaSpikformer(
-            dict(embed_dims=(12, *options['backbone']['embed_dim']), depths=(1, 1, 2, 6, 2),
-                 num_heads=8, stem_stride=2),
-            out_indices=(1, 2, 3, 4),
-        )  # fmt: skip
-        self.neck = SpikeFPN(neuron_cfg=dict(integers, **defect), **options['neck'])
-        with DefaultScope.overwrite_default_scope('mmdet'):
-            self.rpn_head = SpikeRPNHead(neuron_cfg=integers, **options['rpn_head'])
-            bbox_head = SpikeShared2FCBBoxHead(neuron_cfg=integers, **options['bbox_head'])
-            mask_head = SpikeFCNMaskHead(neuron_cfg=integers, **options['mask_head'])
-        self.roi_head = nn.ModuleDict(dict(bbox_head=bbox_head, mask_head=mask_head))
-        _load(self, case)
-
-    def forward(self, x: Tensor, roi_bbox: Tensor, roi_mask: Tensor) -> dict[str, Tensor]:
-        feats = self.backbone(x)
-        levels = self.neck(feats)
-        named = {f'backbone_{i}': feat for i, feat in enumerate(feats)}
-        named.update({f'neck_{i}': level for i, level in enumerate(levels)})
-        for i, level in enumerate(levels):
-            named[f'rpn_cls_{i}'], named[f'rpn_reg_{i}'] = self.rpn_head.forward_single(level)
-        bbox_head, mask_head = self.roi_head['bbox_head'], self.roi_head['mask_head']
-        named['bbox_cls'], named['bbox_reg'] = bbox_head(roi_bbox.flatten(0, 1))
-        named['mask_logits'] = mask_head(roi_mask.flatten(0, 1))
-        return named
-
-
-class Sdtv3Segmentor(nn.Module):
-    """The parts of SDT v3's semantic FPN, loaded through the converter."""
-
-    def __init__(self, case: Case) -> None:
-        super().__init__()
-        options = case.meta['constructor']
-        head = {key: value for key, value in options['decode_head'].items() if key != 'T'}
-        neck = {key: value for key, value in options['neck'].items() if key != 'T'}
-        quarters = dict(type='mmspike.SFA', D=4)
-        self.backbone = MetaSpikformer(
-            dict(embed_dims=(12, *options['backbone']['embed_dim']), depths=(1, 1, 2, 6, 2),
-                 num_heads=8, stem_stride=2),
-            out_indices=(0, 1, 2, 4), layer_scale_init_value=1e-6,
-        )  # fmt: skip
-        self.neck = SpikeFPN(neuron_cfg=quarters, norm_cfg=dict(type='BN'), **neck)
-        loss = dict(type='mmseg.CrossEntropyLoss')
-        self.decode_head = SpikeFPNHead(
-            neuron_cfg=quarters, norm_cfg=dict(type='BN'), loss_decode=loss,
-            **dict(head, dropout_ratio=0.0),
-        )  # fmt: skip
-        _load(self, case)
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        feats = self.backbone(x)
-        levels = self.neck(feats)
-        named = {f'backbone_{i}': feat for i, feat in enumerate(feats)}
-        named.update({f'neck_{i}': level for i, level in enumerate(levels)})
-        return dict(named, logits=self.decode_head(levels))
-
-
-def _load(model: nn.Module, case: Case) -> None:
-    model.conversion = convert_dense(case.weights(), model)
-    assert not model.conversion.missing
-    assert not model.conversion.unexpected
-    model.load_state_dict(model.conversion.state_dict)
-    model.eval()
-    # See docs/parity.md: the reference's gradients of a batch of one went through an error of
-    # PyTorch's, which it takes this layout to repeat.
-    for module in model.modules():
-        if isinstance(module, SpikeAttention):
-            for projection in (module.q, module.v):
-                projection.bn.register_full_backward_pre_hook(_ambiguous_layout)
-
-
-def _ambiguous_layout(norm: nn.Module, grads: tuple[Tensor]) -> tuple[Tensor]:
-    """The gradient ``(1, C, H, W)`` in channels_last order, with a batch stride of C."""
-    _, channels, _, width = grads[0].shape
-    strides = (channels, 1, width * channels, channels)
-    return (torch.empty_strided(grads[0].shape, strides).copy_(grads[0]),)
+    def parameter_gradients(self) -> dict[str, np.ndarray]:
+        """Stored gradients by the reference's names, flat; some are the first numbers only."""
+        return {
+            key.removeprefix('grad/'): value.flatten()
+            for key, value in self.numbers.items()
+            if key.startswith('grad/')
+        }
 
 
 @dataclass
@@ -218,75 +155,3 @@ class Difference:
         # A reference that is 0 throughout leaves no scale but its own: any distance counts whole.
         relative = distance / (np.linalg.norm(reference) or 1.0)
         return cls(quantity, np.abs(ours - reference).max(), relative)
-
-
-def compare_sdtv3(name: str) -> list[Difference]:
-    """Outputs, features, running statistics and gradients of a classifier's case."""
-    case = Case.load(name)
-    model = Sdtv3Classifier(case)
-    x = case.input().requires_grad_()
-    outputs = model(x)
-    return compare_outputs(case, outputs) + compare_gradients(case, model, outputs, x)
-
-
-def compare_dense(name: str) -> list[Difference]:
-    """Outputs, features and gradients of a detector's or segmentor's case."""
-    case = Case.load(name)
-    x = case.input().requires_grad_()
-    if name.startswith('sdtv3_det'):
-        model = Sdtv3Detector(case)
-        outputs = model(x, case.input('roi_bbox'), case.input('roi_mask'))
-    else:
-        model = Sdtv3Segmentor(case)
-        outputs = model(x)
-    rows = compare_outputs(case, outputs)
-    if 'backward' in case.meta:
-        rows += compare_gradients(case, model, outputs, x)
-    return rows
-
-
-def compare_outputs(case: Case, outputs: dict[str, Tensor]) -> list[Difference]:
-    """All outputs that the reference stored."""
-    rows = []
-    assert set(outputs) == set(case.meta['outputs'])
-    for output, value in outputs.items():
-        reference, cut = case.expected(output)
-        # The reference's detectors keep an axis for their single time step.
-        value = value.detach().view(case.meta['outputs'][output]['shape'])
-        rows.append(Difference.of(output, value.numpy()[cut], reference))
-    return rows
-
-
-def compare_gradients(
-    case: Case, model: nn.Module, outputs: dict[str, Tensor], x: Tensor
-) -> list[Difference]:
-    """Running statistics after the forward pass, and gradients of input and parameters."""
-    rows = []
-    for key, reference in case.numbers.items():
-        if key.startswith('bn_after/'):
-            new = model.conversion.renamed[key.removeprefix('bn_after/')]
-            rows.append(Difference.of(key, model.state_dict()[new].numpy(), reference))
-
-    backward = case.meta['backward']
-    output = outputs[backward['output']]
-    shape = case.meta['outputs'][backward['output']]['shape']
-    cotangent = normal(backward['cotangent_seed'], shape).view_as(output)
-    (output * cotangent).sum().backward()
-    key = next(key for key in ('grad_input', *case.numbers) if key in case.numbers
-               and re.fullmatch(r'grad_input(_every\d+\w+)?', key))  # fmt: skip
-    step = int(''.join(filter(str.isdigit, key)) or 1)
-    grad = x.grad[..., ::step, ::step].numpy()
-    rows.append(Difference.of('gradient of the input', grad, case.numbers[key]))
-    parameters = dict(model.named_parameters())
-    gradients = {old: parameters[new].grad for old, new in model.conversion.renamed.items()
-                 if new in parameters and parameters[new].grad is not None}  # fmt: skip
-    for key, reference in case.numbers.items():
-        if key.startswith('grad/'):
-            old = key.removeprefix('grad/')
-            ours = gradients[old].flatten()[: reference.size].numpy()
-            rows.append(Difference.of(f'gradient of {old}', ours, reference.flatten()))
-    names = case.numbers['grad_all_names'].tolist()
-    assert set(names) == set(gradients)
-    sums = np.array([gradients[name].double().abs().sum().item() for name in names])
-    rows.append(Difference.of('sums over all gradients', sums, case.numbers['grad_all_abssum']))
-    return rows
