@@ -112,8 +112,8 @@ class SDTV2(SpikePyramid):
                 out_neuron_cfg=out_neuron_cfg,
                 **cfgs,
             )
-            branches = dict(attn=attention, mlp=SpikeMLP(dims, **cfgs))
-            return SpikeTransformerBlock(dims, branches, drop_path_rate=rate)
+            mlp = SpikeMLP(dims, **cfgs)
+            return SpikeTransformerBlock(dims, dict(attn=attention, mlp=mlp), drop_path_rate=rate)
 
         super().__init__(
             arch['embed_dims'],
