@@ -116,6 +116,8 @@ class TemporalModule:
     """Mixin of every module that needs to know T (see :func:`set_timesteps`)."""
 
     _timesteps = 1
+    # Whether it follows the model's T; a part behind a read-out over time runs one step.
+    _in_time = True
 
     @property
     def total_timesteps(self) -> float:
@@ -146,25 +148,44 @@ def _temporal_modules(model: nn.Module) -> list[TemporalModule]:
     return found
 
 
-def set_timesteps(model: nn.Module, timesteps: int) -> None:
+def set_timesteps(model: nn.Module, timesteps: int | None) -> None:
     """Give every spiking module of ``model`` the number of time steps T.
 
+    Args:
+        model: A model, or a part of one.
+        timesteps: T. None: the part runs one step whatever T the model is given from now on,
+            because it takes the mean over time of what stands before it (``readout=True``).
+
     Raises:
-        TypeError, ValueError: ``timesteps`` is not a positive integer, or the model has no
-            spiking module.
+        TypeError, ValueError: ``timesteps`` is not a positive integer, the model has no spiking
+            module, or all of it stands behind a read-out.
     """
+    modules = _temporal_modules(model)
+    if timesteps is None:
+        for module in modules:
+            module.timesteps, module._in_time = 1, False
+        return
     check_timesteps(timesteps)
-    for module in _temporal_modules(model):
+    in_time = [module for module in modules if module._in_time]
+    if not in_time and timesteps != 1:
+        raise ValueError(
+            f'{type(model).__name__} was built with timesteps=None: it stands behind a read-out '
+            f'over time and runs one step, not {timesteps}'
+        )
+    for module in in_time:
         module.timesteps = timesteps
 
 
 def get_timesteps(model: nn.Module) -> int:
     """Return the number of time steps T that all spiking modules of ``model`` agree on.
 
+    Parts behind a read-out (``timesteps=None``) are not asked.
+
     Raises:
         ValueError: They do not agree, or there are none.
     """
-    values = {module.timesteps for module in _temporal_modules(model)}
+    modules = _temporal_modules(model)
+    values = {module.timesteps for module in modules if module._in_time} or {1}
     if len(values) > 1:
         raise ValueError(
             f'the modules of {type(model).__name__} run different numbers of time steps: '

@@ -32,6 +32,9 @@ STOCK = [path for path in CONFIGS if path.parent.name == 'stock_heads']
 OF_ONE_LEVEL = re.compile(
     r'bbox_head\.(scales\.[1-4]\.scale|reg_convs\.2\.[01]\.bn\.(weight|bias))'
 )
+# The first spikes of an SDT v2 are so few that the product of an attention reaches the threshold of
+# its neuron on large maps only: what stands behind that neuron is not reached on tiny ones.
+BEHIND_A_PRODUCT = re.compile(r'backbone\.stages\.[34]\.blocks\.\d\.attn\.out\.(conv|bn)\..*weight')
 
 
 def name_of(path):
@@ -44,11 +47,12 @@ def name_of(path):
 def test_config_takes_a_step_and_evaluates(path, tmp_path):
     runner = Runner.from_cfg(small_config(path, tmp_path))
     before = {name: p.detach().clone() for name, p in runner.model.named_parameters()}
+    if runner.cfg.model.backbone.type == 'mmspike.SDTV2':
+        before = {name: p for name, p in before.items() if not BEHIND_A_PRODUCT.fullmatch(name)}
     runner.train()
     assert runner.iter >= 1
-    moved = [
-        name for name, p in runner.model.named_parameters() if not torch.equal(p, before[name])
-    ]
+    after = dict(runner.model.named_parameters())
+    moved = [name for name in before if not torch.equal(after[name], before[name])]
     assert len(moved) > 0.9 * len(before)
     if path in STOCK:
         assert not [name for name in set(before) - set(moved) if not OF_ONE_LEVEL.fullmatch(name)]
@@ -141,7 +145,7 @@ def test_stock_heads_are_those_of_the_host(path):
     for name, module in model.named_modules():
         if not name.startswith('backbone'):
             assert not type(module).__module__.startswith('mmspike'), name
-    assert type(model.backbone).__name__ == 'MetaSpikformer'
+    assert type(model.backbone).__module__.startswith('mmspike.backbones.')
 
 
 def metafiles():

@@ -1,3 +1,4 @@
+import copy
 import re
 
 import pytest
@@ -154,6 +155,22 @@ def test_modules_that_disagree():
     message = r'Sequential run different numbers of time steps: \[2, 4\]; call mmspike.set_times'
     with pytest.raises(ValueError, match=message):
         get_timesteps(net)
+
+
+def test_a_part_behind_a_read_out_runs_one_step_whatever_the_model_runs():
+    behind = nn.Sequential(IF(), IF())
+    set_timesteps(behind, None)
+    net = nn.ModuleList([IF(), behind])
+    set_timesteps(net, 4)
+    assert [module.timesteps for module in (net[0], *behind)] == [4, 1, 1]
+    assert get_timesteps(net) == 4
+    assert get_timesteps(behind) == 1
+    set_timesteps(behind, 1)
+    with pytest.raises(ValueError, match='built with timesteps=None: it stands behind a read-out'):
+        set_timesteps(behind, 2)
+    copied = copy.deepcopy(net)
+    set_timesteps(copied, 2)
+    assert [module.timesteps for module in (copied[0], *copied[1])] == [2, 1, 1]
 
 
 @pytest.mark.parametrize('call', [lambda net: set_timesteps(net, 2), get_timesteps])

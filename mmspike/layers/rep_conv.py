@@ -8,6 +8,7 @@ one convolution that takes spikes.
 from typing import Any
 
 import torch
+from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
@@ -75,7 +76,7 @@ class RepConv(BaseModule):
         self.groups, self.transposed = 1, False
 
         def norm(channels: int) -> nn.Module:
-            return MODELS.build(dict(norm_cfg, num_features=channels))
+            return build_norm_layer(norm_cfg, channels)[1]
 
         self.pointwise1 = nn.Conv2d(in_channels, hidden, 1, bias=False)
         self.norm1 = norm(hidden)

@@ -38,7 +38,7 @@ class SpikeFPN(NeuronInit, TemporalModule, BaseModule):
         relu_before_extra_convs: Apply a ReLU to each extra level before it makes the next one.
             Neurons that ignore negative membranes, such as SFA, make no difference of it.
         no_norm_on_lateral: Leave the norms out of the lateral convolutions.
-        timesteps: Number of time steps T.
+        timesteps: Number of time steps T; None for one step behind a backbone's ``readout``.
         neuron_cfg: Config of the neurons.
         norm_cfg: Config of the norms after the convolutions; None for none.
         upsample_cfg: How the coarser level grows to the size of the finer: arguments of
@@ -63,7 +63,7 @@ class SpikeFPN(NeuronInit, TemporalModule, BaseModule):
         add_extra_convs: bool | str = False,
         relu_before_extra_convs: bool = False,
         no_norm_on_lateral: bool = False,
-        timesteps: int = 1,
+        timesteps: int | None = 1,
         neuron_cfg: dict = dict(type='mmspike.SFA', D=4, norm=1),
         norm_cfg: dict | None = None,
         upsample_cfg: dict = dict(mode='nearest'),

@@ -15,11 +15,17 @@ from mmpretrain.registry import DATASETS
 
 from mmspike.apis.config import load_config
 from mmspike.apis.launch import adapt_to_devices
-from mmspike.backbones.meta_spikformer import ARCHS
-from mmspike.backbones.sdt import ARCHS as SDT_ARCHS
+from mmspike.backbones import meta_spikformer, sdt, sdt_v2
 from mmspike.datasets.digit_scenes import write_digit_scenes
 from support.event_files import EVENT_DATASETS, make_event_dataset
 from support.paths import ROOT
+
+# Of backbones whose config names an architecture: all of them, and what makes them one step small.
+ARCHS = {
+    'mmspike.MetaSpikformer': (meta_spikformer.ARCHS, dict(depths=(1, 1, 1, 1, 1))),
+    'mmspike.SDTV2': (sdt_v2.ARCHS, dict(depths=(1, 1, 1, 1, 1))),
+    'mmspike.SDT': (sdt.ARCHS, dict(depth=1)),
+}
 
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
 DIGITS = ROOT / (
@@ -108,9 +114,14 @@ def _use_scenes(cfg: Config, scenes: Path) -> None:
     backbone.pop('init_cfg', None)
     # The statistics of untrained norms would silence the neurons.
     backbone.norm_eval = False
+    # A block per stage: classification trains the whole.
+    _use_few_blocks(backbone)
+
+
+def _use_few_blocks(backbone: dict) -> None:
+    archs, few = ARCHS[backbone.type]
     if isinstance(backbone.arch, str):
-        # A block per stage: classification trains the whole.
-        backbone.arch = dict(ARCHS[backbone.arch], depths=(1, 1, 1, 1, 1))
+        backbone.arch = dict(archs[backbone.arch], **few)
 
 
 def _use_scenes_in(dataset: dict, scenes: Path, subset: str) -> None:
@@ -181,6 +192,8 @@ def shrink(cfg: Config, folder: Path) -> None:
     # Weights to fine-tune, or to learn from, are not in the repository.
     cfg.load_from = None
     if 'teacher_checkpoint' in cfg.model:
+        # A large teacher is as good as a small one: the student's own network.
+        cfg.model.pop('teacher', None)
         cfg.model.teacher_checkpoint = str(_write_teacher(cfg, folder))
     # AdamW's moments are two thirds of a checkpoint, and nothing here resumes.
     cfg.default_hooks.checkpoint.save_optimizer = False
@@ -198,9 +211,9 @@ def _write_teacher(cfg: Config, folder: Path) -> Path:
 
 def _shrink_classification(cfg: Config, folder: Path) -> None:
     backbone = cfg.model.backbone
-    if backbone.type == 'mmspike.SDT' and isinstance(backbone.arch, str):
-        # Its blocks are all alike: one does for a step. Another test builds the whole.
-        backbone.arch = dict(SDT_ARCHS[backbone.arch], depth=1)
+    if backbone.type in ('mmspike.SDT', 'mmspike.SDTV2'):
+        # Blocks that are all alike: one does for a step. Another test builds the whole.
+        _use_few_blocks(backbone)
     # A first step of the real length: warm-ups begin with one too small to see.
     for scheduler in cfg.param_scheduler:
         if 'start_factor' in scheduler:

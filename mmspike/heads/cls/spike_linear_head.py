@@ -39,7 +39,7 @@ class SpikeLinearClsHead(TemporalModule, LinearClsHead):
         num_classes: int,
         in_channels: int,
         *,
-        timesteps: int = 1,
+        timesteps: int | None = 1,
         neuron_cfg: dict | None = dict(type='mmspike.SFA', D=4, norm=1),
         init_cfg: dict | None = dict(type='TruncNormal', layer='Linear', std=0.02),
         **kwargs: Any,

@@ -32,7 +32,7 @@ class SpikeConvFCBBoxHead(NeuronInit, TemporalModule, ConvFCBBoxHead):
     def __init__(
         self,
         *args: Any,
-        timesteps: int = 1,
+        timesteps: int | None = 1,
         neuron_cfg: dict = dict(type='mmspike.SFA', D=4, norm=1),
         **kwargs: Any,
     ) -> None:

@@ -10,7 +10,8 @@ class SpikingDenseHead(NeuronInit, TemporalModule):
     """Mixin in front of a dense head of mmdet, which builds its layers in ``_init_layers``.
 
     Args:
-        timesteps: Number of time steps T, the same as the backbone's.
+        timesteps: Number of time steps T, the same as the backbone's; None for one step behind a
+            ``readout``.
         neuron_cfg: Config of the neurons.
         **kwargs: See the parent head.
     """
@@ -18,7 +19,7 @@ class SpikingDenseHead(NeuronInit, TemporalModule):
     def __init__(
         self,
         *args: Any,
-        timesteps: int = 1,
+        timesteps: int | None = 1,
         neuron_cfg: dict = dict(type='mmspike.SFA', D=4, norm=1),
         **kwargs: Any,
     ) -> None:

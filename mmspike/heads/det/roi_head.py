@@ -68,7 +68,7 @@ class _TiledRoIs(TemporalModule, BaseRoIHead):
     bbox_roi_extractor: nn.Module
     mask_roi_extractor: nn.Module
 
-    def __init__(self, *args: Any, timesteps: int = 1, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, timesteps: int | None = 1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         set_timesteps(self, timesteps)
 

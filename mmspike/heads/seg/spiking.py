@@ -18,7 +18,8 @@ class SpikingDecodeHead(NeuronInit, TemporalModule, BaseDecodeHead):
     Maps ``(T*B, C, H, W)`` give logits ``(B, K, H, W)``, the mean over time.
 
     Args:
-        timesteps: Number of time steps T, the same as the backbone's.
+        timesteps: Number of time steps T, the same as the backbone's; None for one step behind a
+            ``readout``.
         neuron_cfg: Config of the neurons.
         dropout_ratio: Rate of dropped channels before the last convolution; the reference has none.
         class_priors: Share of the pixels that each class has; the bias of the last convolution
@@ -34,7 +35,7 @@ class SpikingDecodeHead(NeuronInit, TemporalModule, BaseDecodeHead):
     def __init__(
         self,
         *args: Any,
-        timesteps: int = 1,
+        timesteps: int | None = 1,
         neuron_cfg: dict = dict(type='mmspike.SFA', D=4),
         dropout_ratio: float = 0.0,
         class_priors: Sequence[float] | None = None,

@@ -1,0 +1,15 @@
+_base_ = [
+    '../../_base_/models/mask-rcnn_sdtv2.py',
+    '../../_base_/datasets/coco_instance.py',
+    '../../_base_/schedules/coco_adamw_1x.py',
+    '../../_base_/detection_runtime.py',
+]
+
+# The published classification weights, converted; README.md here says how.
+pretrained = 'checkpoints/sdtv2-55m-lif-t1_in1k.pth'
+model = dict(
+    backbone=dict(
+        arch='55M', init_cfg=dict(type='Pretrained', checkpoint=pretrained, prefix='backbone.')
+    ),
+    neck=dict(in_channels=[128, 256, 512, 640]),
+)

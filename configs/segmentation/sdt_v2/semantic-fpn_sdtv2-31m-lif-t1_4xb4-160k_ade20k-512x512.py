@@ -1,0 +1,15 @@
+_base_ = [
+    '../../_base_/models/semantic-fpn_sdtv2.py',
+    '../../_base_/datasets/ade20k_512.py',
+    '../../_base_/schedules/ade20k_adamw_160k.py',
+    '../../_base_/segmentation_runtime.py',
+]
+
+# The published classification weights, converted; README.md here says how.
+pretrained = 'checkpoints/sdtv2-31m-lif-t1_in1k.pth'
+model = dict(
+    backbone=dict(
+        arch='31M', init_cfg=dict(type='Pretrained', checkpoint=pretrained, prefix='backbone.')
+    ),
+    neck=dict(in_channels=[48, 96, 192, 480]),
+)
