@@ -148,25 +148,17 @@ def _temporal_modules(model: nn.Module) -> list[TemporalModule]:
     return found
 
 
-def set_timesteps(model: nn.Module, timesteps: int | None) -> None:
+def set_timesteps(model: nn.Module, timesteps: int) -> None:
     """Give every spiking module of ``model`` the number of time steps T.
 
-    Args:
-        model: A model, or a part of one.
-        timesteps: T. None: the part runs one step whatever T the model is given from now on,
-            because it takes the mean over time of what stands before it (``readout=True``).
+    Parts behind a read-out (see :func:`init_timesteps`) stay as they are.
 
     Raises:
         TypeError, ValueError: ``timesteps`` is not a positive integer, the model has no spiking
             module, or all of it stands behind a read-out.
     """
-    modules = _temporal_modules(model)
-    if timesteps is None:
-        for module in modules:
-            module.timesteps, module._in_time = 1, False
-        return
     check_timesteps(timesteps)
-    in_time = [module for module in modules if module._in_time]
+    in_time = [module for module in _temporal_modules(model) if module._in_time]
     if not in_time and timesteps != 1:
         raise ValueError(
             f'{type(model).__name__} was built with timesteps=None: it stands behind a read-out '
@@ -174,6 +166,22 @@ def set_timesteps(model: nn.Module, timesteps: int | None) -> None:
         )
     for module in in_time:
         module.timesteps = timesteps
+
+
+def init_timesteps(part: nn.Module, timesteps: int | None) -> None:
+    """Give a part that is being built its number of time steps.
+
+    Args:
+        part: A neck or head.
+        timesteps: T. None: the part runs one step whatever T the model is given later, because it
+            takes the mean over time of what stands before it (``readout=True``).
+
+    Raises:
+        TypeError, ValueError: See :func:`set_timesteps`.
+    """
+    set_timesteps(part, 1 if timesteps is None else timesteps)
+    for module in _temporal_modules(part):
+        module._in_time = timesteps is not None
 
 
 def get_timesteps(model: nn.Module) -> int:

@@ -16,6 +16,7 @@ from mmspike.temporal import (
     encode_input,
     fold_time,
     get_timesteps,
+    init_timesteps,
     set_timesteps,
     steps_of_work,
     unfold_time,
@@ -159,7 +160,7 @@ def test_modules_that_disagree():
 
 def test_a_part_behind_a_read_out_runs_one_step_whatever_the_model_runs():
     behind = nn.Sequential(IF(), IF())
-    set_timesteps(behind, None)
+    init_timesteps(behind, None)
     net = nn.ModuleList([IF(), behind])
     set_timesteps(net, 4)
     assert [module.timesteps for module in (net[0], *behind)] == [4, 1, 1]

@@ -31,6 +31,9 @@ FAMILY = declare(
     Family(
         'an SDT v2 (Meta-SpikeFormer) classifier',
         (r'^downsample1_1\.encode_conv\.', r'^ConvBlock1_1\.0\.Conv\.pwconv1\.weight$'),
+        targets=r'sdtv2-(15|31|55)m\b.*_in1k',
+        origin='its authors keep the weights at BICLab/Spike-Driven-Transformer-V2 on GitHub; '
+        '`tools/model_converters/sdtv2_to_mmspike.py PUBLISHED {path}` converts them',
     )
 )
 NUM_STAGES = 5

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from mmspike.layers import NeuronInit, TemporalMean, spike_conv
 from mmspike.registry import MODELS
-from mmspike.temporal import TemporalModule, set_timesteps
+from mmspike.temporal import TemporalModule, init_timesteps
 
 EXTRA_SOURCES = ('on_input', 'on_lateral', 'on_output')
 
@@ -114,7 +114,7 @@ class SpikeFPN(NeuronInit, TemporalModule, BaseModule):
                 channels = out_channels if i else source
                 self.fpn_convs.append(spike_conv(channels, out_channels, 3, stride=2, **cfgs))
         self.readout = TemporalMean() if readout else nn.Identity()
-        set_timesteps(self, timesteps)
+        init_timesteps(self, timesteps)
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Maps ``(T*B, C_i, H_i, W_i)``, fine to coarse, to ``num_outs`` of ``out_channels``.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmspike.heads.cls.tet_loss import TETLoss
 from mmspike.pretrained import check_pretrained
 from mmspike.registry import MODELS
-from mmspike.temporal import TemporalModule, set_timesteps, unfold_time
+from mmspike.temporal import TemporalModule, init_timesteps, unfold_time
 
 
 @MODELS.register_module()
@@ -50,7 +50,7 @@ class SpikeLinearClsHead(TemporalModule, LinearClsHead):
         self.neuron = nn.Identity() if neuron_cfg is None else MODELS.build(neuron_cfg)
         if neuron_cfg is None:
             self.analog_layers = ('fc',)
-        set_timesteps(self, timesteps)
+        init_timesteps(self, timesteps)
 
     def init_weights(self) -> None:
         """Initialise from ``init_cfg``.

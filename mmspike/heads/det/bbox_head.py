@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmspike.layers import NeuronInit, TemporalMean, use_preactivation_neurons
 from mmspike.registry import MODELS
-from mmspike.temporal import TemporalModule, set_timesteps
+from mmspike.temporal import TemporalModule, init_timesteps
 
 
 @MODELS.register_module()
@@ -43,7 +43,7 @@ class SpikeConvFCBBoxHead(NeuronInit, TemporalModule, ConvFCBBoxHead):
                 fcs[i] = nn.Sequential(MODELS.build(neuron_cfg), fc)
         self.relu = nn.Identity()  # the parent applies it after each linear layer
         self.readout = TemporalMean()
-        set_timesteps(self, timesteps)
+        init_timesteps(self, timesteps)
 
     def spiking_layers(self) -> Iterator[tuple[nn.Module, nn.Module]]:
         """Convolutions and hidden linear layers, each with its neuron."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mmspike.layers import NeuronInit
-from mmspike.temporal import TemporalModule, set_timesteps
+from mmspike.temporal import TemporalModule, init_timesteps
 
 
 class SpikingDenseHead(NeuronInit, TemporalModule):
@@ -25,4 +25,4 @@ class SpikingDenseHead(NeuronInit, TemporalModule):
     ) -> None:
         self.neuron_cfg = neuron_cfg  # needed while the parent builds its layers
         super().__init__(*args, **kwargs)
-        set_timesteps(self, timesteps)
+        init_timesteps(self, timesteps)

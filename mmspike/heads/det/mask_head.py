@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmspike.layers import NeuronInit, TemporalMean, use_preactivation_neurons
 from mmspike.registry import MODELS
-from mmspike.temporal import TemporalModule, set_timesteps
+from mmspike.temporal import TemporalModule, init_timesteps
 
 
 @MODELS.register_module()
@@ -41,7 +41,7 @@ class SpikeFCNMaskHead(NeuronInit, TemporalModule, FCNMaskHead):
         self.relu = nn.Identity()
         self.logits_neuron = MODELS.build(neuron_cfg)
         self.readout = TemporalMean()
-        set_timesteps(self, timesteps)
+        init_timesteps(self, timesteps)
 
     def spiking_layers(self) -> Iterator[tuple[nn.Module, nn.Module]]:
         """The convolutions and the deconvolution, each with its neuron."""

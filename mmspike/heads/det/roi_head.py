@@ -8,7 +8,7 @@ from mmdet.models.task_modules.samplers import OHEMSampler, ScoreHLRSampler
 from torch import Tensor, nn
 
 from mmspike.registry import MODELS
-from mmspike.temporal import TemporalModule, set_timesteps
+from mmspike.temporal import TemporalModule, init_timesteps
 
 
 def tile_rois(rois: Tensor, timesteps: int, batch: int) -> Tensor:
@@ -70,7 +70,7 @@ class _TiledRoIs(TemporalModule, BaseRoIHead):
 
     def __init__(self, *args: Any, timesteps: int | None = 1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        set_timesteps(self, timesteps)
+        init_timesteps(self, timesteps)
 
     def init_bbox_head(self, *args: Any) -> None:
         super().init_bbox_head(*args)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmspike.layers import NeuronInit, TemporalMean, use_preactivation_neurons
 from mmspike.registry import MODELS
-from mmspike.temporal import TemporalModule, set_timesteps
+from mmspike.temporal import TemporalModule, init_timesteps
 
 
 class SpikingDecodeHead(NeuronInit, TemporalModule, BaseDecodeHead):
@@ -53,7 +53,7 @@ class SpikingDecodeHead(NeuronInit, TemporalModule, BaseDecodeHead):
         use_preactivation_neurons(self, neuron_cfg)
         self.neuron = MODELS.build(neuron_cfg)
         self.readout = TemporalMean()
-        set_timesteps(self, timesteps)
+        init_timesteps(self, timesteps)
 
     def init_weights(self) -> None:
         """Initialise from ``init_cfg``, then the last bias from ``class_priors``."""
