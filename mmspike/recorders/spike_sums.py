@@ -6,8 +6,8 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from mmspike.neurons.kernels import cpu
 from mmspike.neurons.kernels.backend import kernels_fit
+from mmspike.neurons.kernels.count import MOST_COUNTED_CHANNELS, count_spikes
 
 # The most numbers that wait, and the most sequences of names that are kept apart.
 MOST_WAITING, MOST_SEQUENCES = 4096, 64
@@ -29,7 +29,7 @@ class SpikeSums:
 
     def __init__(self, x: Tensor, spike_value: float = 1.0) -> None:
         self._x, self._active = x, None
-        counted = cpu.count_spikes(x, spike_value) if _kernel_takes(x) else None
+        counted = count_spikes(x, spike_value) if _kernel_takes(x) else None
         if counted is None:
             self.maps = sum_spikes(x, min(1, x.dim() - 1), spike_value)
             self.total = self.maps.sum()
@@ -48,7 +48,7 @@ def _kernel_takes(x: Tensor) -> bool:
     if torch.compiler.is_compiling():
         return False
     # Of two dimensions there is one column, and torch is faster; more channels could overflow.
-    few = x.dim() > 2 and x.numel() > 0 and x.shape[1] <= cpu.MOST_COUNTED_CHANNELS
+    few = x.dim() > 2 and x.numel() > 0 and x.shape[1] <= MOST_COUNTED_CHANNELS
     laid_out = few and x.is_contiguous() and not x.is_neg()
     return laid_out and x.device.type == 'cpu' and kernels_fit(x)
 

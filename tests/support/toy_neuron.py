@@ -87,9 +87,9 @@ ARGUMENTS = '''class ToyArguments(ctypes.Structure):
     """Mirror of the C struct of the same name."""
 
     _fields_ = [
-        *[(pointer, ctypes.c_void_p) for pointer in ('x', 'out', 'grad_out', 'grad_x')],
-        *[(number, ctypes.c_int64) for number in ('neurons', 'threads', 'begin', 'end')],
-        ('threshold', ctypes.c_float),
+        *pointers('x', 'out', 'grad_out', 'grad_x'),
+        *counts('neurons', 'threads', 'begin', 'end'),
+        *floats('threshold'),
     ]
 
 
@@ -97,10 +97,10 @@ ARGUMENTS = '''class ToyArguments(ctypes.Structure):
 CPU = '''
 def _run_toy(x: Tensor, threshold: float, *, backward: bool, **tensors: Tensor) -> None:
     arguments = ToyArguments(
-        x=_pointer(x), neurons=x.numel(), threads=_threads(x.numel()), threshold=threshold,
-        **{name: _pointer(tensor) for name, tensor in tensors.items()},
+        x=pointer_of(x), neurons=x.numel(), threads=threads_for(x.numel()), threshold=threshold,
+        **{name: pointer_of(tensor) for name, tensor in tensors.items()},
     )
-    _call('mmspike_toy', arguments, DTYPES[x.dtype], backward)
+    call('mmspike_toy', arguments, DTYPES[x.dtype], backward)
 
 
 def toy_forward(x: Tensor, out: Tensor, threshold: float) -> None:
@@ -171,9 +171,8 @@ CHANGES = {
             CUDA_KERNELS,
         ),
     ),
-    f'{KERNELS}/cpu_library.py': (before('class CountArguments(ctypes.Structure):', ARGUMENTS),),
     f'{KERNELS}/cpu.py': (
-        after('    QcfsArguments,', '    ToyArguments,'),
+        before('class QcfsArguments(ctypes.Structure):', ARGUMENTS),
         after("    'sfa_forward',", "    'toy_backward',\n    'toy_forward',"),
         before(
             'def qcfs_forward(x: Tensor, threshold: Tensor, out: Tensor, levels: int) -> None:', CPU
@@ -191,16 +190,5 @@ CHANGES = {
             'from mmspike.neurons.kernels.ops.toy import toy',
         ),
         after("__all__ = ['binary', 'ilif', 'qcfs', 'run', 'sfa']", "__all__ += ['toy']"),
-    ),
-    'tests/neurons/kernels/ops/test_checks.py': (
-        after(
-            "        'qcfs': dict(x=x, threshold=LEARNED, levels=4),",
-            "        'toy': dict(x=x, threshold=1.0),\n"
-            "        'toy_backward': dict(x=x, grad_out=grad_out, threshold=1.0),",
-        ),
-        after(
-            "    *('ilif', 'ilif_backward', 'qcfs', 'qcfs_backward'),",
-            "    *('toy', 'toy_backward'),",
-        ),
     ),
 }

@@ -105,7 +105,7 @@ WALKS = {
     ),
     'neuron': Walk(
         'A neuron with kernels',
-        most=14,
+        most=12,
         tests=(
             'tests/neurons/test_toy.py',
             'tests/neurons/test_neuron_base.py',

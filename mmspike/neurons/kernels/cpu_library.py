@@ -1,4 +1,4 @@
-"""The compiled library of the CPU kernels: finding the one that fits, and its structures."""
+"""The compiled library of the CPU kernels: finding the one that fits, and calling it."""
 
 import ctypes
 import ctypes.util
@@ -7,6 +7,9 @@ import platform
 import re
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from mmspike.deprecation import warn_renamed
 
@@ -21,66 +24,6 @@ VARIANTS = {
     'avx2': {'avx2', 'fma', 'f16c', 'bmi2'},
     'baseline': set(),
 }
-
-
-class BinaryOptions(ctypes.Structure):
-    """Mirror of the C struct of the same name."""
-
-    _fields_ = [(name, ctypes.c_float) for name in ('constant', 'threshold', 'v_reset', 'alpha')]
-
-
-class IntegerOptions(ctypes.Structure):
-    """Mirror of the C struct of the same name."""
-
-    _fields_ = [(name, ctypes.c_float) for name in ('D', 'norm', 'decay')]
-
-
-def _arguments(name: str, pointers: tuple[str, ...], options: type) -> type[ctypes.Structure]:
-    fields: list[tuple[str, type]] = [(pointer, ctypes.c_void_p) for pointer in pointers]
-    fields += [
-        (number, ctypes.c_int64) for number in ('steps', 'neurons', 'threads', 'begin', 'end')
-    ]
-    fields += [('detach_reset', ctypes.c_int32), ('options', options)]
-    return type(name, (ctypes.Structure,), {'_fields_': fields})
-
-
-BinaryArguments = _arguments(
-    'BinaryArguments',
-    (*('x', 'v', 'out', 'v_end', 'grad_out', 'grad_v_end', 'grad_x', 'grad_v', 'grad_learned'),),
-    BinaryOptions,
-)
-IntegerArguments = _arguments(
-    'IntegerArguments',
-    (*('x', 'v', 'out', 'v_end', 'mask', 'grad_out', 'grad_v_end', 'grad_x', 'grad_v'),),
-    IntegerOptions,
-)
-
-
-class QcfsArguments(ctypes.Structure):
-    """Mirror of the C struct of the same name."""
-
-    _fields_ = [
-        *[
-            (pointer, ctypes.c_void_p)
-            for pointer in ('x', 'out', 'grad_out', 'grad_x', 'grad_threshold')
-        ],
-        *[(number, ctypes.c_int64) for number in ('neurons', 'threads', 'begin', 'end')],
-        *[(number, ctypes.c_float) for number in ('threshold', 'levels')],
-    ]
-
-
-class CountArguments(ctypes.Structure):
-    """Mirror of the C struct of the same name."""
-
-    _fields_ = [
-        *[(pointer, ctypes.c_void_p) for pointer in ('x', 'sums', 'totals')],
-        *[
-            (number, ctypes.c_int64)
-            for number in ('rows', 'columns', 'neurons', 'threads', 'begin', 'end')
-        ],
-        ('strange', ctypes.POINTER(ctypes.c_int32)),
-        ('spike_value', ctypes.c_float),
-    ]
 
 
 def cpu_flags() -> set[str]:
@@ -121,3 +64,49 @@ HOW_TO_BUILD = (
     'the CPU kernels were not built; install a C++ compiler and run '
     'pip install --no-build-isolation --force-reinstall --no-deps mmspike (or -e . in a clone)'
 )
+DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
+# Below so many elements a second thread costs more than it saves.
+SINGLE_THREAD = 1 << 16
+
+
+def threads_for(elements: int) -> int:
+    """Number of threads for so many elements."""
+    return torch.get_num_threads() if elements >= SINGLE_THREAD else 1
+
+
+def pointers(*names: str) -> list[tuple[str, type]]:
+    """Fields of a C struct that are pointers."""
+    return [(name, ctypes.c_void_p) for name in names]
+
+
+def counts(*names: str) -> list[tuple[str, type]]:
+    """Fields of a C struct that are int64."""
+    return [(name, ctypes.c_int64) for name in names]
+
+
+def floats(*names: str) -> list[tuple[str, type]]:
+    """Fields of a C struct that are float32."""
+    return [(name, ctypes.c_float) for name in names]
+
+
+def pointer_of(tensor: Tensor | None) -> int | None:
+    """The address of a tensor's first element; None of no tensor."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+def call(function: str, arguments: ctypes.Structure, *options: int) -> None:
+    """Call a function of the library.
+
+    Args:
+        function: Its name.
+        arguments: The struct that it reads.
+        *options: Numbers that follow; the first is that of the dtype, see :data:`DTYPES`.
+
+    Raises:
+        RuntimeError: The library has no kernel for this dtype.
+    """
+    if getattr(LIBRARY, function)(ctypes.byref(arguments), *map(int, options)):
+        raise RuntimeError(
+            f'{function} was built by a compiler without this dtype (float16 needs GCC 12 or '
+            "Clang 15); use neuron_backend('reference')"
+        )

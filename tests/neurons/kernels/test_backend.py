@@ -281,7 +281,7 @@ def test_every_variant_computes_the_same(variant, monkeypatch):
     expected = LIF(timesteps=2)(x)
     (wanted,) = torch.autograd.grad(expected.sum(), x)
     monkeypatch.setattr(cpu_library, 'VARIANTS', {variant: cpu_library.VARIANTS[variant]})
-    monkeypatch.setattr(cpu, 'LIBRARY', cpu_library.load_library())
+    monkeypatch.setattr(cpu_library, 'LIBRARY', cpu_library.load_library())
     with neuron_backend('cpu'):
         out = LIF(timesteps=2)(x)
         (grad,) = torch.autograd.grad(out.sum(), x)

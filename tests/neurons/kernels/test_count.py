@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmspike.neurons.kernels import cpu
+from mmspike.neurons.kernels import count, cpu
 from mmspike.recorders.spike_sums import SpikeSums
 
 pytestmark = pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
@@ -18,15 +18,15 @@ def test_what_is_no_number_of_spikes(value, dtype):
     value = torch.tensor(value).to(dtype)
     x = torch.ones(2, 70, 100, dtype=dtype)
     x[1, 3, 64] = value
-    assert cpu.count_spikes(x, 1.0) is None
-    assert cpu.count_spikes(value.expand(2, 70, 100).contiguous(), 1.0) is None
+    assert count.count_spikes(x, 1.0) is None
+    assert count.count_spikes(value.expand(2, 70, 100).contiguous(), 1.0) is None
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_as_many_spikes_as_there_can_be(dtype):
     """Sums at the end of what the kernel's integers hold."""
-    x = torch.full((1, cpu.MOST_COUNTED_CHANNELS, 3), 32_512, dtype=dtype)
-    maps, totals = cpu.count_spikes(x, 1.0)
+    x = torch.full((1, count.MOST_COUNTED_CHANNELS, 3), 32_512, dtype=dtype)
+    maps, totals = count.count_spikes(x, 1.0)
     assert maps.tolist() == [[32_512.0 * 65_536] * 3]
     assert totals.tolist() == [32_512.0 * 65_536 * 3, 65_536.0 * 3]
 
@@ -53,7 +53,7 @@ def test_as_many_spikes_as_there_can_be(dtype):
 )
 def test_what_the_kernel_cannot_read(x, spike_value, message):
     with pytest.raises(ValueError, match=message):
-        cpu.count_spikes(x, spike_value)
+        count.count_spikes(x, spike_value)
 
 
 def test_a_lazily_negated_view_is_counted_with_its_sign():
@@ -70,4 +70,4 @@ def test_a_lazily_negated_view_is_counted_with_its_sign():
 )
 def test_tensors_without_plain_memory_are_refused(x):
     with pytest.raises(ValueError, match='spikes are counted of plain tensors'):
-        cpu.count_spikes(x, 1.0)
+        count.count_spikes(x, 1.0)

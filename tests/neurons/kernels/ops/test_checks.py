@@ -8,8 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.library import CustomOpDef
 
-from mmspike.neurons.kernels import cpu
+from mmspike.neurons.kernels import cpu, ops
 from mmspike.neurons.kernels.settings import DIVIDE, MULTIPLY, NO_LEAK, SCALE
 from support.cuda_emulator import CudaEmulator
 
@@ -17,50 +18,48 @@ pytestmark = pytest.mark.skipif(not cpu.AVAILABLE, reason=cpu.HOW_TO_BUILD)
 
 T, ROW = 3, (4, 5)
 LEARNED = torch.tensor([0.5])
-BINARY = dict(
-    leak=DIVIDE, threshold=1.0, v_reset=0.0, detach_reset=True, surrogate='atan', alpha=2.0,
-    tau=2.0, decay_input=True,
+# Right values of arguments that are no tensors: by name, and of all others by type.
+NAMED = dict(
+    leak=DIVIDE, surrogate='atan', rounding='half_even', grad_window='inclusive',
+    threshold=1.0, decay=0.25, keep_mask=False,
 )  # fmt: skip
+TYPED = {'int': 4, 'float': 2.0, 'Optional[float]': 0.0, 'bool': True}
 ROUNDED = dict(D=4, norm=1.0, rounding='half_even', grad_window='inclusive')
-INTEGER = dict(ROUNDED, decay=0.25, detach_reset=True)
-
-
-def strides_of(shape):
-    return list(torch.empty(shape).stride())
+OPERATORS = [
+    name
+    for neuron in ops.__all__
+    if isinstance(getattr(ops, neuron), CustomOpDef)
+    for name in (neuron, f'{neuron}_backward')
+]
 
 
 def arguments_of(name, shape=(T, *ROW)):
-    """Right arguments of an operator, in its order; tensors drawn anew."""
-    x, grad_out = 2 * torch.randn(shape), torch.randn(shape)
-    v, grad_v_end = (torch.randn(shape[1:]) for _ in range(2))
-    row_bytes = -(-x[0].numel() // 8)
-
-    def mask(size):
-        return torch.randint(0, 256, (size,), dtype=torch.uint8)
-
-    return {
-        'binary': dict(x=x, v=v, learned=None, **BINARY, keep_state=True),
-        'binary_backward': dict(
-            x=x, v=v, learned=None, grad_out=grad_out, grad_v_end=grad_v_end, **BINARY
+    """Right arguments of an operator, in its order, from its schema; tensors drawn anew."""
+    parameters = getattr(torch.ops.mmspike, name).default._schema.arguments
+    # Neurons with a membrane begin the bits of every step with a new byte.
+    rows = shape[0] if 'grad_v_end' in {one.name for one in parameters} else 1
+    elements = torch.Size(shape).numel()
+    tensors = dict(
+        x=lambda: 2 * torch.randn(shape),
+        grad_out=lambda: torch.randn(shape),
+        v=lambda: torch.randn(shape[1:]),
+        grad_v_end=lambda: torch.randn(shape[1:]),
+        threshold=lambda: LEARNED,
+        learned=lambda: None,  # of a neuron that divides
+        mask=lambda: torch.randint(
+            0, 256, (rows * -(-elements // rows // 8),), dtype=torch.uint8
         ),
-        'sfa': dict(x=x, **ROUNDED, keep_mask=False),
-        'sfa_backward': dict(
-            grad_out=grad_out, mask=mask(-(-x.numel() // 8)), norm=4.0, strides=strides_of(shape)
-        ),
-        'ilif': dict(x=x, v=v, **INTEGER, keep_state=True, keep_mask=False),
-        'ilif_backward': dict(
-            grad_out=grad_out, grad_v_end=grad_v_end, mask=mask(shape[0] * row_bytes), norm=1.0,
-            decay=0.25, detach_reset=True, has_state=True, strides=strides_of(shape),
-        ),
-        'qcfs': dict(x=x, threshold=LEARNED, levels=4),
-        'qcfs_backward': dict(x=x, threshold=LEARNED, grad_out=grad_out, levels=4),
-    }[name]  # fmt: skip
-
-
-OPERATORS = [
-    *('binary', 'binary_backward', 'sfa', 'sfa_backward'),
-    *('ilif', 'ilif_backward', 'qcfs', 'qcfs_backward'),
-]
+    )  # fmt: skip
+    arguments = {}
+    for one in parameters:
+        if 'Tensor' in str(one.type):
+            arguments[one.name] = tensors[one.name]()
+        elif one.name == 'strides':
+            arguments[one.name] = list(torch.empty(shape).stride())
+        else:
+            named = one.name in NAMED
+            arguments[one.name] = NAMED[one.name] if named else TYPED[str(one.type)]
+    return arguments
 
 
 def call(name, arguments):
@@ -179,13 +178,11 @@ def of(*names):
     return pytest.mark.parametrize('name', names)
 
 
-WITH_X = [name for name in OPERATORS if name not in ('sfa_backward', 'ilif_backward')]
-WITH_GRAD = [name for name in OPERATORS if name.endswith('_backward')]
 SEQUENCES = ['binary', 'binary_backward', 'ilif', 'ilif_backward']
 
 
 def input_of(name):
-    return 'x' if name in WITH_X else 'grad_out'
+    return 'x' if 'x' in arguments_of(name) else 'grad_out'
 
 
 @of(*OPERATORS)
