@@ -129,16 +129,19 @@ def _wanted(path: Path, error: Exception, safe_classes: Sequence) -> list[str]:
     return names
 
 
-def read_training_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+def read_training_checkpoint(
+    path: str | os.PathLike, safe_classes: Sequence[type | Callable | tuple[Callable, str]] = ()
+) -> dict[str, Any]:
     """:func:`read_checkpoint` for a file that mmengine's Runner wrote (log history included)."""
     try:
         from mmengine.runner.checkpoint import get_torch_safe_globals
     except ImportError:  # mmengine before the onedl continuation writes what torch refuses
-        return read_checkpoint(path)
+        return read_checkpoint(path, safe_classes)
     # mmengine lets in `getattr` as well, for the methods of its log history; with it, a file can
     # reach any function of Python.
     allowed = [function for function in get_torch_safe_globals() if function is not getattr]
-    return read_checkpoint(path, [*allowed, (_history_method, 'builtins.getattr')])
+    history = (_history_method, 'builtins.getattr')
+    return read_checkpoint(path, [*allowed, history, *safe_classes])
 
 
 def _history_method(owner: type, name: str) -> Callable:

@@ -1,7 +1,6 @@
 """Checks of pretrained files: they exist and are safe to read."""
 
 from collections.abc import Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -12,6 +11,7 @@ from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit
 
 from mmspike.files import read_training_checkpoint
+from mmspike.metafiles import weights_at
 
 
 def check_pretrained(module: BaseModule) -> None:
@@ -81,18 +81,16 @@ def _local(source: str, key: str) -> Path:
         f'. To start from random weights set {key}=None (in a tool: --cfg-options {key}=None)'
     )  # fmt: skip
     raise FileNotFoundError(
-        f'there is no file {source}, which {key} names: '
-        f'{_origin(path.name).format(path=source)}{without}'
+        f'there is no file {source}, which {key} names: {_origin(source)}{without}'
     )
 
 
-def _origin(name: str) -> str:
-    """Return the origin of a file by its name in the configs."""
-    if '-digits-' in name:
-        return 'training the config of that name, as `make demo` does, writes them'
-    # Imported late: converters need the backbones, and backbones import this module.
-    found = import_module('mmspike.converters.families').origin_of(name)
-    return found or 'a checkpoint of mmspike or a converted one is expected'
+def _origin(path: str) -> str:
+    """How to get a file, by its name in the metafiles."""
+    found = weights_at(path)
+    return found.how_to_get(path) if found else (
+        'a checkpoint of mmspike or a converted one is expected'
+    )  # fmt: skip
 
 
 def _download(url: str) -> Path:

@@ -6,19 +6,22 @@ These functions do the same for mmspike and change no table of another library.
 
 import difflib
 import fnmatch
-from functools import cache
+import os
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from mmengine.config import Config
 from mmengine.fileio import load
 from mmengine.registry import DefaultScope
 
+from mmspike.deprecation import renamed_arguments
+from mmspike.metafiles import home, models, weights_of
+
 if TYPE_CHECKING:
     from mmengine.model import BaseModel
 
-_PACKAGE = Path(__file__).resolve().parent
 _PREFIX = 'mmspike::'
 # host library -> its module and function that build a model from a config and a checkpoint
 _BUILDERS = {
@@ -28,56 +31,32 @@ _BUILDERS = {
 }
 
 
-def home() -> Path:
-    """The folder of ``configs``, ``tools`` and ``model-index.yml``.
-
-    An installation keeps them in ``mmspike/.mim``; in a clone that is not installed they stand
-    beside the package.
-
-    Raises:
-        FileNotFoundError: They are in neither place.
-    """
-    for folder in (_PACKAGE / '.mim', _PACKAGE.parent):
-        if (folder / 'model-index.yml').is_file():
-            return folder
-    raise FileNotFoundError(
-        f'the configs of mmspike are neither in {_PACKAGE / ".mim"} nor beside {_PACKAGE}; install '
-        'mmspike again: pip install --force-reinstall --no-deps mmspike (or -e . in a clone)'
-    )
-
-
-@cache
-def _models() -> dict[str, dict]:
-    """Name of a model -> its entry in the metafile of its family."""
-    root = home()
-    metafiles = load(str(root / 'model-index.yml'))['Import']
-    return {
-        entry['Name']: entry for path in metafiles for entry in load(str(root / path))['Models']
-    }
-
-
-def list_models(pattern: str = '*', task: str | None = None) -> list[str]:
+def list_models(
+    pattern: str = '*', task: str | None = None, family: str | None = None
+) -> list[str]:
     """Names of the models, sorted.
 
     Args:
         pattern: Shell pattern, for example ``'sdt*digits'``.
         task: ``'classification'``, ``'detection'`` or ``'segmentation'``; None: all.
+        family: Folder of the configs, for example ``'metaspikformer'``, in upper or lower case;
+            None: all.
 
     Raises:
-        ValueError: There is no such task.
+        ValueError: There is no such task or family.
     """
-    tasks = sorted({_task(entry) for entry in _models().values()})
-    if task is not None and task not in tasks:
-        raise ValueError(f'task is one of {", ".join(tasks)}, got {task!r}')
+    folders = {name: Path(entry['Config']).parts[1:3] for name, entry in models().items()}
+    wanted = dict(task=task, family=family and family.lower())
+    for i, (kind, value) in enumerate(wanted.items()):
+        known = sorted({parts[i] for parts in folders.values()})
+        if value is not None and value not in known:
+            raise ValueError(f'{kind} is one of {", ".join(known)}, got {value!r}')
     return sorted(
         name
-        for name, entry in _models().items()
-        if fnmatch.fnmatch(name, pattern) and task in (None, _task(entry))
+        for name, parts in folders.items()
+        if fnmatch.fnmatch(name, pattern)
+        and all(value in (None, part) for value, part in zip(wanted.values(), parts, strict=True))
     )
-
-
-def _task(entry: dict) -> str:
-    return Path(entry['Config']).parts[1]
 
 
 def config_path(name: str) -> Path:
@@ -91,11 +70,11 @@ def config_path(name: str) -> Path:
         ValueError: There is no such config; the message names close ones.
     """
     wanted = name.removeprefix(_PREFIX)
-    entry = _models().get(wanted.removesuffix('.py'))
+    entry = models().get(wanted.removesuffix('.py'))
     path = home() / (entry['Config'] if entry else Path('configs', wanted).with_suffix('.py'))
     if path.is_file():
         return path
-    close = difflib.get_close_matches(Path(wanted).stem, _models(), n=3, cutoff=0.5)
+    close = difflib.get_close_matches(Path(wanted).stem, models(), n=3, cutoff=0.5)
     meant = f'; close names are {", ".join(close)}' if close else ''
     raise ValueError(f'mmspike has no config {name!r}{meant}; mmspike.list_models() lists all')
 
@@ -105,8 +84,12 @@ def get_config(name: str) -> Config:
     return Config.fromfile(config_path(name))
 
 
+@renamed_arguments(checkpoint='pretrained')
 def get_model(
-    name: str, checkpoint: str | None = None, device: str = 'cpu', **options
+    name: str,
+    pretrained: bool | str | os.PathLike | None = False,
+    device: str = 'cpu',
+    **options,
 ) -> 'BaseModel':
     """Build a model by the function of its host library, in evaluation mode.
 
@@ -115,28 +98,75 @@ def get_model(
 
     Args:
         name: See :func:`config_path`. A config needs the host library of its ``default_scope``.
-        checkpoint: File of weights; None leaves the model untrained. mmspike publishes no weights.
+        pretrained: A file of weights: a checkpoint of mmspike, or a published file of another
+            project, which is converted. True takes the converted file from where the metafile of
+            the model says it belongs, below the current folder. False leaves the model untrained.
         device: Where the model is put.
         **options: Overrides in ``model``, for example ``backbone=dict(with_cp=True)``.
 
     Raises:
-        ValueError: There is no such config, or the weights do not fit.
+        FileNotFoundError, IsADirectoryError: There is no file of weights. For
+            ``pretrained=True`` the message says where to get it and how to convert it.
+        ValueError: There is no such config, no weights are known for it, or they are damaged or
+            do not fit.
         NeuronMismatchError: The checkpoint was made with other neurons.
     """
-    # Imported here: they need torch's and OpenCV's parts, and `import mmspike` stays light.
-    from mmspike.files import read_training_checkpoint
-    from mmspike.weights import check_weights
-
     cfg = get_config(name)
     cfg.merge_from_dict(dict(model=options))
-    host = cfg.default_scope
-    module, function = _BUILDERS[host]
-    weights = None if checkpoint is None else read_training_checkpoint(checkpoint)
-    with DefaultScope.overwrite_default_scope(host):
-        model = getattr(import_module(module), function)(cfg, checkpoint, device=device)
-    if weights is not None:
-        check_weights(model, weights, str(checkpoint))
-    return model.eval()
+    if pretrained is True:
+        pretrained = _usual_weights(config_path(name).stem)
+    return _load(cfg, pretrained, device) if pretrained else _build(cfg, None, device)
+
+
+def _build(cfg: Config, checkpoint: str | None, device: str) -> 'BaseModel':
+    """Let the host library of a config build its model."""
+    module, function = _BUILDERS[cfg.default_scope]
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        build = getattr(import_module(module), function)
+        return build(cfg, checkpoint, device=device).eval()
+
+
+def _load(cfg: Config, path: str | os.PathLike, device: str) -> 'BaseModel':
+    """Build the model of a config with a checkpoint of mmspike, or a published file."""
+    # Imported here: they need torch's parts, and `import mmspike` stays light.
+    import torch
+
+    from mmspike.converters.convert import convert_weights_of, converter_for
+    from mmspike.converters.weights import checkpoint_of, read_published, weights_in
+    from mmspike.weights import check_weights
+
+    checkpoint = read_published(path)
+    weights = weights_in(checkpoint, path)
+    converter = converter_for(weights)
+    if converter is None:
+        model = _build(cfg, str(path), device)
+        check_weights(model, checkpoint, str(path))
+        return model
+    model = _build(cfg, None, 'cpu')
+    conversion = convert_weights_of(path, weights, model if converter.needs_model else None)
+    checkpoint = checkpoint_of(conversion)
+    check_weights(model, checkpoint, str(path))
+    # The hosts read weights, and what else a checkpoint says, from a file.
+    with TemporaryDirectory() as folder:
+        converted = Path(folder, 'converted.pth')
+        torch.save(checkpoint, converted)
+        return _build(cfg, str(converted), device)
+
+
+def _usual_weights(model: str) -> Path:
+    """Where the weights of a model belong, if they are there."""
+    known = weights_of(model)
+    if known is None or known.target is None:
+        raise ValueError(
+            f'no weights are known for {model}: give a file of your own '
+            "(pretrained='FILE') instead of pretrained=True"
+        )
+    if not Path(known.target).exists():
+        raise FileNotFoundError(
+            f'there is no file {known.target}, the weights of {model} ({known.content}): '
+            f'{known.how_to_get(known.target)}'
+        )
+    return Path(known.target)
 
 
 def register_in_mmpretrain() -> None:

@@ -83,8 +83,8 @@ def test_a_file_from_an_address_is_looked_at_too(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('name', 'origin'),
     [
-        ('metaspikformer-medium-sfa-t1d4_in1k.pth', 'sdtv3_to_mmspike.py PUBLISHED'),
-        ('mst-tiny-qcfs16-t1_in1k.pth', 'mst_to_mmspike.py PUBLISHED'),
+        ('metaspikformer-medium-sfa-t1d4_in1k.pth', 'convert.py V3_10.0M_1x4.pth checkpoints/'),
+        ('mst-tiny-qcfs16-t1_in1k.pth', 'convert.py imagenet_checkpoint.pth'),
         ('metaspikformer-digits-sfa-t1d4.pth', 'make demo'),
         ('other.pth', 'a converted one'),
     ],

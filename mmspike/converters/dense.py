@@ -4,26 +4,22 @@ Those of SDT v2 and of SDT v3 come from BICLab/Spike-Driven-Transformer-V3, ``SD
 (Mask R-CNN) and ``SDT_V3/Segmentation`` (semantic FPN).
 """
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from mmspike.backbones import SDTV2, MetaSpikformer
 from mmspike.converters import sdtv2, sdtv3
-from mmspike.converters.families import Family, declare, identify
+from mmspike.converters.families import Family, converter_of, identify
 from mmspike.converters.pyramid import read_pyramid_of, with_2d_pointwise
 from mmspike.converters.weights import (
     Conversion,
     check_family,
     fit_to_model,
     rename,
-    weights_in,
 )
-from mmspike.files import atomic_write, read_training_checkpoint
 from mmspike.moved import moved_names
 
 
@@ -44,21 +40,17 @@ class DenseFamily:
 
 FAMILIES = (
     DenseFamily(
-        declare(
-            Family(
-                'an SDT v3 detection or segmentation checkpoint',
-                (r'^backbone\.downsample1_1\.', r'\.pwconv1\.0\.'),
-            )
+        Family(
+            'an SDT v3 detection or segmentation checkpoint',
+            (r'^backbone\.downsample1_1\.', r'\.pwconv1\.0\.'),
         ),
         MetaSpikformer,
         sdtv3.rename_key,
     ),
     DenseFamily(
-        declare(
-            Family(
-                'an SDT v2 detection or segmentation checkpoint',
-                (r'^backbone\.downsample1_1\.', r'\.pwconv1\.weight$'),
-            )
+        Family(
+            'an SDT v2 detection or segmentation checkpoint',
+            (r'^backbone\.downsample1_1\.', r'\.pwconv1\.weight$'),
         ),
         SDTV2,
         sdtv2.rename_key,
@@ -89,6 +81,7 @@ _RULES: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = (
 )
 
 
+@converter_of(*(one.family for one in FAMILIES))
 def convert_dense(weights: dict[str, Tensor], model: nn.Module) -> Conversion:
     """Rename the weights of a detector or segmentor.
 
@@ -137,33 +130,6 @@ def _family_of(weights: dict[str, Tensor]) -> DenseFamily:
     )
 
 
-def convert_dense_file(
-    source: str | os.PathLike, target: str | os.PathLike, model: nn.Module
-) -> Conversion:
-    """Convert a published file into a checkpoint of our own.
-
-    Args:
-        source: File of the reference, a checkpoint of mmengine; loaded with ``weights_only=True``.
-        target: File to write, whole or not at all.
-        model: The model it is for, built from a config.
-
-    Raises:
-        FileNotFoundError, IsADirectoryError: ``source`` is not a file.
-        ValueError: It is damaged, unsafe or of another model, or lacks weights.
-    """
-    content = read_training_checkpoint(source)
-    conversion = convert_dense(weights_in(content, source), model)
-    if conversion.missing:
-        raise ValueError(
-            f'{source} lacks {len(conversion.missing)} tensors of the model, among them '
-            f'{conversion.missing[0]}'
-        )
-    with atomic_write(target) as file:
-        meta = dict(mmspike=dict(arch=conversion.arch))
-        torch.save(dict(meta=meta, state_dict=conversion.state_dict), file)
-    return conversion
-
-
 def rename_outside_backbone(key: str) -> str | None:
     """Name of ours for a name of a reference's neck or head; None if it has none."""
     for pattern, replacement in _RULES:
@@ -176,6 +142,6 @@ __getattr__ = moved_names(
     __name__,
     {
         'convert_sdtv3_dense': 'converters:convert_dense',
-        'convert_sdtv3_dense_file': 'converters:convert_dense_file',
+        'convert_sdtv3_dense_file': 'converters:convert_file',
     },
 )

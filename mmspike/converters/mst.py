@@ -5,38 +5,26 @@ call ``..._if.up`` is the threshold of a QCFS neuron with 16 levels.
 """
 
 import math
-import os
 import re
-from collections import OrderedDict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmspike.backbones.mst import ARCHS, MST, read_arch
-from mmspike.converters.families import Family, declare
+from mmspike.converters.families import Family, converter_of
 from mmspike.converters.weights import (
     Conversion,
     check_family,
     fit_to_model,
-    read_weights,
     rename,
-    write_classifier,
 )
 from mmspike.masking import set_masking
 from mmspike.neurons import QCFS
 
-FAMILY = declare(
-    Family(
-        'a Masked Spiking Transformer (MST) checkpoint',
-        (
-            r'^layers\.\d+\.blocks\.\d+\.attn\.',
-            r'^patch_embed\.(norm\.running_mean|proj_if\.up)$',
-        ),
-        targets=r'mst-.*_in1k',
-        origin='its authors keep the weights in the releases of bic-L/Masked-Spiking-Transformer '
-        'on GitHub; `tools/model_converters/mst_to_mmspike.py PUBLISHED {path}` converts them',
-    )
+FAMILY = Family(
+    'a Masked Spiking Transformer (MST) checkpoint',
+    (r'^layers\.\d+\.blocks\.\d+\.attn\.', r'^patch_embed\.(norm\.running_mean|proj_if\.up)$'),
 )
 # (pattern, replacement) inside a block, inside a layer between stages, and outside of both
 _IN_BLOCK = (
@@ -64,13 +52,11 @@ _OUTSIDE = (
     (r'^patch_embed\.proj_if\.up$', r'stages.0.downsample.neuron.threshold'),
     (r'^norm\.', r'norm.'),
 )
-# The settings of a training, an object of yacs, are read without it, as a plain dictionary: torch
-# fills `dict` and `OrderedDict` only, since some version no subclasses of them.
-SETTINGS = (OrderedDict, 'yacs.config.CfgNode')
 # These follow from the sizes of image and window.
 _DERIVED = re.compile(r'\.(attn_mask|relative_position_index)$')
 
 
+@converter_of(FAMILY)
 def convert_mst(
     weights: dict[str, Tensor], *, levels: int = 16, masking_ratio: float = 0.0
 ) -> Conversion:
@@ -96,11 +82,12 @@ def convert_mst(
     neuron: dict[str, Any] = dict(type='ReLU')
     if is_quantised(tensors):
         neuron = dict(type='mmspike.QCFS', levels=levels)
+    mlp_norm = has_mlp_norm(tensors)
     with torch.device('meta'):
         backbone = MST(
             arch,
             in_channels=tensors['backbone.stages.0.downsample.projection.conv.weight'].shape[1],
-            mlp_norm=has_mlp_norm(tensors),
+            mlp_norm=mlp_norm,
             out_indices=(-1,),
             neuron_cfg=neuron,
         )
@@ -116,37 +103,11 @@ def convert_mst(
         known=[*model.state_dict(), 'head.fc.weight', 'head.fc.bias'],
         unexpected=unexpected,
         arch=next((name for name in ARCHS if read_arch(name) == arch), arch),
+        meta=dict(
+            neuron=QCFS(levels=levels).describe() if is_quantised(tensors) else neuron,
+            mlp_norm=mlp_norm,
+        ),
     )
-
-
-def convert_mst_file(
-    source: str | os.PathLike,
-    target: str | os.PathLike,
-    *,
-    levels: int = 16,
-    masking_ratio: float = 0.0,
-) -> Conversion:
-    """Convert a published file into a checkpoint of our own.
-
-    Args:
-        source: File of the reference. It is loaded with ``weights_only=True``; the settings of its
-            training, an object of yacs, are read as the dictionary they are, without yacs.
-        target: File to write, whole or not at all.
-        levels: Levels of the QCFS neurons the weights were trained with.
-        masking_ratio: See :func:`convert_mst`.
-
-    Raises:
-        FileNotFoundError, IsADirectoryError: ``source`` is not a file.
-        ValueError: It is damaged, unsafe or of another model, or lacks weights.
-    """
-    weights = read_weights(source, safe_classes=[SETTINGS])
-    conversion = convert_mst(weights, levels=levels, masking_ratio=masking_ratio)
-    neuron: dict[str, Any] = dict(type='ReLU')
-    if is_quantised(conversion.state_dict):
-        neuron = QCFS(levels=levels).describe()
-    mlp_norm = has_mlp_norm(conversion.state_dict)
-    write_classifier(conversion, source, target, neuron=neuron, mlp_norm=mlp_norm)
-    return conversion
 
 
 def rename_key(key: str) -> str | None:

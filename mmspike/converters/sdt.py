@@ -4,27 +4,22 @@ The published files are timm's: ``{'state_dict': ..., 'optimizer': ..., 'args': 
 with averaged weights in ``'state_dict_ema'`` where a run kept them.
 """
 
-import os
 import re
 
 import torch
 from torch import Tensor, nn
 
 from mmspike.backbones.sdt import ARCHS, NUM_CONVS, SDT
-from mmspike.converters.families import Family, declare
+from mmspike.converters.families import Family, converter_of
 from mmspike.converters.weights import (
     Conversion,
     check_family,
     fit_to_model,
-    read_weights,
     rename,
-    write_classifier,
 )
 from mmspike.neurons import LIF, PLIF, BaseNeuron
 
-FAMILY = declare(
-    Family('an SDT v1 checkpoint', (r'^patch_embed\.proj_conv\.', r'^block\.\d+\.attn\.'))
-)
+FAMILY = Family('an SDT v1 checkpoint', (r'^patch_embed\.proj_conv\.', r'^block\.\d+\.attn\.'))
 # Built by the reference and never called.
 _UNUSED = re.compile(r'block\.\d+\.attn\.(talking_heads|attn_lif)\.|patch_embed\.rpe_lif\.')
 _BLOCK_PARTS = (
@@ -39,6 +34,8 @@ _BLOCK_PARTS = (
 )
 
 
+@converter_of(FAMILY)
+@converter_of(FAMILY)
 def convert_sdt(weights: dict[str, Tensor]) -> Conversion:
     """Rename the weights of an SDT classifier.
 
@@ -72,28 +69,8 @@ def convert_sdt(weights: dict[str, Tensor]) -> Conversion:
         unexpected=unexpected,
         unused=unused,
         arch=next((name for name, known in ARCHS.items() if known == arch), arch),
+        meta=dict(neuron=neuron().describe()),
     )
-
-
-def convert_sdt_file(
-    source: str | os.PathLike, target: str | os.PathLike, *, ema: bool = False
-) -> Conversion:
-    """Convert a published file into a checkpoint of our own.
-
-    Args:
-        source: File of the reference. It is loaded with ``weights_only=True``; of all classes only
-            ``argparse.Namespace`` is let in beside tensors.
-        target: File to write, whole or not at all.
-        ema: Take the averaged weights, ``'state_dict_ema'``.
-
-    Raises:
-        FileNotFoundError, IsADirectoryError: ``source`` is not a file.
-        ValueError: It is damaged, unsafe or of another model, or lacks weights.
-    """
-    conversion = convert_sdt(read_weights(source, 'state_dict_ema' if ema else None))
-    neuron = neuron_of(conversion.state_dict)
-    write_classifier(conversion, source, target, neuron=neuron().describe())
-    return conversion
 
 
 def rename_key(key: str) -> str | None:

@@ -4,13 +4,11 @@ The published files hold ``{'model': ..., 'optimizer': ..., 'args': Namespace, .
 distilled models have a second classifier, ``head_kd``.
 """
 
-import os
-
 import torch
 from torch import Tensor, nn
 
 from mmspike.backbones.sdt_v2 import ARCHS, SDTV2
-from mmspike.converters.families import Family, declare
+from mmspike.converters.families import Family, converter_of
 from mmspike.converters.pyramid import (
     COMMON_PARTS,
     read_pyramid_of,
@@ -21,20 +19,13 @@ from mmspike.converters.weights import (
     Conversion,
     check_family,
     fit_to_model,
-    read_weights,
     rename,
-    write_classifier,
 )
 from mmspike.neurons import LIF
 
-FAMILY = declare(
-    Family(
-        'an SDT v2 (Meta-SpikeFormer) classifier',
-        (r'^downsample1_1\.encode_conv\.', r'^ConvBlock1_1\.0\.Conv\.pwconv1\.weight$'),
-        targets=r'sdtv2-(15|31|55)m\b.*_in1k',
-        origin='its authors keep the weights at BICLab/Spike-Driven-Transformer-V2 on GitHub; '
-        '`tools/model_converters/sdtv2_to_mmspike.py PUBLISHED {path}` converts them',
-    )
+FAMILY = Family(
+    'an SDT v2 (Meta-SpikeFormer) classifier',
+    (r'^downsample1_1\.encode_conv\.', r'^ConvBlock1_1\.0\.Conv\.pwconv1\.weight$'),
 )
 NUM_STAGES = 5
 # (pattern inside a block, replacement)
@@ -60,6 +51,7 @@ _BODY = (
 )
 
 
+@converter_of(FAMILY)
 def convert_sdtv2(weights: dict[str, Tensor]) -> Conversion:
     """Rename the weights of an SDT v2 classifier, distilled or not.
 
@@ -90,24 +82,8 @@ def convert_sdtv2(weights: dict[str, Tensor]) -> Conversion:
         ],
         unexpected=unexpected,
         arch=next((name for name, known in ARCHS.items() if known == arch), arch),
+        meta=dict(neuron=LIF().describe()),
     )
-
-
-def convert_sdtv2_file(source: str | os.PathLike, target: str | os.PathLike) -> Conversion:
-    """Convert a published file into a checkpoint of our own.
-
-    Args:
-        source: File of the reference. It is loaded with ``weights_only=True``; of all classes only
-            ``argparse.Namespace`` is let in beside tensors.
-        target: File to write, whole or not at all.
-
-    Raises:
-        FileNotFoundError, IsADirectoryError: ``source`` is not a file.
-        ValueError: It is damaged, unsafe or of another model, or lacks weights.
-    """
-    conversion = convert_sdtv2(read_weights(source))
-    write_classifier(conversion, source, target, neuron=LIF().describe())
-    return conversion
 
 
 def rename_key(key: str) -> str | None:

@@ -5,8 +5,6 @@ neurons clamp to 0..4, round half to even and divide by 4; the one before the cl
 by 1.
 """
 
-import os
-
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +13,7 @@ from mmspike.backbones.meta_spikformer import (
     NUM_STAGES,
     MetaSpikformer,
 )
-from mmspike.converters.families import Family, declare
+from mmspike.converters.families import Family, converter_of
 from mmspike.converters.pyramid import (
     COMMON_PARTS,
     read_pyramid_of,
@@ -26,25 +24,14 @@ from mmspike.converters.weights import (
     Conversion,
     check_family,
     fit_to_model,
-    read_weights,
     rename,
-    write_classifier,
 )
 from mmspike.neurons import SFA
 
 # Keys of all files of this network, and of those for event cameras alone.
 KEYS = (r'^downsample1_1\.encode_conv\.', r'^ConvBlock1_1\.0\.Conv\.pwconv1\.0\.')
 LAYER_SCALE = r'^block3\.\d+\.layer_scale1$'
-FAMILY = declare(
-    Family(
-        'an SDT v3 base classifier',
-        KEYS,
-        without=(LAYER_SCALE,),
-        targets=r'metaspikformer-(small|medium|large)\b.*_in1k',
-        origin='its authors keep the weights at BICLab/Spike-Driven-Transformer-V3 on GitHub; '
-        '`tools/model_converters/sdtv3_to_mmspike.py PUBLISHED {path}` converts them',
-    )
-)
+FAMILY = Family('an SDT v3 base classifier', KEYS, without=(LAYER_SCALE,))
 # (pattern inside a block, replacement)
 _PARTS = (
     *COMMON_PARTS,
@@ -62,6 +49,7 @@ _PARTS = (
 )
 
 
+@converter_of(FAMILY)
 def convert_sdtv3(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
     """Rename the weights of an SDT v3 base classifier.
 
@@ -95,6 +83,7 @@ def convert_classifier(
     tensors = with_2d_pointwise(tensors)
     arch = read_pyramid_of(tensors, NUM_STAGES)
     has_scale = any('.scale1.' in key for key in tensors)
+    neuron, head_neuron = SFA(D=D, norm=norm), SFA(D=D, norm=1)
     with torch.device('meta'):
         backbone = MetaSpikformer(
             arch,
@@ -102,9 +91,8 @@ def convert_classifier(
             neuron_cfg=dict(type='mmspike.SFA', D=D, norm=norm),
             layer_scale_init_value=1e-6 if has_scale else None,
         )
-        model = nn.ModuleDict(
-            dict(backbone=backbone, head=nn.ModuleDict(dict(neuron=SFA(D=D, norm=1))))
-        )
+        head = nn.ModuleDict(dict(neuron=head_neuron))
+        model = nn.ModuleDict(dict(backbone=backbone, head=head))
     known = [*model.state_dict(), 'head.fc.weight', 'head.fc.bias']
     return fit_to_model(
         model,
@@ -113,33 +101,8 @@ def convert_classifier(
         known=known,
         unexpected=unexpected,
         arch=next((name for name, known in ARCHS.items() if known == arch), arch),
+        meta=dict(neuron=neuron.describe(), head_neuron=head_neuron.describe()),
     )
-
-
-def convert_sdtv3_file(
-    source: str | os.PathLike, target: str | os.PathLike, *, D: int = 4
-) -> Conversion:
-    """Convert a published file into a checkpoint of our own.
-
-    Args:
-        source: File of the reference. It is loaded with ``weights_only=True``; of all classes only
-            ``argparse.Namespace`` is let in beside tensors.
-        target: File to write, whole or not at all.
-        D: Largest integer of the neurons the weights were trained with.
-
-    Raises:
-        FileNotFoundError, IsADirectoryError: ``source`` is not a file.
-        ValueError: It is damaged, unsafe or of another model, or lacks weights.
-    """
-    conversion = convert_sdtv3(read_weights(source), D=D)
-    write_classifier(
-        conversion,
-        source,
-        target,
-        neuron=SFA(D=D).describe(),
-        head_neuron=SFA(D=D, norm=1).describe(),
-    )
-    return conversion
 
 
 def rename_key(key: str) -> str | None:

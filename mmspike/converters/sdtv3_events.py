@@ -5,20 +5,16 @@ branches of the transformer blocks. Its files hold ``{'model': ..., 'model_ema':
 Namespace, ...}``. Its neurons clamp to 0..4 and round half to even; for HAR-DVS they divide by 1.
 """
 
-import os
-
 from torch import Tensor
 
-from mmspike.converters.families import Family, declare
+from mmspike.converters.families import Family, converter_of
 from mmspike.converters.sdtv3 import KEYS, LAYER_SCALE, convert_classifier
-from mmspike.converters.weights import Conversion, read_weights, write_classifier
-from mmspike.neurons import SFA
+from mmspike.converters.weights import Conversion
 
-FAMILY = declare(
-    Family('an SDT v3 classifier for event cameras (HAR-DVS)', (*KEYS, LAYER_SCALE)),
-)
+FAMILY = Family('an SDT v3 classifier for event cameras (HAR-DVS)', (*KEYS, LAYER_SCALE))
 
 
+@converter_of(FAMILY)
 def convert_sdtv3_events(
     weights: dict[str, Tensor], *, D: int = 4, norm: float = 1.0
 ) -> Conversion:
@@ -34,36 +30,3 @@ def convert_sdtv3_events(
             tensor has a shape that no MetaSpikformer has.
     """
     return convert_classifier(weights, FAMILY, D=D, norm=norm)
-
-
-def convert_sdtv3_events_file(
-    source: str | os.PathLike,
-    target: str | os.PathLike,
-    *,
-    D: int = 4,
-    norm: float = 1.0,
-    ema: bool = False,
-) -> Conversion:
-    """Convert a file of the authors' code into a checkpoint of our own.
-
-    Args:
-        source: File of the reference. It is loaded with ``weights_only=True``; of all classes only
-            ``argparse.Namespace`` is let in beside tensors.
-        target: File to write, whole or not at all.
-        D, norm: See :func:`convert_sdtv3_events`.
-        ema: Take the averaged weights.
-
-    Raises:
-        FileNotFoundError, IsADirectoryError: ``source`` is not a file.
-        ValueError: It is damaged, unsafe or of another model, or lacks weights.
-    """
-    weights = read_weights(source, 'model_ema' if ema else None)
-    conversion = convert_sdtv3_events(weights, D=D, norm=norm)
-    write_classifier(
-        conversion,
-        source,
-        target,
-        neuron=SFA(D=D, norm=norm).describe(),
-        head_neuron=SFA(D=D, norm=1).describe(),
-    )
-    return conversion

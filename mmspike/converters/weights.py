@@ -2,15 +2,24 @@
 
 import argparse
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmspike.converters.families import Family, identify
-from mmspike.files import atomic_write, read_checkpoint
+from mmspike.files import atomic_write, read_training_checkpoint
 from mmspike.neurons.records import is_record
+
+# What published files hold beside tensors and plain values. Objects of yacs, settings of a
+# training, are read without it, as plain dictionaries: torch fills `dict` and `OrderedDict` only,
+# since some version no subclasses of them.
+SAFE_CLASSES = (argparse.Namespace, (OrderedDict, 'yacs.config.CfgNode'))
+# Where published files keep averaged weights: timm's, and those of SDT v3 for event cameras.
+AVERAGED = ('state_dict_ema', 'model_ema')
 
 
 @dataclass(frozen=True)
@@ -18,13 +27,14 @@ class Conversion:
     """What a conversion did.
 
     Attributes:
-        state_dict: Weights of an mmpretrain classifier (``backbone.``, ``head.fc.``), with the
-            records of its neurons.
+        state_dict: Weights of a model of a host library (of mmpretrain: ``backbone.``,
+            ``head.fc.``), with the records of its neurons.
         arch: Architecture read from the shapes: a name, or a dict for the backbone.
         renamed: Old key to new key.
         missing: Keys of the model for which the file has nothing.
         unexpected: Keys of the file for which the model has no place.
         unused: Keys of the file that its own model does not use either.
+        meta: What a checkpoint of the weights says of them beside ``arch``.
     """
 
     state_dict: dict[str, Tensor]
@@ -33,6 +43,7 @@ class Conversion:
     missing: list[str]
     unexpected: list[str]
     unused: list[str] = field(default_factory=list)
+    meta: dict[str, Any] = field(default_factory=dict)
 
 
 def check_family(weights: dict[str, Tensor], family: Family) -> dict[str, Tensor]:
@@ -70,6 +81,7 @@ def fit_to_model(
     unexpected: list[str],
     arch: str | dict,
     unused: Sequence[str] = (),
+    meta: dict[str, Any] | None = None,
 ) -> Conversion:
     """Put renamed tensors into the order of a model, with the records of its neurons.
 
@@ -81,6 +93,7 @@ def fit_to_model(
         unexpected: Keys for which no new name was found.
         arch: Architecture of the backbone.
         unused: Keys that the file's own model does not use.
+        meta: What a checkpoint says of itself beside ``arch``, such as the neurons.
 
     Raises:
         ValueError: A tensor has another shape than the model's.
@@ -107,67 +120,75 @@ def fit_to_model(
         unexpected=[key for key in unexpected if key not in unused]
         + [old for old, new in renamed.items() if new not in known],
         unused=list(unused),
+        meta=meta or {},
     )
 
 
-def read_weights(
-    source: str | os.PathLike,
-    key: str | None = None,
-    *,
-    safe_classes: Sequence[type | tuple[type, str]] = (argparse.Namespace,),
-) -> dict[str, Tensor]:
-    """The weights in a published file.
+def read_published(source: str | os.PathLike) -> dict[str, Any]:
+    """The content of a published file.
 
     Args:
-        source: It is loaded with ``weights_only=True``.
-        key: Where they are; None looks where they usually are, see :func:`weights_in`.
-        safe_classes: What is let in beside tensors: classes, or pairs of a class and the name of
-            another one in whose place it is to be used.
+        source: It is loaded with ``weights_only=True``; :data:`SAFE_CLASSES` are let in beside
+            tensors.
 
     Raises:
         FileNotFoundError, IsADirectoryError: ``source`` is not a file.
-        ValueError: It is damaged or unsafe, has no such key, or there is something else where
-            weights should be.
+        ValueError: It is damaged or unsafe.
     """
-    content = read_checkpoint(source, safe_classes)
-    if key is None:
-        return weights_in(content, source)
-    if key not in content:
-        raise ValueError(f'{source} has no {key!r}; it holds {", ".join(sorted(content)[:8])}')
-    return weights_in(content[key], source)
+    return read_training_checkpoint(source, SAFE_CLASSES)
 
 
-def weights_in(content: dict, source: str | os.PathLike) -> dict[str, Tensor]:
+def read_weights(source: str | os.PathLike, *, ema: bool = False) -> dict[str, Tensor]:
+    """The weights in a published file; see :func:`read_published` and :func:`weights_in`."""
+    return weights_in(read_published(source), source, ema=ema)
+
+
+def weights_in(content: dict, source: str | os.PathLike, *, ema: bool = False) -> dict[str, Tensor]:
     """The weights of a checkpoint's content: ``'model'``, ``'state_dict'`` or the whole of it.
 
+    Args:
+        content: Content of the file.
+        source: The file, for messages.
+        ema: Take the averaged weights.
+
     Raises:
-        ValueError: There is something else where they should be.
+        ValueError: There are no averaged weights, or something else where weights should be.
     """
-    weights = next((content[key] for key in ('model', 'state_dict') if key in content), content)
+    places = AVERAGED if ema else ('model', 'state_dict')
+    weights = next((content[key] for key in places if key in content), None if ema else content)
+    if weights is None:
+        raise ValueError(
+            f'{source} has no averaged weights ({" or ".join(AVERAGED)}); it holds '
+            f'{", ".join(sorted(map(str, content))[:8])}'
+        )
     if not isinstance(weights, dict):
         raise ValueError(f'{source} holds a {type(weights).__name__} where weights are expected')
     return {key: value for key, value in weights.items() if isinstance(value, Tensor)}
 
 
-def write_classifier(
-    conversion: Conversion, source: str | os.PathLike, target: str | os.PathLike, **meta
+def write_checkpoint(
+    conversion: Conversion, source: str | os.PathLike, target: str | os.PathLike
 ) -> None:
-    """Write the checkpoint of a classifier, whole or not at all.
+    """Write converted weights as a checkpoint, whole or not at all.
 
     Args:
         conversion: What became of the weights.
         source: Where they are from, for messages.
         target: File to write.
-        **meta: What the checkpoint says of itself beside its ``arch``.
 
     Raises:
-        ValueError: Weights of the backbone are missing.
+        ValueError: Weights are missing, other than those of a classifier's head.
     """
     lacking = [key for key in conversion.missing if not key.startswith('head.')]
     if lacking:
         raise ValueError(
             f'{source} lacks {len(lacking)} tensors of the model, among them {lacking[0]}'
         )
-    meta = dict(mmspike=dict(arch=conversion.arch, **meta))
     with atomic_write(target) as file:
-        torch.save(dict(meta=meta, state_dict=conversion.state_dict), file)
+        torch.save(checkpoint_of(conversion), file)
+
+
+def checkpoint_of(conversion: Conversion) -> dict[str, Any]:
+    """The content of a checkpoint with converted weights."""
+    meta = dict(mmspike=dict(arch=conversion.arch, **conversion.meta))
+    return dict(meta=meta, state_dict=conversion.state_dict)

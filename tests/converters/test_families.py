@@ -1,40 +1,56 @@
-"""Families of files, as the converters declare them."""
-
-import re
+"""Families of files, and the converters that take them."""
 
 import pytest
+import torch
 
-from mmspike.converters.families import CONVERTED, OTHERS, identify, origin_of
-from support.paths import ROOT
-
-TOOLS = ROOT / 'tools/model_converters'
+from mmspike.converters import convert_sdt, convert_weights
+from mmspike.converters.families import CONVERTERS, OTHERS, find_converter, identify
 
 
 def test_each_is_declared_once_and_has_patterns():
-    families = (*CONVERTED, *OTHERS)
+    families = [family for one in CONVERTERS.values() for family in one.families]
+    families += OTHERS
     assert len({family.name for family in families}) == len(families)
     assert all(family.patterns for family in families)
 
 
 def test_an_unknown_file_is_told_by_its_keys():
     assert 'its 2 keys begin with one, two' in identify(['one', 'two'])
+    assert find_converter(['one', 'two']) is None
+
+
+def test_a_converter_is_found_by_keys_and_knows_its_options():
+    keys = iter(['patch_embed.proj_conv.weight', 'block.0.attn.q_conv.weight'])
+    found = find_converter(keys)
+    assert (found.name, found.convert, found.options) == ('sdt', convert_sdt, {})
+    assert CONVERTERS['mst'].options == dict(levels=16, masking_ratio=0.0)
+    assert [name for name, one in CONVERTERS.items() if one.needs_model] == ['dense']
 
 
 @pytest.mark.parametrize(
-    'family', [one for one in CONVERTED if one.targets], ids=lambda one: one.name
-)
-def test_an_origin_names_a_tool_that_exists(family):
-    tool = re.search(r'tools/model_converters/(\w+\.py) PUBLISHED \{path\}', family.origin)[1]
-    assert (TOOLS / tool).is_file()
-
-
-@pytest.mark.parametrize(
-    ('name', 'repository'),
+    ('keys', 'options', 'error', 'message'),
     [
-        ('metaspikformer-small-sfa-t1d4_in1k.pth', 'BICLab/Spike-Driven-Transformer-V3'),
-        ('mst-tiny-qcfs16-t1_in1k.pth', 'bic-L/Masked-Spiking-Transformer'),
+        (['conv1.weight'], {}, ValueError, 'a model unknown here .* there is no converter'),
+        (
+            ['backbone.stages.0.conv.conv.weight'],
+            {},
+            ValueError,
+            'an mmspike checkpoint, already converted, for which there is no converter',
+        ),
+        (
+            ['module.patch_embed.proj_conv.weight', 'module.block.0.attn.q_conv.weight'],
+            dict(D=8),
+            TypeError,
+            'an SDT v1 checkpoint has no option D; its options are none',
+        ),
+        (
+            ['backbone.downsample1_1.encode_conv.weight', 'backbone.a.pwconv1.0.weight'],
+            {},
+            ValueError,
+            r'SDT v3 detection .*: give the model that it is for.*\(to the tool: --config CONFIG\)',
+        ),
     ],
 )
-def test_where_a_file_is_from(name, repository):
-    assert repository in origin_of(name)
-    assert origin_of(f'x{name[3:]}'.replace('in1k', 'coco')) is None
+def test_weights_that_cannot_be_converted(keys, options, error, message):
+    with pytest.raises(error, match=message):
+        convert_weights(dict.fromkeys(keys, torch.zeros(1)), **options)

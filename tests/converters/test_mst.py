@@ -9,12 +9,10 @@ from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
 
 from mmspike.backbones import MST
-from mmspike.converters import convert_mst, convert_mst_file
-from mmspike.converters.mst import SETTINGS
-from mmspike.files import read_checkpoint
+from mmspike.converters import convert_file, convert_mst
+from mmspike.converters.weights import read_published
 from mmspike.masking import get_masking
 from mmspike.neurons import NeuronMismatchError
-from support.paths import ROOT
 from support.reference_cases import DATA, Case, cases
 from support.weights_alone import weights_alone
 
@@ -101,7 +99,7 @@ def test_settings_become_plain_dictionaries(tmp_path, weights, write_as_publishe
     """Newer versions of torch fill dictionaries of these very types, and no subclasses."""
     source = tmp_path / 'published.pth'
     write_as_published(source, weights)
-    content = read_checkpoint(source, [SETTINGS])
+    content = read_published(source)
     settings = content['config']
     assert type(settings) is type(settings['MODEL']) is OrderedDict
     assert settings['MODEL'] == dict(NAME='mst', LAYERS=[2, 2, 6, 2])
@@ -115,7 +113,7 @@ def test_file_round_trip(tmp_path, write_as_published, case):
     source, target = tmp_path / 'published.pth', tmp_path / 'out' / 'converted.pth'
     write_as_published(source, weights)
     assert 'yacs' not in sys.modules
-    convert_mst_file(source, target)
+    convert_file(source, target)
     content = torch.load(target, weights_only=True)
     meta = content['meta']['mmspike']
     assert meta['mlp_norm'] == ('imagenet' in case)
@@ -145,7 +143,7 @@ def test_file_round_trip(tmp_path, write_as_published, case):
 def test_neurons_are_recorded_and_checked(tmp_path, write_as_published, weights):
     source, target = tmp_path / 'published.pth', tmp_path / 'converted.pth'
     write_as_published(source, weights)
-    arch = convert_mst_file(source, target).arch
+    arch = convert_file(source, target).arch
 
     def model(neuron):
         return nn.ModuleDict(dict(backbone=MST(arch, neuron_cfg=neuron)))
@@ -160,7 +158,7 @@ def test_the_masks_of_training_are_recorded(tmp_path, write_as_published, weight
     """Published weights of 75 % without their masks answer at random, and do not tell."""
     source, target = tmp_path / 'published.pth', tmp_path / 'converted.pth'
     write_as_published(source, weights)
-    conversion = convert_mst_file(source, target, masking_ratio=0.75)
+    conversion = convert_file(source, target, masking_ratio=0.75)
     for neuron in (dict(type='mmspike.QCFS'), dict(type='mmspike.SpikingQCFS')):
         net = nn.ModuleDict(
             dict(backbone=MST(conversion.arch, out_indices=(-1,), neuron_cfg=neuron))
@@ -203,7 +201,7 @@ def test_incomplete_or_misshapen_weights_are_refused(tmp_path, weights):
     with pytest.raises(
         ValueError, match=r'lacks 1 tensors of the model, among them backbone\.norm'
     ):
-        convert_mst_file(tmp_path / 'a.pth', tmp_path / 'b.pth')
+        convert_file(tmp_path / 'a.pth', tmp_path / 'b.pth')
     assert not (tmp_path / 'b.pth').exists()
 
 
@@ -225,20 +223,5 @@ class Dangerous:
 def test_other_objects_are_not_loaded(tmp_path, weights, capsys):
     torch.save(dict(model=weights, config=Dangerous()), tmp_path / 'a.pth')
     with pytest.raises(ValueError, match=r'refused, and nothing in it was run: .* builtins.print'):
-        convert_mst_file(tmp_path / 'a.pth', tmp_path / 'b.pth')
+        convert_file(tmp_path / 'a.pth', tmp_path / 'b.pth')
     assert 'loaded' not in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_tool(tmp_path, run_program, write_as_published, weights):
-    write_as_published(tmp_path / 'published.pth', weights)
-    tool = ROOT / 'tools/model_converters/mst_to_mmspike.py'
-    done = run_program(tool, tmp_path / 'published.pth', tmp_path / 'a.pth', '--verbose')
-    assert (
-        'layers.0.downsample.reduction_if.up -> backbone.stages.1.downsample.activate.threshold'
-        in (done.stdout)
-    )
-    assert '0 missing, 0 unexpected' in done.stdout
-    failed = run_program(tool, tmp_path / 'none.pth', tmp_path / 'b.pth', check=False)
-    assert failed.returncode == 1
-    assert 'mst_to_mmspike.py: there is no checkpoint file' in failed.stderr

@@ -5,7 +5,7 @@ import torch
 from mmengine.runner.checkpoint import load_checkpoint
 
 from mmspike.backbones import SDT
-from mmspike.converters import convert_sdt, convert_sdt_file
+from mmspike.converters import convert_file, convert_sdt
 from mmspike.neurons import LIF, PLIF, NeuronMismatchError
 from support.reference_cases import Case, cases
 from support.weights_alone import weights_alone
@@ -100,7 +100,7 @@ def test_missing_and_unexpected_keys_are_reported(tmp_path, weights):
     assert conversion.unexpected == ['block.1.attn.gate.weight']
     torch.save(as_published(changed), tmp_path / 'a.pth.tar')
     with pytest.raises(ValueError, match=r'lacks 1 tensors .*stages\.6\.attn\.k\.bn\.bias'):
-        convert_sdt_file(tmp_path / 'a.pth.tar', tmp_path / 'b.pth')
+        convert_file(tmp_path / 'a.pth.tar', tmp_path / 'b.pth')
     assert not (tmp_path / 'b.pth').exists()
 
 
@@ -132,7 +132,7 @@ def test_file_round_trip(tmp_path, weights, ema):
     averaged = {key: value * 2 for key, value in weights.items()}
     torch.save(as_published(weights, state_dict_ema=averaged), tmp_path / 'model_best.pth.tar')
     target = tmp_path / 'out' / 'converted.pth'
-    convert_sdt_file(tmp_path / 'model_best.pth.tar', target, ema=ema)
+    convert_file(tmp_path / 'model_best.pth.tar', target, ema=ema)
     content = torch.load(target, weights_only=True)
     assert content['meta']['mmspike']['arch'] == dict(embed_dims=64, depth=2)
     assert content['meta']['mmspike']['neuron'] == LIF().describe()
@@ -145,14 +145,16 @@ def test_file_round_trip(tmp_path, weights, ema):
 
 def test_file_without_averaged_weights(tmp_path, weights):
     torch.save(as_published(weights), tmp_path / 'a.pth.tar')
-    with pytest.raises(ValueError, match=r"no 'state_dict_ema'; it holds .*state_dict"):
-        convert_sdt_file(tmp_path / 'a.pth.tar', tmp_path / 'b.pth', ema=True)
+    with pytest.raises(
+        ValueError, match=r'no averaged weights \(state_dict_ema or .*; it holds .*state_dict'
+    ):
+        convert_file(tmp_path / 'a.pth.tar', tmp_path / 'b.pth', ema=True)
 
 
 def test_neurons_are_recorded_and_checked(tmp_path, weights):
     torch.save(as_published(weights), tmp_path / 'a.pth.tar')
     target = tmp_path / 'converted.pth'
-    convert_sdt_file(tmp_path / 'a.pth.tar', target)
+    convert_file(tmp_path / 'a.pth.tar', target)
     for neuron in (dict(type='mmspike.LIF', tau=3.0), dict(type=PLIF)):
         other = SDT(dict(embed_dims=64, depth=2), neuron_cfg=neuron)
         with pytest.raises(NeuronMismatchError, match=r'LIF\(.*tau=2.0'):
@@ -167,19 +169,5 @@ class Evil:
 def test_unsafe_file_is_refused(tmp_path, weights, capsys):
     torch.save(as_published(weights, extra=Evil()), tmp_path / 'evil.pth.tar')
     with pytest.raises(ValueError, match='was refused, and nothing in it was run'):
-        convert_sdt_file(tmp_path / 'evil.pth.tar', tmp_path / 'b.pth')
+        convert_file(tmp_path / 'evil.pth.tar', tmp_path / 'b.pth')
     assert 'executed' not in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_command_line(tmp_path, weights, run_program):
-    tool = 'tools/model_converters/sdt_to_mmspike.py'
-    torch.save(as_published(weights), tmp_path / 'a.pth.tar')
-    out = run_program(tool, tmp_path / 'a.pth.tar', tmp_path / 'b.pth').stdout
-    assert "'embed_dims': 64" in out
-    assert '110 renamed, 0 missing, 0 unexpected, 2 never used' in out
-    failed = run_program(tool, tmp_path / 'a.pth.tar', tmp_path / 'c.pth', '--ema', check=False)
-    assert failed.returncode == 1
-    assert 'sdt_to_mmspike.py: ' in failed.stderr
-    assert "no 'state_dict_ema'" in failed.stderr
-    assert 'Traceback' not in failed.stderr

@@ -6,8 +6,8 @@ from mmengine.runner.checkpoint import load_checkpoint
 
 from mmspike.converters import (
     convert_dense,
+    convert_file,
     convert_sdtv2,
-    convert_sdtv2_file,
     convert_sdtv3,
 )
 from mmspike.converters.sdtv2 import rename_key
@@ -97,7 +97,7 @@ def test_a_published_file_becomes_a_checkpoint(case, weights, tmp_path):
         ),
         source,
     )  # fmt: skip
-    convert_sdtv2_file(source, target)
+    convert_file(source, target)
     model = SDTV2Classifier(case)
     expected = model(case.input())['logits']
     for parameter in model.parameters():

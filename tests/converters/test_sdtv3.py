@@ -5,7 +5,7 @@ import torch
 from mmengine.runner.checkpoint import load_checkpoint
 
 from mmspike.backbones import MetaSpikformer
-from mmspike.converters import convert_sdtv3, convert_sdtv3_file
+from mmspike.converters import convert_file, convert_sdtv3
 from mmspike.neurons import NeuronMismatchError
 from support.reference_cases import Case, cases
 from support.weights_alone import weights_alone
@@ -73,16 +73,16 @@ def test_incomplete_or_misshapen_weights_are_refused(tmp_path, weights):
         convert_sdtv3(other)
     torch.save(dict(model=torch.zeros(3)), tmp_path / 'a.pth')
     with pytest.raises(ValueError, match='holds a Tensor where weights are expected'):
-        convert_sdtv3_file(tmp_path / 'a.pth', tmp_path / 'b.pth')
+        convert_file(tmp_path / 'a.pth', tmp_path / 'b.pth')
     lacking = {k: v for k, v in weights.items() if k != 'block3.2.attn.k_conv.1.bias'}
     torch.save(lacking, tmp_path / 'c.pth')
     with pytest.raises(ValueError, match='lacks 1 tensors'):
-        convert_sdtv3_file(tmp_path / 'c.pth', tmp_path / 'b.pth')
+        convert_file(tmp_path / 'c.pth', tmp_path / 'b.pth')
 
 
 def test_file_round_trip(tmp_path, published, weights):
     target = tmp_path / 'out' / 'converted.pth'
-    convert_sdtv3_file(published, target)
+    convert_file(published, target)
     content = torch.load(target, weights_only=True)
     assert content['meta']['mmspike']['arch'] == 'tiny'
     assert content['meta']['mmspike']['neuron'] == dict(
@@ -98,7 +98,7 @@ def test_file_round_trip(tmp_path, published, weights):
 
 def test_neurons_are_recorded_and_checked(tmp_path, published):
     target = tmp_path / 'converted.pth'
-    convert_sdtv3_file(published, target, D=8)
+    convert_file(published, target, D=8)
     fits = torch.nn.ModuleDict(
         dict(backbone=MetaSpikformer('tiny', neuron_cfg=dict(type='mmspike.SFA', D=8)))
     )
@@ -170,29 +170,14 @@ def test_bad_files(tmp_path, published, capsys):
     cut = tmp_path / 'cut.pth'
     cut.write_bytes(published.read_bytes()[:100_000])
     with pytest.raises(ValueError, match=r'cut.pth \(100000 bytes\) cannot be read'):
-        convert_sdtv3_file(cut, target)
+        convert_file(cut, target)
     with pytest.raises(IsADirectoryError, match=r'is a directory; in it are .*cut.pth'):
-        convert_sdtv3_file(tmp_path, target)
+        convert_file(tmp_path, target)
     with pytest.raises(FileNotFoundError, match='no checkpoint file'):
-        convert_sdtv3_file(tmp_path / 'absent.pth', target)
+        convert_file(tmp_path / 'absent.pth', target)
     evil = tmp_path / 'evil.pth'
     torch.save(dict(model={}, args=Evil()), evil)
     with pytest.raises(ValueError, match='was refused, and nothing in it was run'):
-        convert_sdtv3_file(evil, target)
+        convert_file(evil, target)
     assert 'executed' not in capsys.readouterr().out
     assert target.read_bytes() == b'old'
-
-
-@pytest.mark.slow
-def test_command_line(tmp_path, published, run_program):
-    tool = 'tools/model_converters/sdtv3_to_mmspike.py'
-    out = run_program(tool, published, tmp_path / 'a.pth').stdout
-    assert 'tiny' in out
-    assert '605 renamed' in out
-    wrong = tmp_path / 'wrong.pth'
-    torch.save({'conv1.weight': torch.zeros(1)}, wrong)
-    failed = run_program(tool, wrong, tmp_path / 'b.pth', check=False)
-    assert failed.returncode == 1
-    assert 'looks like a model unknown' in failed.stderr
-    assert 'Traceback' not in failed.stderr
-    assert not (tmp_path / 'b.pth').exists()

@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmspike.converters import convert_sdtv3, convert_sdtv3_events, convert_sdtv3_events_file
+from mmspike.converters import convert_file, convert_sdtv3, convert_sdtv3_events
 from support.paths import ROOT
 from support.reference_cases import DATA, Case
 from support.weights_alone import weights_alone
@@ -46,7 +46,7 @@ def test_a_network_with_one_transformer_block_fits_the_gesture_config(tmp_path, 
     one = {k: v for k, v in weights.items() if not k.startswith(('block3.1', 'block3.2', 'block4'))}
     torch.save(dict(model=weights, model_ema=one), tmp_path / 'published.pth')
     target = tmp_path / 'ours.pth'
-    conversion = convert_sdtv3_events_file(tmp_path / 'published.pth', target, norm=8, ema=True)
+    conversion = convert_file(tmp_path / 'published.pth', target, norm=8, ema=True)
     assert conversion.arch['depths'] == (1, 1, 2, 1, 0)
     content = torch.load(target, weights_only=True)
     assert content['meta']['mmspike']['neuron']['norm'] == 8

@@ -1,18 +1,14 @@
 """The README's tables of models and model-index.yml follow from the metafiles."""
 
-import runpy
 import shutil
 
 import pytest
+from model_rows import model_row, neuron_and_steps
+from weight_rows import status, trained_row, weight_row
 
 from support.paths import ROOT
 
 TOOL = ROOT / 'tools/docs/tables.py'
-
-
-@pytest.fixture(scope='module')
-def tables():
-    return runpy.run_path(str(TOOL))
 
 
 def test_they_are_up_to_date(run_tool):
@@ -33,11 +29,11 @@ def test_they_are_up_to_date(run_tool):
         ('resnet18-w16_1xb32-coslr-15e_digits', ('ReLU', '1')),
     ],
 )
-def test_neuron_and_steps_are_read_from_the_name(tables, name, shown):
-    assert tables['neuron_and_steps'](name) == shown
+def test_neuron_and_steps_are_read_from_the_name(name, shown):
+    assert neuron_and_steps(name) == shown
 
 
-def test_published_and_measured_numbers_have_columns_of_their_own(tables):
+def test_published_and_measured_numbers_have_columns_of_their_own():
     model = dict(
         Name='x-lif-t4_1xb1_coco',
         Config='configs/detection/x/x.py',
@@ -47,16 +43,41 @@ def test_published_and_measured_numbers_have_columns_of_their_own(tables):
         ],
     )  # fmt: skip
     start = '| [x](configs/detection/x/x.py) | COCO | LIF | 4x1 | 1,234 |'
-    assert tables['row'](model) == f'{start} - | 59.3 / 58.5 |\n'
+    assert model_row(model) == f'{start} - | 59.3 / 58.5 |\n'
     model['Metadata']['Published'], model['Results'] = '80.0', []
-    assert tables['row'](model) == f'{start} 80.0 | - |\n'
+    assert model_row(model) == f'{start} 80.0 | - |\n'
+
+
+PUBLISHED = dict(Content='net', Converter='net', Page='https://page', URL='https://file')
+
+
+def test_rows_of_files_of_weights():
+    configs = {'net_digits': 'configs/net/net_digits.py'}
+    whole = dict(PUBLISHED, File='net.pth', Tensors=5, Target='t.pth', Config='net_digits')
+    assert weight_row(whole, configs, '../') == (
+        '| net (`net.pth`) | [page](https://page), [file](https://file) | 5 | `t.pth`, '
+        '[config](../configs/net/net_digits.py) | config and converter proven |\n'
+    )
+    assert weight_row(dict(Content='net'), configs) == (
+        "| net | none published; for your own files from the authors' code | - | any | "
+        'no converter yet |\n'
+    )
+    made = dict(Content='net', Command='make net', Target='t.pth')
+    assert trained_row(made, configs) == '| `t.pth` | `make net` | net |\n'
+
+
+def test_the_status_follows_from_the_entry():
+    assert status(PUBLISHED) == 'config and converter proven'
+    assert status(dict(Converter='net')) == 'no file published'
+    assert status(dict(Page='https://page')) == 'no converter yet'
 
 
 def test_what_is_out_of_date_is_told_and_written(tmp_path, run_python):
     for part in ('configs', 'tools/docs'):
         shutil.copytree(ROOT / part, tmp_path / part)
-    for name in ('README.md', 'model-index.yml'):
-        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / 'docs').mkdir()
+    for name in ('README.md', 'model-index.yml', 'docs/model_zoo.md', 'docs/weights.md'):
+        shutil.copy(ROOT / name, tmp_path / name)
     whole = (tmp_path / 'README.md').read_text()
     tool = tmp_path / 'tools/docs/tables.py'
     metafile = tmp_path / 'configs/classification/sdt/metafile.yml'
@@ -66,7 +87,7 @@ def test_what_is_out_of_date_is_told_and_written(tmp_path, run_python):
 
     stale = run_python(tool, '--check', check=False)
     assert stale.returncode == 1
-    assert 'model-index.yml, README.md: not what the metafiles say' in stale.stderr
+    assert 'model-index.yml, README.md, model_zoo.md: not what the metafiles say' in stale.stderr
     assert 'make docs' in stale.stderr
     assert (tmp_path / 'README.md').read_text() == whole
 

@@ -245,7 +245,7 @@ def test_a_missing_pretrained_file_is_told_at_once(run_tool):
     config = next((ROOT / 'configs/detection/metaspikformer').glob('mask-rcnn*medium*.py'))
     status, _ = run_tool('train.py', config)
     assert 'there is no file checkpoints/metaspikformer-medium-sfa-t1d4_in1k.pth' in status
-    assert 'tools/model_converters/sdtv3_to_mmspike.py' in status
+    assert 'tools/model_converters/convert.py' in status
     assert '--cfg-options model.backbone.init_cfg=None' in status
 
 

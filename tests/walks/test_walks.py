@@ -21,7 +21,10 @@ from support.paths import ROOT
 TOYS = Path(__file__).parent / 'toys'
 CONTRIBUTING = (ROOT / 'CONTRIBUTING.md').read_text()
 # What the copy needs. Compiled kernels are not in it: neurons run on plain torch.
-PARTS = ('mmspike', 'configs', 'tests', 'tools', 'pyproject.toml', 'README.md', 'model-index.yml')
+PARTS = (
+    'mmspike', 'configs', 'tests', 'tools', 'pyproject.toml', 'README.md', 'model-index.yml',
+    'docs/model_zoo.md', 'docs/weights.md',
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -130,12 +133,14 @@ WALKS = {
         inserted={
             'mmspike/converters/__init__.py': (
                 after(
-                    'from mmspike.converters.sdt import convert_sdt, convert_sdt_file',
-                    'from mmspike.converters.toy import convert_toy, convert_toy_file',
+                    'from mmspike.converters.sdtv3_events import convert_sdtv3_events',
+                    'from mmspike.converters.toy import convert_toy',
                 ),
-                after("    'convert_sdtv3_file',", "    'convert_toy',\n    'convert_toy_file',"),
+                after("    'convert_sdtv3_events',", "    'convert_toy',"),
             ),
         },
+        # Nobody published a file of it.
+        left_out=('configs/classification/NAME/metafile.yml',),
     ),
     'dataset': Walk(
         'A dataset',

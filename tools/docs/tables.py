@@ -1,8 +1,13 @@
-"""Write the README's tables of models and model-index.yml from the metafiles of the configs.
+"""Write the generated tables of the documentation, and model-index.yml, from the metafiles.
 
-Between the markers `<!-- models: TASK ... -->` and `<!-- models end -->` of README.md stands a row
-per entry of the metafiles below configs/TASK. model-index.yml lists all metafiles, in the order of
-the tables; it can be changed by hand. --check writes nothing and fails where a file is out of date.
+Between two comments of a page stands a table with a row per entry of the metafiles:
+
+    <!-- models: TASK ... -->  <!-- models end -->      the models below configs/TASK
+    <!-- weights -->           <!-- weights end -->     the files that authors published
+    <!-- trained -->           <!-- trained end -->     the files that commands write
+
+model-index.yml lists all metafiles, in the order of the tables; it can be changed by hand. --check
+writes nothing and fails where a file is out of date.
 """
 
 import argparse
@@ -11,68 +16,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import model_rows
+import weight_rows
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-# Training data of a metafile -> what the tables call it, where they have a shorter name.
-DATA = {
-    'COCO 2017': 'COCO',
-    'PASCAL VOC 2012 aug': 'VOC 2012 aug',
-    'Scenes of UCI handwritten digits': 'digit scenes',
-    'UCI handwritten digits': 'digits',
-    'event digits (simulated)': 'event digits',
-}
-NEURONS = {'sfa': 'SFA', 'lif': 'LIF', 'ilif': 'I-LIF', 'qcfs': 'QCFS', 'relu': 'ReLU'}
-# The metrics that the tables show; AP50, for instance, they do not.
-SHOWN = ('Top 1 Accuracy', 'box AP', 'mask AP', 'mIoU')
-HEADER = (
-    '| Config | Data | Neuron | T x D | Parameters | Published | Measured |\n'
-    '|---|---|---|---|--:|--:|--:|\n'
-)
+PAGES = ('README.md', 'docs/model_zoo.md', 'docs/weights.md')
 TABLE = re.compile(
-    r'(?P<begin><!-- models: (?P<tasks>[\w ]+?); .*? -->\n).*?(?P<end><!-- models end -->)',
+    r'(?P<begin><!-- (?P<kind>models|weights|trained)(?P<tasks>: [\w ]+)?(;.*?)? -->\n)'
+    r'.*?(?P<end><!-- (?P=kind) end -->)',
     re.DOTALL,
 )
-
-
-def neuron_and_steps(name: str) -> tuple[str, str]:
-    """The neuron of a config and its T x D, as the config's name says them.
-
-    ``...-sfa-t1d4_...`` has SFA and 1x4, ``...-qcfs32-spiking-t64_...`` SpikingQCFS and 64x1. A
-    network whose name has no neuron has ReLU.
-    """
-    found = re.search(
-        rf'-(?P<kind>{"|".join(NEURONS)})(?P<levels>\d*)(?P<spiking>-spiking)?'
-        r'-t(?P<T>\d+)(d(?P<D>\d+))?[-_]',
-        name,
-    )
-    if found is None or found['kind'] == 'relu':
-        return 'ReLU', '1'
-    neuron = NEURONS[found['kind']]
-    if found['spiking']:
-        return f'Spiking{neuron}', f'{found["T"]}x1'
-    return neuron, f'{found["T"]}x{found["D"] or found["levels"] or 1}'
-
-
-def row(model: dict) -> str:
-    """A line of a table for an entry of a metafile."""
-    metadata = model['Metadata']
-    data = metadata['Training Data']
-    neuron, steps = neuron_and_steps(model['Name'])
-    measured = [
-        f'{result["Metrics"][metric]:.1f}'
-        for metric in SHOWN for result in model['Results'] if metric in result['Metrics']
-    ]  # fmt: skip
-    cells = [
-        f'[{metadata["Label"]}]({model["Config"]})',
-        DATA.get(data, data),
-        neuron,
-        steps,
-        f'{metadata["Parameters"]:,}',
-        metadata.get('Published', '-'),
-        ' / '.join(measured) or '-',
-    ]
-    return f'| {" | ".join(cells)} |\n'
 
 
 def index(listed: Sequence[str]) -> list[str]:
@@ -83,23 +37,47 @@ def index(listed: Sequence[str]) -> list[str]:
     ]
 
 
+def table(found: re.Match, metafiles: dict[str, dict], up: str) -> str:
+    """What stands between two comments of a page.
+
+    Args:
+        found: A match of :data:`TABLE`.
+        metafiles: Path -> content.
+        up: Path from the page to the root of the repository.
+    """
+    if found['kind'] == 'models':
+        folders = tuple(f'configs/{task}/' for task in found['tasks'].strip(': ').split())
+        rows = [
+            model_rows.model_row(model, up)
+            for path, content in metafiles.items() if path.startswith(folders)
+            for model in content['Models']
+        ]  # fmt: skip
+        return model_rows.HEADER + ''.join(rows)
+    weights = [one for content in metafiles.values() for one in content.get('Weights', ())]
+    configs = {one['Name']: one['Config'] for all in metafiles.values() for one in all['Models']}
+    if found['kind'] == 'trained':
+        rows = [weight_rows.trained_row(one, configs, up) for one in weights if 'Command' in one]
+        return weight_rows.TRAINED_HEADER + ''.join(rows)
+    rows = [weight_rows.weight_row(one, configs, up) for one in weights if 'Command' not in one]
+    return weight_rows.HEADER + ''.join(rows)
+
+
 def fresh() -> dict[Path, str]:
     """The files that follow from the metafiles, and what they should hold."""
-    index_file, readme = ROOT / 'model-index.yml', ROOT / 'README.md'
-    metafiles = index(yaml.safe_load(index_file.read_text())['Import'])
+    index_file = ROOT / 'model-index.yml'
+    paths = index(yaml.safe_load(index_file.read_text())['Import'])
+    metafiles = {path: yaml.safe_load((ROOT / path).read_text()) for path in paths}
 
-    def table(found: re.Match) -> str:
-        folders = tuple(f'configs/{task}/' for task in found['tasks'].split())
-        rows = [
-            row(model)
-            for path in metafiles if path.startswith(folders)
-            for model in yaml.safe_load((ROOT / path).read_text())['Models']
-        ]  # fmt: skip
-        return f'{found["begin"]}{HEADER}{"".join(rows)}{found["end"]}'
+    def page(path: str) -> str:
+        up = '../' * path.count('/')
+        return TABLE.sub(
+            lambda found: found['begin'] + table(found, metafiles, up) + found['end'],
+            (ROOT / path).read_text(),
+        )
 
     return {
-        index_file: 'Import:\n' + ''.join(f'  - {path}\n' for path in metafiles),
-        readme: TABLE.sub(table, readme.read_text()),
+        index_file: 'Import:\n' + ''.join(f'  - {path}\n' for path in paths),
+        **{ROOT / path: page(path) for path in PAGES},
     }
 
 

@@ -1,22 +1,19 @@
 """Published weights of the toy: a linear classifier under other names."""
 
-import os
-
 from torch import Tensor, nn
 
-from mmspike.converters.families import Family, declare
+from mmspike.converters.families import Family, converter_of
 from mmspike.converters.weights import (
     Conversion,
     check_family,
     fit_to_model,
-    read_weights,
     rename,
-    write_classifier,
 )
 
-FAMILY = declare(Family('a toy classifier', (r'^toy\.body\.',)))
+FAMILY = Family('a toy classifier', (r'^toy\.body\.',))
 
 
+@converter_of(FAMILY)
 def convert_toy(weights: dict[str, Tensor]) -> Conversion:
     """Rename the weights of a toy classifier.
 
@@ -38,18 +35,6 @@ def convert_toy(weights: dict[str, Tensor]) -> Conversion:
         unexpected=unexpected,
         arch='toy',
     )
-
-
-def convert_toy_file(source: str | os.PathLike, target: str | os.PathLike) -> Conversion:
-    """Convert a published file into a checkpoint of our own.
-
-    Raises:
-        FileNotFoundError, IsADirectoryError: ``source`` is not a file.
-        ValueError: It is damaged, unsafe or of another model, or lacks weights.
-    """
-    conversion = convert_toy(read_weights(source))
-    write_classifier(conversion, source, target)
-    return conversion
 
 
 def rename_key(key: str) -> str | None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmspike.converters import convert_toy, convert_toy_file
+from mmspike.converters import convert_file, convert_toy
 from mmspike.files import read_checkpoint
 
 WEIGHTS = {
@@ -14,7 +14,7 @@ WEIGHTS = {
 
 def test_every_key_has_its_name(tmp_path):
     torch.save(dict(model=WEIGHTS), tmp_path / 'published.pth')
-    done = convert_toy_file(tmp_path / 'published.pth', tmp_path / 'ours.pth')
+    done = convert_file(tmp_path / 'published.pth', tmp_path / 'ours.pth')
     assert (done.missing, done.unexpected) == ([], [])
     ours = read_checkpoint(tmp_path / 'ours.pth')
     assert ours['meta']['mmspike']['arch'] == 'toy'
