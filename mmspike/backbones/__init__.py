@@ -5,4 +5,9 @@ from mmspike.backbones.mst import MST
 from mmspike.backbones.sdt import SDT
 from mmspike.backbones.sdt_v2 import SDTV2
 
-__all__ = ['MST', 'SDT', 'SDTV2', 'MetaSpikformer']
+__all__ = [
+    'MST',
+    'SDT',
+    'SDTV2',
+    'MetaSpikformer',
+]

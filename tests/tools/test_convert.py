@@ -62,8 +62,13 @@ def test_options_are_those_of_the_converter(run_tool, tiny, tmp_path):
 def test_what_weights_do_not_tell_is_asked(run_tool, tmp_path, monkeypatch):
     """Small stand-ins for MST, whose masked weights look like the others."""
     files = [file for file in published_files() if file.content.startswith('MST, ImageNet')]
-    torch.save(dict(model=Case.load('mst_qcfs_imagenet_w4').weights()), tmp_path / files[0].file)
+    weights = Case.load('mst_qcfs_imagenet_w4').weights()
+    for name in ('drive.pth', files[0].file):
+        torch.save(dict(model=weights), tmp_path / name)
     monkeypatch.setattr('mmspike.apis.published.published_as', lambda *_: files)
+    status, _ = run_tool(TOOL, 'drive.pth')
+    assert f'drive.pth may be "{files[0].content}" ({files[0].target}) or "' in status
+    assert f'({files[1].target} --masking-ratio=0.75): name a file to write' in status
     status, said = run_tool(TOOL, files[0].file)
     assert status == 0
     assert f'{files[0].target}: arch' in said

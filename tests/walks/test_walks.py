@@ -91,7 +91,7 @@ WALKS = {
                 after(
                     'from mmspike.backbones.sdt import SDT', 'from mmspike.backbones.toy import Toy'
                 ),
-                after("__all__ = ['MST', 'SDT', 'MetaSpikformer']", "__all__ += ['Toy']"),
+                after("    'MetaSpikformer',", "    'Toy',"),
             ),
             'tests/support/small_parts.py': (
                 after(

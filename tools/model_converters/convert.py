@@ -16,7 +16,7 @@ from mmspike.converters import Conversion
 from mmspike.converters.convert import convert_weights_of, converter_for
 from mmspike.converters.families import CONVERTERS, Converter
 from mmspike.converters.weights import read_weights, write_checkpoint
-from mmspike.metafiles import WeightsFile, models
+from mmspike.metafiles import WeightsFile, models, weights_named
 from mmspike.zoo import config_path
 
 CONSOLE = Console(soft_wrap=True, highlight=False)
@@ -54,15 +54,29 @@ def convert(args: argparse.Namespace) -> None:
     model = model_of(args.config) if args.config else None
     conversion = convert_weights_of(args.source, weights, model, **options)
     converter = converter_for(weights)
-    files = published_as(conversion, converter.name, args.source)
-    target = args.target or next((one.target for one in files if one.target), None)
-    if target is None:
-        raise ValueError(
-            f'{args.source} is none of the files in docs/weights.md: name a file to write'
-        )
+    files = [] if args.config else published_as(conversion, converter.name, args.source)
+    target = args.target or usual_place(args.source, files)
     write_checkpoint(conversion, args.source, target)
     report(conversion, target, args.verbose)
     advise(files, converter, args.config, target)
+
+
+def usual_place(source: str, files: list[WeightsFile]) -> str:
+    """Where a file belongs, by its name or by what it can be.
+
+    Raises:
+        ValueError: It has no such place, or may be one of several files.
+    """
+    if weights_named(source) in files:
+        files = files[:1]
+    known = [one for one in files if one.target]
+    if len(known) == 1:
+        return known[0].target
+    may_be = ' or '.join(
+        f'"{one.content}" ({shlex.join([one.target, *one.words()])})' for one in known
+    )
+    what = f'may be {may_be}' if known else 'is none of the files in docs/weights.md'
+    raise ValueError(f'{source} {what}: name a file to write')
 
 
 def report(conversion: Conversion, target: str, verbose: bool) -> None:
