@@ -102,7 +102,12 @@ name = 'metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits'
 path = mmspike.config_path(f'mmspike::classification/metaspikformer/{name}.py')
 print(path)
 assert name in mmspike.list_models(task='classification')
+assert name in mmspike.list_models(family='metaspikformer')
 assert type(mmspike.get_model(name).backbone).__name__ == 'MetaSpikformer'
+try:
+    mmspike.get_model('sdt-6-512-lif-t4_8xb48-amp-coslr-310e_in1k', pretrained=True)
+except FileNotFoundError as error:
+    print(error)
 with open('child.py', 'w') as child:
     child.write(f"_base_ = __import__('mmspike').config_path({name!r}).as_posix()")
 assert Config.fromfile('child.py').train_cfg.max_epochs == 15
@@ -118,7 +123,9 @@ assert type(mmpretrain.get_model(name).backbone).__name__ == 'MetaSpikformer'
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     # Not those of the clone.
-    assert done.stdout.startswith(str(tmp_path / 'site/mmspike/.mim/configs'))
+    installed = tmp_path / 'site/mmspike/.mim'
+    assert done.stdout.startswith(f'{installed}/configs')
+    assert f'`python {installed}/tools/model_converters/convert.py 6_512.pth.tar ' in done.stdout
 
 
 def test_editable_installation_links_configs_and_tools():
