@@ -23,8 +23,8 @@ def check_pretrained(module: BaseModule) -> None:
     Raises:
         FileNotFoundError, IsADirectoryError: There is no such file.
         UnsafeCheckpointError: The file wants to run code.
-        ValueError: The file is damaged, holds nothing for the module, or is not of a kind of
-            address that can be looked at first.
+        ValueError: The file is damaged, holds nothing for the module or weights of other shapes,
+            or is not of a kind of address that can be looked at first.
     """
     cfgs = [module.init_cfg] if isinstance(module.init_cfg, dict) else module.init_cfg or []
     for cfg in cfgs:
@@ -34,13 +34,23 @@ def check_pretrained(module: BaseModule) -> None:
         weights = content.get('state_dict', content)
         prefix = cfg.get('prefix') or ''
         prefix += '.' if prefix and not prefix.endswith('.') else ''
-        own = [name.removeprefix('module.').removeprefix(prefix) for name in weights]
-        if not set(own) & set(dict(module.named_parameters())):
+        own = {name.removeprefix('module.').removeprefix(prefix): name for name in weights}
+        parameters = dict(module.named_parameters())
+        if not set(own) & set(parameters):
             raise ValueError(
                 f'{cfg["checkpoint"]} holds no weight of the {type(module).__name__} that '
                 f'begins with it (prefix={cfg.get("prefix")!r}); its keys are '
                 f'{", ".join(list(weights)[:3])}, ...'
             )
+        for name in (name for name in parameters if name in own):
+            found, needed = (tuple(x.shape) for x in (weights[own[name]], parameters[name]))
+            # torch takes a single number with and without a dimension for the same. Of other
+            # shapes, mmengine would only warn and skip the tensor.
+            if (found or (1,)) != (needed or (1,)):
+                raise ValueError(
+                    f'{cfg["checkpoint"]} holds weights of another network: its {own[name]} has '
+                    f'shape {found}, that of the {type(module).__name__} has {needed}'
+                )
 
 
 def check_pretrained_files(model: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmspike.backbones import MetaSpikformer
+from mmspike.backbones import MetaSpikformer, SDTV3Large
 from mmspike.files import UnsafeCheckpointError
 from mmspike.heads.cls import SpikeLinearClsHead
 from mmspike.neurons import SFA
@@ -9,6 +9,9 @@ from mmspike.pretrained import check_pretrained_files
 from support.hostile_files import HOSTILE
 
 ARCH = dict(embed_dims=(4, 4, 8, 8, 8), depths=(1, 1, 1, 1, 1), num_heads=2, stem_stride=2)
+LARGE_ARCH = dict(
+    embed_dims=(4, 4, 8, 8), depths=(1, 1, 1, 1), num_heads=2, stem_stride=2, rep_expansion=None
+)
 
 
 def pretrained(path, **options):
@@ -52,6 +55,28 @@ def test_a_forgotten_prefix_is_told(tmp_path):
     torch.save(torch.nn.ModuleDict(dict(backbone=MetaSpikformer(ARCH))).state_dict(), path)
     with pytest.raises(ValueError, match=r'no weight of the MetaSpikformer .*keys are backbone\.'):
         backbone(path).init_weights()
+
+
+@pytest.mark.parametrize(
+    ('own', 'others'), [(MetaSpikformer, SDTV3Large), (SDTV3Large, MetaSpikformer)]
+)
+def test_weights_of_another_network_are_told(tmp_path, own, others):
+    """Both have these stages, and mmengine would take what fits."""
+    arch = {MetaSpikformer: ARCH, SDTV3Large: LARGE_ARCH}
+    path = tmp_path / 'weights.pth'
+    torch.save(others(arch[others]).state_dict(), path)
+    model = own(arch[own], init_cfg=pretrained(path))
+    name = r'stages\.3\.blocks\.0\.attn\.v\.bn\.weight'
+    with pytest.raises(ValueError, match=f'another network: its {name} .* the {own.__name__} has'):
+        model.init_weights()
+
+
+def test_a_single_number_may_have_a_dimension_or_not(tmp_path):
+    path = tmp_path / 'weights.pth'
+    neuron = dict(type='mmspike.PLIF')
+    weights = MetaSpikformer(ARCH, neuron_cfg=neuron).state_dict()
+    torch.save({k: v[0] if v.shape == (1,) else v for k, v in weights.items()}, path)
+    MetaSpikformer(ARCH, neuron_cfg=neuron, init_cfg=pretrained(path)).init_weights()
 
 
 def test_the_record_of_a_neuron_is_no_weight(tmp_path):

@@ -98,9 +98,7 @@ class SDTV3Large(SpikePyramid):
         self,
         arch: str | dict = '12-512',
         *,
-        neuron_cfg: dict = dict(
-            type='mmspike.SFA', D=4, rounding='half_up', grad_window='strict'
-        ),
+        neuron_cfg: dict = dict(type='mmspike.SFA', D=4, rounding='half_up', grad_window='strict'),
         norm_cfg: dict = dict(type='BN'),
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float | None = 1e-6,

@@ -73,10 +73,6 @@ OTHERS = (
     ),
     Family('an SDT v3 masked-autoencoder checkpoint', (r'^mask_token$', r'^decoder_')),
     Family(
-        'an SDT v3 large checkpoint',
-        (r'^block3?\.\d+\.', r'attn\.q_conv\.', r'^(head_kd|downsample)'),
-    ),
-    Family(
         'a Swin transformer checkpoint',
         (r'^layers\.\d+\.blocks\.\d+\.attn\.', r'relative_position_bias_table$'),
     ),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmspike import set_timesteps
-from mmspike.backbones import MST, SDT, SDTV2, MetaSpikformer
+from mmspike.backbones import MST, SDT, SDTV2, MetaSpikformer, SDTV3Large
 from mmspike.heads.cls import SpikeDistillClsHead, SpikeLinearClsHead
 from mmspike.heads.det import (
     SpikeFCNMaskHead,
@@ -27,6 +27,9 @@ _META = dict(
     embed_dims=(4, 4, 8, 8, 8), depths=(1, 1, 1, 1, 1), num_heads=2, stem_stride=2
 )  # fmt: skip
 _MST = dict(embed_dims=8, depths=(1, 2, 1, 1), num_heads=(1, 2, 4, 8), window_size=4)
+_LARGE = dict(
+    embed_dims=(4, 4, 8, 8), depths=(1, 1, 1, 1), num_heads=2, stem_stride=2, rep_expansion=1.5
+)
 _ANCHORS = dict(type='AnchorGenerator', scales=[8], ratios=[0.5, 1.0], strides=[4, 8])
 _CODER = dict(type='DeltaXYWHBBoxCoder')
 _BOXES = dict(in_channels=4, fc_out_channels=16, roi_feat_size=3, num_classes=3, bbox_coder=_CODER)
@@ -109,6 +112,7 @@ BACKBONES = [
         (_image,),
     ),
     Part('SDTV2', lambda **o: SDTV2(_META, out_indices=(1, 4), **o), (_image,)),
+    Part('SDTV3Large', lambda **o: SDTV3Large(_LARGE, out_indices=(1, 3), **o), (_image,)),
     Part('MST', lambda **o: MST(_MST, out_indices=(0, 1, 2, 3), **o), (_image,)),
     Part(
         'MST for events',

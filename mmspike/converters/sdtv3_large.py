@@ -1,0 +1,150 @@
+"""Weights of SDT v3 large (BICLab/Spike-Driven-Transformer-V3, ``Model_Large``) for SDTV3Large.
+
+The published files hold ``{'model': ..., 'optimizer': ..., 'args': Namespace, ...}``. Their
+neurons clamp to 0..D, round halves up and divide by D; the one before the second classifier,
+``head_kd``, divides by 1. The first classifier takes real numbers. D stands in the names of the
+files alone: 4 in ``1x4``, 8 in ``1x8``.
+"""
+
+import os
+
+import torch
+from torch import Tensor, nn
+
+from mmspike.backbones.sdt_v3_large import ARCHS, CONV_STAGES, SDTV3Large
+from mmspike.converters.families import Family, declare
+from mmspike.converters.pyramid import (
+    COMMON_PARTS,
+    read_pyramid_of,
+    rename_in_pyramid,
+    with_2d_pointwise,
+)
+from mmspike.converters.weights import (
+    Conversion,
+    check_family,
+    fit_to_model,
+    read_weights,
+    rename,
+    write_classifier,
+)
+from mmspike.neurons import SFA
+
+FAMILY = declare(
+    Family(
+        'an SDT v3 large classifier',
+        (r'^downsample1_1\.encode_conv\.', r'^block3\.\d+\.attn\.q_conv\.0\.conv1\.0\.'),
+        without=(r'^mask_token$',),
+        targets=r'sdtv3-12-(512|768)\b.*_in1k',
+        origin='its authors keep the weights at BICLab/Spike-Driven-Transformer-V3 on GitHub; '
+        '`tools/model_converters/sdtv3_to_mmspike.py PUBLISHED {path}` converts them',
+    )
+)
+_LAYERS = ((r'conv1\.0', 'pointwise1'), (r'conv1\.1', 'norm1'),
+           (r'conv2\.0', 'pointwise2'), (r'conv2\.1', 'norm2'))  # fmt: skip
+# (pattern inside a block, replacement)
+_PARTS = (
+    *COMMON_PARTS,
+    (r'^conv(\d)\.0\.0\.', r'conv\1.conv.'),
+    (r'^conv(\d)\.0\.1\.', r'conv\1.bn.'),
+    *((rf'^rep_conv\.{old}\.', f'rep_conv.conv.{new}.') for old, new in _LAYERS),
+    *((rf'^attn\.([qkv])_conv\.0\.{old}\.', rf'attn.\1.conv.{new}.') for old, new in _LAYERS),
+    *((rf'^attn\.proj_conv\.0\.{old}\.', f'attn.out.conv.{new}.') for old, new in _LAYERS),
+    (r'^attn\.([qkv])_conv\.1\.', r'attn.\1.bn.'),
+    (r'^attn\.proj_conv\.1\.', r'attn.out.bn.'),
+    (r'^layer_scale(\d)$', r'scale\1.weight'),
+)
+_HEADS = {'head.': 'head.fc.', 'head_kd.': 'head.fc_distill.'}
+
+
+def convert_sdtv3_large(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
+    """Rename the weights of an SDT v3 large classifier.
+
+    The ``arch`` of the result says which form the blocks of the 83M network have: ``'12-512'``, as
+    in the released code, or ``'12-512-wide-rep'``, as in the released weights.
+
+    Args:
+        weights: Name to tensor, as in the published files; a leading ``module.`` is dropped.
+        D: Largest integer of the neurons the weights were trained with.
+
+    Raises:
+        ValueError: The weights belong to another model; the message says what it looks like. Or a
+            tensor has a shape that no SDTV3Large has.
+    """
+    weights = check_family(weights, FAMILY)
+    renamed, tensors, unexpected = rename(weights, rename_key)
+    tensors = with_2d_pointwise(tensors)
+    backbone, arch = large_backbone(tensors, D)
+    head = nn.ModuleDict(dict(neuron=large_neuron(D, norm=1)))
+    model = nn.ModuleDict(dict(backbone=backbone, head=head))
+    heads = ['fc', 'fc_distill'] if 'head.fc_distill.weight' in tensors else ['fc']
+    return fit_to_model(
+        model,
+        renamed,
+        tensors,
+        known=[
+            *model.state_dict(),
+            *(f'head.{fc}.{part}' for fc in heads for part in ('weight', 'bias')),
+        ],
+        unexpected=unexpected,
+        arch=arch,
+    )
+
+
+def convert_sdtv3_large_file(
+    source: str | os.PathLike, target: str | os.PathLike, *, D: int = 4
+) -> Conversion:
+    """Convert a published file into a checkpoint of our own.
+
+    Args:
+        source: File of the reference. It is loaded with ``weights_only=True``; of all classes only
+            ``argparse.Namespace`` is let in beside tensors.
+        target: File to write, whole or not at all.
+        D: Largest integer of the neurons the weights were trained with.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: ``source`` is not a file.
+        ValueError: It is damaged, unsafe or of another model, or lacks weights.
+    """
+    conversion = convert_sdtv3_large(read_weights(source), D=D)
+    write_classifier(
+        conversion,
+        source,
+        target,
+        neuron=large_neuron(D).describe(),
+        head_neuron=large_neuron(D, norm=1).describe(),
+    )
+    return conversion
+
+
+def rename_key(key: str) -> str | None:
+    """Name of ours for a name of the reference's classifier; None if it has none."""
+    head = next((old for old in _HEADS if key.startswith(old)), None)
+    return key.replace(head, _HEADS[head]) if head else rename_in_pyramid(key, _PARTS)
+
+
+def large_neuron(D: int, norm: float | None = None) -> SFA:
+    """A neuron as the reference's."""
+    return SFA(D=D, norm=norm, rounding='half_up', grad_window='strict')
+
+
+def large_backbone(tensors: dict[str, Tensor], D: int) -> tuple[SDTV3Large, str | dict]:
+    """The backbone that weights fit, without memory for its tensors, and its architecture.
+
+    Args:
+        tensors: Name of ours to tensor.
+        D: Largest integer of the neurons.
+
+    Raises:
+        ValueError: A stage is missing.
+    """
+    arch = dict(read_pyramid_of(tensors, len(ARCHS['12-512']['depths'])))
+    chain = tensors.get(f'backbone.stages.{CONV_STAGES}.blocks.0.rep_conv.conv.pointwise1.weight')
+    arch['rep_expansion'] = None if chain is None else chain.shape[0] / chain.shape[1]
+    with torch.device('meta'):
+        backbone = SDTV3Large(
+            arch,
+            in_channels=tensors['backbone.stages.0.downsample.conv.weight'].shape[1],
+            neuron_cfg=dict(type='mmspike.SFA', D=D, rounding='half_up', grad_window='strict'),
+            layer_scale_init_value=1e-6 if any('.scale1.' in key for key in tensors) else None,
+        )
+    return backbone, next((name for name, known in ARCHS.items() if known == arch), arch)
