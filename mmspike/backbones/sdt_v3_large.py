@@ -66,6 +66,8 @@ class SDTV3Large(SpikePyramid):
 
         neuron_cfg: Config of the neurons.
         norm_cfg: Config of the norms.
+        stem_norm_cfg: Config of the norms in front of the transformer blocks; None takes
+            ``norm_cfg``.
         drop_path_rate: Stochastic depth of the last transformer block; it rises linearly from 0
             at the first.
         layer_scale_init_value: Initial value of learned factors per channel on attention and MLP;
@@ -100,28 +102,30 @@ class SDTV3Large(SpikePyramid):
         *,
         neuron_cfg: dict = dict(type='mmspike.SFA', D=4, rounding='half_up', grad_window='strict'),
         norm_cfg: dict = dict(type='BN'),
+        stem_norm_cfg: dict | None = None,
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float | None = 1e-6,
         **options: Any,
     ) -> None:
         arch = read_pyramid(arch, ARCHS)
-        cfgs: dict[str, Any] = dict(neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
+        stem: dict[str, Any] = dict(neuron_cfg=neuron_cfg, norm_cfg=stem_norm_cfg or norm_cfg)
         super().__init__(
             arch['embed_dims'],
             arch['depths'],
             (arch['stem_stride'], 2, 2, 2),
-            conv_block=lambda dims: SpikeConvBlock(dims, kernel_size=None, bias=True, **cfgs),
+            conv_block=lambda dims: SpikeConvBlock(dims, kernel_size=None, bias=True, **stem),
             transformer_block=lambda dims, rate: _TransformerBlock(
                 dims,
                 arch['num_heads'],
                 rep_expansion=arch['rep_expansion'],
                 drop_path_rate=rate,
                 layer_scale_init_value=layer_scale_init_value,
-                **cfgs,
+                neuron_cfg=neuron_cfg,
+                norm_cfg=norm_cfg,
             ),
             conv_stages=CONV_STAGES,
             drop_path_rate=drop_path_rate,
-            **cfgs,
+            **stem,
             **options,
         )
 

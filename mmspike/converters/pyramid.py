@@ -23,6 +23,24 @@ COMMON_PARTS = (
     (r'^mlp\.fc(\d)_(conv|bn)\.', r'mlp.fc\1.\2.'),
 )
 
+# A classifier, and one that learned from a teacher.
+_HEADS = {'head.': 'head.fc.', 'head_kd.': 'head.fc_distill.'}
+
+
+def rename_classifier(key: str) -> str | None:
+    """Name of ours for a name of a reference's one or two classifiers; None if it is of neither."""
+    for old, new in _HEADS.items():
+        if key.startswith(old):
+            return new + key.removeprefix(old)
+    return None
+
+
+def classifier_keys(tensors: dict[str, Tensor]) -> list[str]:
+    """Keys of the classifier, and of the second one where there is any of it."""
+    second = any(key.startswith(_HEADS['head_kd.']) for key in tensors)
+    layers = [_HEADS['head.'], *([_HEADS['head_kd.']] if second else [])]
+    return [layer + part for layer in layers for part in ('weight', 'bias')]
+
 
 def rename_in_pyramid(key: str, parts: Sequence[tuple[str, str]]) -> str | None:
     """Name of ours for a name of a reference's backbone; None if it has none.

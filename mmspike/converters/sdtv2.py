@@ -11,7 +11,9 @@ from mmspike.backbones.sdt_v2 import ARCHS, SDTV2
 from mmspike.converters.families import Family, converter_of
 from mmspike.converters.pyramid import (
     COMMON_PARTS,
+    classifier_keys,
     read_pyramid_of,
+    rename_classifier,
     rename_in_pyramid,
     with_2d_pointwise,
 )
@@ -71,15 +73,11 @@ def convert_sdtv2(weights: dict[str, Tensor]) -> Conversion:
             arch, in_channels=tensors['backbone.stages.0.downsample.conv.weight'].shape[1]
         )
         model = nn.ModuleDict(dict(backbone=backbone, head=nn.ModuleDict(dict(neuron=LIF()))))
-    heads = ['head.fc', *(['head.fc_distill'] if 'head.fc_distill.weight' in tensors else [])]
     return fit_to_model(
         model,
         renamed,
         tensors,
-        known=[
-            *model.state_dict(),
-            *(f'{fc}.{part}' for fc in heads for part in ('weight', 'bias')),
-        ],
+        known=[*model.state_dict(), *classifier_keys(tensors)],
         unexpected=unexpected,
         arch=next((name for name, known in ARCHS.items() if known == arch), arch),
         meta=dict(neuron=LIF().describe()),
@@ -88,10 +86,7 @@ def convert_sdtv2(weights: dict[str, Tensor]) -> Conversion:
 
 def rename_key(key: str) -> str | None:
     """Name of ours for a name of the reference's classifier; None if it has none."""
-    for old, new in (('head.', 'head.fc.'), ('head_kd.', 'head.fc_distill.')):
-        if key.startswith(old):
-            return new + key.removeprefix(old)
-    name = rename_in_pyramid(key, _PARTS)
+    name = rename_classifier(key) or rename_in_pyramid(key, _PARTS)
     for old, new in _BODY:
         name = name and name.replace(old, new)
     return None if name and '.body.' in name else name

@@ -15,7 +15,9 @@ from mmspike.backbones.sdt_v3_large import ARCHS, CONV_STAGES, SDTV3Large
 from mmspike.converters.families import Family, declare
 from mmspike.converters.pyramid import (
     COMMON_PARTS,
+    classifier_keys,
     read_pyramid_of,
+    rename_classifier,
     rename_in_pyramid,
     with_2d_pointwise,
 )
@@ -34,9 +36,6 @@ FAMILY = declare(
         'an SDT v3 large classifier',
         (r'^downsample1_1\.encode_conv\.', r'^block3\.\d+\.attn\.q_conv\.0\.conv1\.0\.'),
         without=(r'^mask_token$',),
-        targets=r'sdtv3-12-(512|768)\b.*_in1k',
-        origin='its authors keep the weights at BICLab/Spike-Driven-Transformer-V3 on GitHub; '
-        '`tools/model_converters/sdtv3_to_mmspike.py PUBLISHED {path}` converts them',
     )
 )
 _LAYERS = ((r'conv1\.0', 'pointwise1'), (r'conv1\.1', 'norm1'),
@@ -53,7 +52,6 @@ _PARTS = (
     (r'^attn\.proj_conv\.1\.', r'attn.out.bn.'),
     (r'^layer_scale(\d)$', r'scale\1.weight'),
 )
-_HEADS = {'head.': 'head.fc.', 'head_kd.': 'head.fc_distill.'}
 
 
 def convert_sdtv3_large(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
@@ -76,15 +74,11 @@ def convert_sdtv3_large(weights: dict[str, Tensor], *, D: int = 4) -> Conversion
     backbone, arch = large_backbone(tensors, D)
     head = nn.ModuleDict(dict(neuron=large_neuron(D, norm=1)))
     model = nn.ModuleDict(dict(backbone=backbone, head=head))
-    heads = ['fc', 'fc_distill'] if 'head.fc_distill.weight' in tensors else ['fc']
     return fit_to_model(
         model,
         renamed,
         tensors,
-        known=[
-            *model.state_dict(),
-            *(f'head.{fc}.{part}' for fc in heads for part in ('weight', 'bias')),
-        ],
+        known=[*model.state_dict(), *classifier_keys(tensors)],
         unexpected=unexpected,
         arch=arch,
     )
@@ -118,8 +112,7 @@ def convert_sdtv3_large_file(
 
 def rename_key(key: str) -> str | None:
     """Name of ours for a name of the reference's classifier; None if it has none."""
-    head = next((old for old in _HEADS if key.startswith(old)), None)
-    return key.replace(head, _HEADS[head]) if head else rename_in_pyramid(key, _PARTS)
+    return rename_classifier(key) or rename_in_pyramid(key, _PARTS)
 
 
 def large_neuron(D: int, norm: float | None = None) -> SFA:

@@ -19,6 +19,7 @@ from mmspike.layers.recompute import recompute  # noqa: E402
 from mmspike.layers.rep_conv import RepConv, fold_rep_convs  # noqa: E402
 from mmspike.layers.sdsa import SpikeDrivenSelfAttention  # noqa: E402
 from mmspike.layers.transformer_block import SpikeTransformerBlock  # noqa: E402
+from mmspike.layers.visible_norm import VisibleBN, VisibleSyncBN, only_visible  # noqa: E402
 from mmspike.layers.window_attention import SpikeWindowAttention  # noqa: E402
 from mmspike.moved import moved_names  # noqa: E402
 
@@ -34,6 +35,8 @@ __all__ = [
     'SpikeTransformerBlock',
     'SpikeWindowAttention',
     'TemporalMean',
+    'VisibleBN',
+    'VisibleSyncBN',
     'attention_product',
     'fold_rep_convs',
     'neuron_gain',

@@ -8,14 +8,18 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from mmspike.layers.visible_norm import only_visible, visible_patches
 from mmspike.neurons import BaseNeuron
 from mmspike.neurons.kernels.backend import chosen_backend, neuron_backend
 
 
 @contextmanager
-def _second_run(module: nn.Module, backend: str) -> Iterator[None]:
-    """Inside the block, in any thread, a repeated forward does not update statistics."""
-    with neuron_backend(backend), _without_statistics(module):
+def _second_run(module: nn.Module, backend: str, patches: Tensor | None) -> Iterator[None]:
+    """Inside the block, in any thread, a repeated forward does not update statistics.
+
+    Neurons run on the backend, and norms see the patches, of the first run.
+    """
+    with neuron_backend(backend), only_visible(patches), _without_statistics(module):
         yield
 
 
@@ -57,10 +61,10 @@ def recompute(block: nn.Module, x: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         # Compiled code moves statistics in the first run alone.
         return checkpoint(block, x, use_reentrant=False)
-    backend = chosen_backend()
+    backend, patches = chosen_backend(), visible_patches()
     return checkpoint(
         block,
         x,
         use_reentrant=False,
-        context_fn=lambda: (nullcontext(), _second_run(block, backend)),
+        context_fn=lambda: (nullcontext(), _second_run(block, backend, patches)),
     )
