@@ -120,6 +120,7 @@ MODELS = Registry(
         'mmpretrain': [
             'mmspike.heads.cls',
             'mmspike.classifiers',
+            'mmspike.selfsup',
         ],
         'mmdet': ['mmspike.heads.det'],
         'mmseg': ['mmspike.heads.seg'],

@@ -71,7 +71,6 @@ OTHERS = (
         'an mmspike checkpoint, already converted',
         (r'^backbone\.stages\.0\.(downsample|conv)\.conv\.',),
     ),
-    Family('an SDT v3 masked-autoencoder checkpoint', (r'^mask_token$', r'^decoder_')),
     Family(
         'a Swin transformer checkpoint',
         (r'^layers\.\d+\.blocks\.\d+\.attn\.', r'relative_position_bias_table$'),

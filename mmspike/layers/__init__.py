@@ -40,6 +40,7 @@ __all__ = [
     'attention_product',
     'fold_rep_convs',
     'neuron_gain',
+    'only_visible',
     'recompute',
     'spike_conv',
     'use_preactivation_neurons',

@@ -45,7 +45,7 @@ class VisibleNorm:
         patches = visible_patches()
         if patches is None:
             return super().forward(x)  # type: ignore[misc]
-        positions = _at_resolution_of(x, patches)
+        positions = positions_of(x, patches)
         values = x.movedim(1, -1)[positions]  # (visible positions, C)
         values = super().forward(values[:, :, None, None]).flatten(1)  # type: ignore[misc]
         out = values.new_zeros(x.movedim(1, -1).shape)
@@ -53,8 +53,8 @@ class VisibleNorm:
         return out.movedim(-1, 1)
 
 
-def _at_resolution_of(x: Tensor, patches: Tensor) -> Tensor:
-    """Positions ``(T*B, H, W)`` of a map that lie in visible patches."""
+def positions_of(x: Tensor, patches: Tensor) -> Tensor:
+    """Positions ``(T*B, H, W)`` of a map ``(T*B, C, H, W)`` that lie in patches ``(B, h, w)``."""
     batch, rows, columns = patches.shape
     height, width = x.shape[-2:]
     positions = patches.repeat_interleave(height // rows, 1).repeat_interleave(width // columns, 2)

@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmspike.backbones import SDTV3Large
 from mmspike.backbones.sdt_v3_large import CONV_STAGES
-from mmspike.layers.visible_norm import VisibleNorm, only_visible
+from mmspike.layers.visible_norm import VisibleNorm, only_visible, positions_of
 from mmspike.registry import MODELS
 from mmspike.selfsup.masks import Masks, check_mask_ratio, masks_from
 
@@ -94,8 +94,8 @@ class SMAEEncoder(SDTV3Large):
         masks = masks_from(noise, self.mask_ratio)
         visible = (masks.mask == 0).view(-1, rows, columns)
         with only_visible(visible):
-            (feature,) = super().forward(x)
-        return self._select(feature.flatten(2).mT, masks), masks.mask, masks.ids_restore
+            (feature,) = super().forward(x * positions_of(x, visible).unsqueeze(1))
+        return self._tokens(feature.flatten(2), masks), masks.mask, masks.ids_restore
 
     def grid_of(self, images: Tensor) -> tuple[int, int]:
         """Rows and columns of the patches of images ``(B, C, H, W)``.
@@ -111,12 +111,13 @@ class SMAEEncoder(SDTV3Large):
             )
         return images.shape[2] // size, images.shape[3] // size
 
-    def _select(self, tokens: Tensor, masks: Masks) -> Tensor:
-        """The tokens for the decoder, of ``(B, L, C')``."""
-        if self.legacy_token_order:
-            return tokens
-        index = masks.ids_keep.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
-        return tokens.gather(1, index)
+    def _tokens(self, feature: Tensor, masks: Masks) -> Tensor:
+        """The tokens for the decoder, of ``(B, C', L)``."""
+        every = torch.arange(feature.shape[2], device=feature.device).expand_as(masks.mask)
+        ids = every if self.legacy_token_order else masks.ids_keep
+        # Gathered before the axes change, so that the gradient of the map is laid out as the map:
+        # torch's batch norm misreads some other layouts of a batch of one (docs/parity.md).
+        return feature.gather(2, ids.unsqueeze(1).expand(-1, feature.shape[1], -1)).mT
 
     def _check_norms(self) -> None:
         stem = [*self.stages[:CONV_STAGES], self.stages[CONV_STAGES].downsample]

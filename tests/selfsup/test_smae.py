@@ -1,0 +1,91 @@
+import pytest
+import torch
+from mmengine.registry import MODELS, init_default_scope
+
+from mmspike.selfsup import SMAE, SMAEDecoder, SMAEEncoder, SMAEHead
+from support.reference_smae import LOSS, SMAE_CASES, compare_smae
+
+ARCH = dict(
+    embed_dims=(4, 4, 8, 8), depths=(1, 1, 1, 1), num_heads=2, stem_stride=1, rep_expansion=None
+)
+
+
+def small(**options):
+    torch.manual_seed(0)
+    return SMAE(
+        SMAEEncoder(ARCH, **options),
+        SMAEDecoder(32, 8, embed_dim=8, decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2),
+        SMAEHead(LOSS, norm_pix=True, patch_size=8),
+    )
+
+
+@pytest.mark.parametrize('case', SMAE_CASES)
+def test_outputs_statistics_and_gradients_equal_the_reference(case):
+    for row in compare_smae(case):
+        assert row.relative < 1e-5, row
+
+
+@pytest.mark.parametrize(
+    ('arch', 'trained', 'tables'),
+    [
+        # Two tables of positions of 196 patches are fixed parameters of the reference.
+        ('12-512', 85_464_128, 196 * (512 + 256)),
+        ('12-768-smae', 173_575_904, 196 * (768 + 256)),
+    ],
+)
+def test_parameter_count_is_the_reference_count(arch, trained, tables):
+    with torch.device('meta'):
+        backbone = SMAEEncoder(arch)
+        model = SMAE(backbone, SMAEDecoder(embed_dim=backbone.out_channels[0]), SMAEHead(LOSS))
+    assert sum(p.numel() for p in model.parameters()) == trained
+    assert trained + tables == {'12-512': 85_614_656, '12-768-smae': 173_776_608}[arch]
+
+
+@pytest.mark.parametrize('size', [(32, 32), (16, 40)])
+@pytest.mark.parametrize('legacy', [False, True])
+def test_every_parameter_trains_at_any_size(size, legacy):
+    model = small(legacy_token_order=legacy).train()
+    losses = model(torch.randn(3, 3, *size), mode='loss')
+    losses['loss'].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+    assert bool(model.neck.mask_token.grad.any()) is not legacy
+
+
+def test_mask_tokens_are_used_by_default_and_never_in_the_legacy_order():
+    images, noise = torch.randn(2, 3, 32, 32), torch.rand(2, 16)
+    for legacy in (False, True):
+        model = small(legacy_token_order=legacy).eval()
+        before = model.predict_patches(images, noise)[0]
+        model.neck.mask_token.data.add_(1)
+        assert torch.equal(model.predict_patches(images, noise)[0], before) is legacy
+
+
+def test_reconstructions():
+    model = small().eval()
+    images, noise = torch.randn(2, 3, 16, 40), torch.rand(2, 10)
+    found = model.reconstruct(images, noise)
+    pred, mask = model.predict_patches(images, noise)
+    hidden = mask.view(2, 1, 2, 5).repeat_interleave(8, 2).repeat_interleave(8, 3).bool()
+    hidden = hidden.expand_as(images)
+    assert torch.equal(found.original, images)
+    assert torch.equal(found.masked, images.masked_fill(hidden, 0))
+    assert torch.equal(found.predicted[~hidden], images[~hidden])
+    pixels = model.head.unpatchify(model.head.pixels(pred, images), (2, 5))
+    torch.testing.assert_close(found.predicted[hidden], pixels[hidden])
+    torch.testing.assert_close(found.loss, model.head.loss(pred, images, mask))
+
+
+def test_it_is_built_from_a_config():
+    init_default_scope('mmpretrain')
+    model = MODELS.build(
+        dict(
+            type='mmspike.SMAE',
+            backbone=dict(type='mmspike.SMAEEncoder', arch=ARCH),
+            neck=dict(type='mmspike.SMAEDecoder', img_size=32, patch_size=8, embed_dim=8),
+            head=dict(type='mmspike.SMAEHead', loss=LOSS, patch_size=8, norm_pix=True),
+        )
+    )
+    (feature,) = model(torch.rand(1, 3, 32, 32), mode='tensor')
+    assert feature.shape == (1, 8, 4, 4)
