@@ -7,6 +7,8 @@ from mmspike.converters.sdt import convert_sdt
 from mmspike.converters.sdtv2 import convert_sdtv2
 from mmspike.converters.sdtv3 import convert_sdtv3
 from mmspike.converters.sdtv3_events import convert_sdtv3_events
+from mmspike.converters.sdtv3_large import convert_sdtv3_large
+from mmspike.converters.sdtv3_smae import convert_sdtv3_smae
 from mmspike.converters.weights import Conversion
 from mmspike.moved import moved_names
 
@@ -19,6 +21,8 @@ __all__ = [
     'convert_sdtv2',
     'convert_sdtv3',
     'convert_sdtv3_events',
+    'convert_sdtv3_large',
+    'convert_sdtv3_smae',
     'convert_weights',
 ]
 

@@ -6,13 +6,11 @@ neurons clamp to 0..D, round halves up and divide by D; the one before the secon
 files alone: 4 in ``1x4``, 8 in ``1x8``.
 """
 
-import os
-
 import torch
 from torch import Tensor, nn
 
 from mmspike.backbones.sdt_v3_large import ARCHS, CONV_STAGES, SDTV3Large
-from mmspike.converters.families import Family, declare
+from mmspike.converters.families import Family, converter_of
 from mmspike.converters.pyramid import (
     COMMON_PARTS,
     classifier_keys,
@@ -25,18 +23,14 @@ from mmspike.converters.weights import (
     Conversion,
     check_family,
     fit_to_model,
-    read_weights,
     rename,
-    write_classifier,
 )
 from mmspike.neurons import SFA
 
-FAMILY = declare(
-    Family(
-        'an SDT v3 large classifier',
-        (r'^downsample1_1\.encode_conv\.', r'^block3\.\d+\.attn\.q_conv\.0\.conv1\.0\.'),
-        without=(r'^mask_token$',),
-    )
+FAMILY = Family(
+    'an SDT v3 large classifier',
+    (r'^downsample1_1\.encode_conv\.', r'^block3\.\d+\.attn\.q_conv\.0\.conv1\.0\.'),
+    without=(r'^mask_token$',),
 )
 _LAYERS = ((r'conv1\.0', 'pointwise1'), (r'conv1\.1', 'norm1'),
            (r'conv2\.0', 'pointwise2'), (r'conv2\.1', 'norm2'))  # fmt: skip
@@ -54,6 +48,7 @@ _PARTS = (
 )
 
 
+@converter_of(FAMILY)
 def convert_sdtv3_large(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
     """Rename the weights of an SDT v3 large classifier.
 
@@ -72,7 +67,8 @@ def convert_sdtv3_large(weights: dict[str, Tensor], *, D: int = 4) -> Conversion
     renamed, tensors, unexpected = rename(weights, rename_key)
     tensors = with_2d_pointwise(tensors)
     backbone, arch = large_backbone(tensors, D)
-    head = nn.ModuleDict(dict(neuron=large_neuron(D, norm=1)))
+    head_neuron = large_neuron(D, norm=1)
+    head = nn.ModuleDict(dict(neuron=head_neuron))
     model = nn.ModuleDict(dict(backbone=backbone, head=head))
     return fit_to_model(
         model,
@@ -81,33 +77,8 @@ def convert_sdtv3_large(weights: dict[str, Tensor], *, D: int = 4) -> Conversion
         known=[*model.state_dict(), *classifier_keys(tensors)],
         unexpected=unexpected,
         arch=arch,
+        meta=dict(neuron=large_neuron(D).describe(), head_neuron=head_neuron.describe()),
     )
-
-
-def convert_sdtv3_large_file(
-    source: str | os.PathLike, target: str | os.PathLike, *, D: int = 4
-) -> Conversion:
-    """Convert a published file into a checkpoint of our own.
-
-    Args:
-        source: File of the reference. It is loaded with ``weights_only=True``; of all classes only
-            ``argparse.Namespace`` is let in beside tensors.
-        target: File to write, whole or not at all.
-        D: Largest integer of the neurons the weights were trained with.
-
-    Raises:
-        FileNotFoundError, IsADirectoryError: ``source`` is not a file.
-        ValueError: It is damaged, unsafe or of another model, or lacks weights.
-    """
-    conversion = convert_sdtv3_large(read_weights(source), D=D)
-    write_classifier(
-        conversion,
-        source,
-        target,
-        neuron=large_neuron(D).describe(),
-        head_neuron=large_neuron(D, norm=1).describe(),
-    )
-    return conversion
 
 
 def rename_key(key: str) -> str | None:

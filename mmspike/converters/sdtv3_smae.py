@@ -5,13 +5,12 @@ The result is a whole SMAE. Its encoder goes into an SDTV3Large by
 """
 
 import math
-import os
 import re
 
 import torch
 from torch import Tensor, nn
 
-from mmspike.converters.families import Family, declare
+from mmspike.converters.families import Family, converter_of
 from mmspike.converters.pyramid import with_2d_pointwise
 from mmspike.converters.sdtv3_large import large_backbone, large_neuron
 from mmspike.converters.sdtv3_large import rename_key as rename_encoder
@@ -19,12 +18,10 @@ from mmspike.converters.weights import (
     Conversion,
     check_family,
     fit_to_model,
-    read_weights,
     rename,
-    write_classifier,
 )
 
-FAMILY = declare(Family('an SDT v3 masked-autoencoder checkpoint', (r'^mask_token$', r'^decoder_')))
+FAMILY = Family('an SDT v3 masked-autoencoder checkpoint', (r'^mask_token$', r'^decoder_'))
 # The reference has a table of positions for its encoder and never reads it.
 UNUSED = ('pos_embed',)
 # (pattern of a name outside the encoder, replacement)
@@ -40,6 +37,7 @@ _PARTS = (
 )
 
 
+@converter_of(FAMILY)
 def convert_sdtv3_smae(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
     """Rename the weights of a masked autoencoder of SDT v3.
 
@@ -68,27 +66,8 @@ def convert_sdtv3_smae(weights: dict[str, Tensor], *, D: int = 4) -> Conversion:
         unexpected=unexpected,
         arch=arch,
         unused=[key for key in UNUSED if key in weights],
+        meta=dict(neuron=large_neuron(D).describe()),
     )
-
-
-def convert_sdtv3_smae_file(
-    source: str | os.PathLike, target: str | os.PathLike, *, D: int = 4
-) -> Conversion:
-    """Convert a published file into a checkpoint of our own.
-
-    Args:
-        source: File of the reference. It is loaded with ``weights_only=True``; of all classes only
-            ``argparse.Namespace`` is let in beside tensors.
-        target: File to write, whole or not at all.
-        D: Largest integer of the neurons the weights were trained with.
-
-    Raises:
-        FileNotFoundError, IsADirectoryError: ``source`` is not a file.
-        ImportError, ValueError: See :func:`convert_sdtv3_smae`. Or the file is damaged or unsafe.
-    """
-    conversion = convert_sdtv3_smae(read_weights(source), D=D)
-    write_classifier(conversion, source, target, neuron=large_neuron(D).describe())
-    return conversion
 
 
 def rename_key(key: str) -> str | None:

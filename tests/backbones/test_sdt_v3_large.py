@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -9,38 +11,45 @@ from mmspike.execution import check_spike_driven, set_execution
 from mmspike.layers import DropPath, RepConv
 from mmspike.masking import set_masking
 from mmspike.neurons import BaseNeuron
-from support.reference_cases import Case
-from support.reference_large import LARGE_CASES, Sdtv3LargeClassifier, compare_large
+from support.parity import agrees, compare
+from support.reference_cases import DATA, Case, cases
+from support.reference_large import Sdtv3LargeClassifier
 from support.small_parts import BACKBONES
 
+CASES = cases('sdtv3_spikformer')
+COUNTS = json.loads((DATA / 'sdtv3_large_counts.json').read_text())['variants']
 SMALL_ARCH = dict(
     embed_dims=(4, 4, 8, 8), depths=(1, 1, 1, 2), num_heads=2, stem_stride=1, rep_expansion=1.0
 )
 
 
-@pytest.mark.parametrize(
-    ('arch', 'parameters'),
-    [
-        ('12-512', 82_502_952),
-        # 12 blocks, one pair of 1x1 convolutions from 512 to 256 more and back, 256 more norms
-        ('12-512-wide-rep', 82_502_952 + 12 * (2 * 512 * 256 + 2 * 256)),
-        ('12-768', 170_971_714),
-    ],
-)
-def test_parameter_count_is_the_reference_count(arch, parameters):
+def parameters_of(arch):
+    """Of a classifier with two heads for 1000 classes."""
     with torch.device('meta'):
         net = SDTV3Large(arch)
-    classifier = net.out_channels[0] * 1000 + 1000
-    assert sum(p.numel() for p in net.parameters()) + classifier == parameters
+    heads = 2 * (net.out_channels[0] * 1000 + 1000)
+    return sum(p.numel() for p in net.parameters()) + heads
 
 
-@pytest.mark.parametrize('case', LARGE_CASES)
+@pytest.mark.parametrize('arch', ['12-512', '12-768'])
+def test_parameter_count_is_the_reference_count(arch):
+    counted = COUNTS['spikformer' + arch.replace('-', '_')]
+    assert parameters_of(arch) == counted['parameters_total']
+
+
+def test_the_wide_form_has_wider_branches():
+    # 12 blocks: two 1x1 convolutions between 512 channels and 256 more, and their norm.
+    more = 12 * (2 * 512 * 256 + 2 * 256)
+    assert parameters_of('12-512-wide-rep') == parameters_of('12-512') + more
+
+
+@pytest.mark.parametrize('case', CASES)
 def test_outputs_and_gradients_equal_the_reference(case):
-    for row in compare_large(case):
-        assert row.relative < 1e-5, row
+    for row in compare(case):
+        assert agrees(case, row), row
 
 
-@pytest.mark.parametrize('case', LARGE_CASES)
+@pytest.mark.parametrize('case', CASES)
 def test_neurons_fire_as_in_the_reference(case):
     case = Case.load(case)
     model = Sdtv3LargeClassifier(case)

@@ -3,10 +3,9 @@ import torch
 from mmengine.runner.checkpoint import load_checkpoint
 
 from mmspike.backbones import SDTV3Large
-from mmspike.converters import convert_sdtv3, convert_sdtv3_large, convert_sdtv3_large_file
+from mmspike.converters import convert_file, convert_sdtv3, convert_sdtv3_large
 from mmspike.neurons import NeuronMismatchError
-from support.reference_cases import Case, make_weight
-from support.reference_large import LARGE_CASES
+from support.reference_cases import Case, cases, make_weight
 from support.weights_alone import weights_alone
 
 ARCH = dict(
@@ -31,7 +30,7 @@ def wide(weights):
     return {**weights, **{name: make_weight(name, shape, 1.0) for name, shape in names.items()}}
 
 
-@pytest.mark.parametrize('case', LARGE_CASES)
+@pytest.mark.parametrize('case', cases('sdtv3_spikformer'))
 def test_every_key_has_a_place(case):
     weights = Case.load(case).weights()
     conversion = convert_sdtv3_large(weights)
@@ -89,7 +88,7 @@ def test_one_or_two_classifiers(weights):
 def test_file_round_trip(tmp_path, weights):
     torch.save(dict(model=weights, epoch=99), tmp_path / 'published.pth')
     target = tmp_path / 'converted.pth'
-    convert_sdtv3_large_file(tmp_path / 'published.pth', target, D=8)
+    convert_file(tmp_path / 'published.pth', target, D=8)
     meta = torch.load(target, weights_only=True)['meta']['mmspike']
     assert meta['arch'] == ARCH
     assert meta['neuron'] == dict(type='SFA', D=8, norm=8.0, rounding='half_up')

@@ -2,9 +2,8 @@ import pytest
 import torch
 
 from mmspike.backbones import SDTV3Large
-from mmspike.converters import convert_sdtv3_large, convert_sdtv3_smae, convert_sdtv3_smae_file
+from mmspike.converters import convert_file, convert_sdtv3_large, convert_sdtv3_smae
 from support.reference_cases import Case
-from support.reference_smae import SMAE_CASES
 from support.weights_alone import weights_alone
 
 ARCH = dict(
@@ -14,7 +13,7 @@ ARCH = dict(
 
 @pytest.fixture(scope='module')
 def weights():
-    return Case.load(SMAE_CASES[0]).weights()
+    return Case.load('sdtv3_spikmae').weights()
 
 
 def test_every_key_has_a_place(weights):
@@ -30,7 +29,7 @@ def test_every_key_has_a_place(weights):
 def test_the_encoder_of_a_file_begins_a_classifier(tmp_path, weights):
     torch.save(dict(model=weights, epoch=199), tmp_path / 'published.pth')
     target = tmp_path / 'converted.pth'
-    convert_sdtv3_smae_file(tmp_path / 'published.pth', target, D=8)
+    convert_file(tmp_path / 'published.pth', target, D=8)
     meta = torch.load(target, weights_only=True)['meta']['mmspike']
     assert meta['arch'] == ARCH
     assert meta['neuron'] == dict(type='SFA', D=8, norm=8.0, rounding='half_up')
@@ -56,7 +55,7 @@ def test_incomplete_files_are_refused(tmp_path, weights):
     }
     torch.save(lacking, tmp_path / 'a.pth')
     with pytest.raises(ValueError, match=r'lacks 1 tensors .*neck\.decoder_blocks\.1\.attn\.qkv'):
-        convert_sdtv3_smae_file(tmp_path / 'a.pth', tmp_path / 'b.pth')
+        convert_file(tmp_path / 'a.pth', tmp_path / 'b.pth')
 
 
 def test_another_model_is_refused_by_name(weights):

@@ -1,9 +1,13 @@
+import json
+
 import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
 from mmspike.selfsup import SMAE, SMAEDecoder, SMAEEncoder, SMAEHead
-from support.reference_smae import LOSS, SMAE_CASES, compare_smae
+from support.parity import agrees, compare
+from support.reference_cases import DATA, cases
+from support.reference_smae import LOSS
 
 ARCH = dict(
     embed_dims=(4, 4, 8, 8), depths=(1, 1, 1, 1), num_heads=2, stem_stride=1, rep_expansion=None
@@ -19,26 +23,25 @@ def small(**options):
     )
 
 
-@pytest.mark.parametrize('case', SMAE_CASES)
+@pytest.mark.parametrize('case', cases('sdtv3_spikmae'))
 def test_outputs_statistics_and_gradients_equal_the_reference(case):
-    for row in compare_smae(case):
-        assert row.relative < 1e-5, row
+    for row in compare(case):
+        assert agrees(case, row), row
 
 
 @pytest.mark.parametrize(
-    ('arch', 'trained', 'tables'),
-    [
-        # Two tables of positions of 196 patches are fixed parameters of the reference.
-        ('12-512', 85_464_128, 196 * (512 + 256)),
-        ('12-768-smae', 173_575_904, 196 * (768 + 256)),
-    ],
+    ('arch', 'variant'), [('12-512', 'spikmae_12_512'), ('12-768-smae', 'spikmae_12_768')]
 )
-def test_parameter_count_is_the_reference_count(arch, trained, tables):
+def test_parameter_count_is_the_reference_count(arch, variant):
+    counted = json.loads((DATA / 'sdtv3_large_counts.json').read_text())['variants'][variant]
     with torch.device('meta'):
         backbone = SMAEEncoder(arch)
         model = SMAE(backbone, SMAEDecoder(embed_dim=backbone.out_channels[0]), SMAEHead(LOSS))
-    assert sum(p.numel() for p in model.parameters()) == trained
-    assert trained + tables == {'12-512': 85_614_656, '12-768-smae': 173_776_608}[arch]
+    ours = sum(p.numel() for p in model.parameters())
+    assert ours == counted['parameters_trainable']
+    # Two tables of positions of 196 patches are fixed parameters of the reference.
+    tables = 196 * (backbone.out_channels[0] + 256)
+    assert ours + tables == counted['parameters_total']
 
 
 @pytest.mark.parametrize('size', [(32, 32), (16, 40)])

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from support.reference_cases import Case, Difference, normal
 from support.reference_events import Sdtv3EventClassifier
+from support.reference_large import Sdtv3LargeClassifier
 from support.reference_model import ReferenceModel
 from support.reference_mst import MstClassifier, SpikingMst
 from support.reference_sdt import SDTClassifier
 from support.reference_sdtv2 import SDTV2Classifier, SDTV2Detector, SDTV2Segmentor
 from support.reference_sdtv3 import Sdtv3Classifier, Sdtv3Detector, Sdtv3Segmentor
+from support.reference_smae import SmaeReference
 
 # Beginning of the cases' names -> the model that runs them. The first that fits counts.
 FAMILIES: dict[str, type[ReferenceModel]] = {
@@ -20,6 +22,8 @@ FAMILIES: dict[str, type[ReferenceModel]] = {
     'sdtv3_det': Sdtv3Detector,
     'sdtv3_seg': Sdtv3Segmentor,
     'sdtv3_hardvs': Sdtv3EventClassifier,
+    'sdtv3_spikformer': Sdtv3LargeClassifier,
+    'sdtv3_spikmae': SmaeReference,
     'meta_spikeformer_v2_det': SDTV2Detector,
     'meta_spikeformer_v2_seg': SDTV2Segmentor,
     'meta_spikeformer_v2': SDTV2Classifier,
@@ -80,8 +84,9 @@ def _gradients(
     backward = case.meta['backward']
     output = outputs[backward['output']]
     shape = case.meta['outputs'][backward['output']]['shape']
-    cotangent = normal(backward['cotangent_seed'], shape).view_as(output)
-    (output * cotangent).sum().backward()
+    # A scalar output is the loss itself.
+    cotangent = normal(backward['cotangent_seed'], shape) if shape else torch.ones(())
+    (output * cotangent.view_as(output)).sum().backward()
 
     _, step = case.input_gradient()
     quantities = {'gradient of the input': x.grad[..., ::step, ::step].numpy()}

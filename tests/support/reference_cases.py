@@ -16,6 +16,9 @@ DATA = ROOT / 'tests/data/reference'
 # In a case's json: the first step that its run in float64 answers otherwise.
 FIRST_FLIP = 'float64_rerun_first_step_off_by_over_1e-4'
 
+# At the end of the seed text of an input that is drawn from [0, 1).
+UNIFORM = ' (uniform)'
+
 
 def cases(family: str = '') -> list[str]:
     """Names of the cases that begin so; see :data:`support.parity.FAMILIES`."""
@@ -80,7 +83,10 @@ class Case:
     def input(self, name: str = 'input') -> Tensor:
         """One of the inputs."""
         spec = self.meta['inputs'][name]
-        x = normal(spec['seed_text'], spec['shape'])
+        text = spec['seed_text'].removesuffix(UNIFORM)
+        x = normal(text, spec['shape'])
+        if spec['seed_text'].endswith(UNIFORM):
+            x = torch.from_numpy(seeded(text).random(spec['shape']).astype(np.float32))
         if name in self.numbers:
             np.testing.assert_array_equal(x.numpy(), self.numbers[name])
         return x
