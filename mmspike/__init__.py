@@ -11,7 +11,7 @@ check_version('torch')
 check_version('mmengine')
 
 from mmspike import registry  # noqa: E402
-from mmspike.moved import keep_old_paths  # noqa: E402
+from mmspike.moved import keep_old_paths, old_package  # noqa: E402
 from mmspike.temporal import get_timesteps, set_timesteps  # noqa: E402
 from mmspike.version import __version__  # noqa: E402
 from mmspike.zoo import (  # noqa: E402
@@ -23,6 +23,7 @@ from mmspike.zoo import (  # noqa: E402
 )
 
 keep_old_paths()
+__getattr__ = old_package
 
 __all__ = [
     '__version__',

@@ -47,11 +47,27 @@ def renamed_arguments(**names: str) -> Callable[[Callable], Callable]:
     return decorate
 
 
-def renamed_attribute(old: str, new: str) -> property:
-    """A property of the old name for an attribute of the new one."""
+class OldName(property):
+    """A property by an old name, which warns; see :class:`WithOldNames`."""
+
+
+class WithOldNames:
+    """Mixin of classes with old names.
+
+    ``dir`` leaves them out. So ``inspect.getmembers``, ``torch.jit.trace`` and others that ask for
+    every attribute of an object do not meet their warnings.
+    """
+
+    def __dir__(self) -> list[str]:
+        cls = type(self)
+        return [x for x in super().__dir__() if not isinstance(getattr(cls, x, None), OldName)]
+
+
+def renamed_attribute(old: str, new: str) -> OldName:
+    """A property of the old name for an attribute of the new one; see :class:`WithOldNames`."""
 
     def get(self: object) -> Any:
         warn_renamed(f'{type(self).__name__}.{old}', f'{type(self).__name__}.{new}')
         return getattr(self, new)
 
-    return property(get, doc=f'Deprecated: use :attr:`{new}`.')
+    return OldName(get, doc=f'Deprecated: use :attr:`{new}`.')

@@ -69,6 +69,12 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     'evaluation': ('classifiers',),
     'utils': (),
 }
+# Modules that only tools used -> where in the repository their content is now.
+GONE = {
+    'conversion.command_line': 'tools/model_converters',
+    'masking.plots': 'tools/analysis_tools/rsm_plot.py',
+    'masking.sweep': 'tools/analysis_tools/rsm_points.py',
+}
 
 
 def moved_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
@@ -76,17 +82,36 @@ def moved_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         module: Full name of the module.
-        names: Old name -> where it is now, ``'package.module:name'`` without ``'mmspike.'``.
+        names: Old name -> where it is now, ``'package.module:name'`` without ``'mmspike.'``, or the
+            file of the repository where the only tool that uses it has it: asking for that is an
+            ``ImportError``, because ``from module import name`` hides other messages.
     """
 
     def find(name: str) -> Any:
         if name not in names:
             raise AttributeError(f'module {module!r} has no attribute {name!r}')
+        if names[name].endswith('.py'):
+            raise ImportError(_gone(f'{module}.{name}', names[name]))
         place, _, new = names[name].partition(':')
         _warn(f'{module}.{name}', f'mmspike.{place}.{new}')
         return getattr(import_module(f'mmspike.{place}'), new)
 
     return find
+
+
+def old_package(name: str) -> ModuleType:
+    """A package of before as an attribute of ``mmspike``; the package's ``__getattr__``.
+
+    Raises:
+        AttributeError: There was none of that name.
+    """
+    if name not in PACKAGES:
+        raise AttributeError(f"module 'mmspike' has no attribute {name!r}")
+    return import_module(f'mmspike.{name}')
+
+
+def _gone(old: str, file: str) -> str:
+    return f'{old} is no part of mmspike any more: the tools that use it have it, see {file}'
 
 
 def _warn(old: str, new: str) -> None:
@@ -106,6 +131,8 @@ class _OldPaths(MetaPathFinder):
             return None
         if name in PACKAGES:
             return ModuleSpec(fullname, _OldPackage(), is_package=True)
+        if name in GONE:
+            return ModuleSpec(fullname, _GoneModule())
         new = _new_name(name)
         return ModuleSpec(fullname, _OldModule(f'mmspike.{new}')) if new else None
 
@@ -137,6 +164,17 @@ class _OldModule(Loader):
         module.__spec__ = self._spec
 
 
+class _GoneModule(Loader):
+    """Says where the content of a module is."""
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        file = GONE[spec.name.removeprefix('mmspike.')]
+        raise ModuleNotFoundError(_gone(spec.name, file), name=spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Never called."""
+
+
 class _OldPackage(Loader):
     """Looks for the names of a package that was divided in its parts."""
 
@@ -145,11 +183,16 @@ class _OldPackage(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         old = module.__name__
-        parts = PACKAGES[old.partition('.')[2]]
+        package = old.removeprefix('mmspike.')
+        parts = PACKAGES[package]
 
         def find(name: str) -> Any:
             if name == '__all__':  # of import *
                 return [name for part in parts for name in import_module(f'mmspike.{part}').__all__]
+            if f'{package}.{name}' in MODULES:  # that nobody has imported
+                new = f'mmspike.{MODULES[f"{package}.{name}"]}'
+                _warn(f'{old}.{name}', new)
+                return import_module(new)
             for part in parts if not name.startswith('_') else ():
                 found = getattr(import_module(f'mmspike.{part}'), name, None)
                 if found is not None:

@@ -1,5 +1,7 @@
 """Names of before: they work, and say the new ones."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -107,3 +109,18 @@ def test_functions():
     assert put_neurons_first.__name__ == 'use_preactivation_neurons'
     (events,) = record(np.ones((1, 24, 24)), EventCamera(), [(0,)])
     assert len(events.t)
+
+
+@pytest.mark.filterwarnings('error:(SFA|Totals)', 'ignore::torch.jit.TracerWarning')
+def test_whoever_looks_at_all_attributes_meets_no_warning():
+    neuron = SFA(D=4)
+    assert dict(inspect.getmembers(neuron))['spike_value'] == 0.25
+    assert 'step_value' not in dir(neuron)
+    net = nn.Sequential(nn.Linear(3, 4), SFA(D=4)).eval()
+    x = torch.rand(2, 3)
+    torch.testing.assert_close(torch.jit.trace(net, x, check_trace=False)(x), net(x))
+    with EnergyCounter(net) as counter:
+        net(x)
+    names = dict(inspect.getmembers(EnergyReport(counter).totals))
+    assert 'total_mj' in names
+    assert 'both_mj' not in names

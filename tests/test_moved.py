@@ -1,13 +1,15 @@
 """Import paths of before: they work, and say what has taken their place."""
 
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import mmspike
-from mmspike.moved import MODULES, PACKAGES
+from mmspike.moved import GONE, MODULES, PACKAGES
+from support.paths import ROOT
 
 HOSTED = ('classifiers',)  # need mmpretrain, and are slow to import
 
@@ -69,7 +71,7 @@ def test_what_never_was_is_no_module():
 
 
 def test_nothing_new_is_called_as_something_old():
-    for old in (*MODULES, *PACKAGES):
+    for old in (*MODULES, *PACKAGES, *GONE):
         place = Path(mmspike.__file__).parent.joinpath(*old.split('.'))
         assert not place.with_suffix('.py').exists()
         assert not (place / '__init__.py').exists()
@@ -80,6 +82,9 @@ def test_nothing_new_is_called_as_something_old():
     [
         ('conversion.simulation', 'simulate', 'ann2snn.simulate'),
         ('layers.conv', 'put_neurons_first', 'layers.conv.use_preactivation_neurons'),
+        ('neurons.kernels.host', 'load_library', 'neurons.kernels.cpu_library.load_library'),
+        ('neurons.kernels.cpu', 'count_spikes', 'neurons.kernels.count.count_spikes'),
+        ('recorders.spike_sums', 'Tally', 'recorders.spike_sums.RunningSums'),
     ],
 )
 @pytest.mark.filterwarnings('default::DeprecationWarning')
@@ -87,3 +92,37 @@ def test_names_that_left_a_module(module, old, new):
     found = importlib.import_module(f'mmspike.{module}')
     with pytest.warns(DeprecationWarning, match=rf'use mmspike\.{new}'):
         assert callable(getattr(found, old))
+
+
+@pytest.mark.parametrize('old', GONE)
+def test_a_module_that_lies_beside_its_tool(old):
+    assert (ROOT / GONE[old]).exists()
+    with pytest.raises(ModuleNotFoundError, match=f'mmspike.{old} is no part .* see {GONE[old]}'):
+        importlib.import_module(f'mmspike.{old}')
+
+
+@pytest.mark.parametrize(
+    ('module', 'name'), [('plots', 'plot_confusion'), ('terminal', 'sample_grid')]
+)
+def test_a_name_that_lies_beside_its_tool(module, name):
+    assert f'def {name}(' in (ROOT / 'tools/demo/pictures.py').read_text()
+    with pytest.raises(ImportError, match=rf'{name} is no part .* see tools/demo/pictures\.py'):
+        exec(f'from mmspike.visualization.{module} import {name}')
+
+
+def test_old_packages_are_attributes_of_the_package():
+    code = """
+import warnings
+import mmspike
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter('always')
+    checks = mmspike.utils.checks
+    assert checks.__name__ == 'mmspike.checks'
+    assert mmspike.conversion.convert_mst.__module__ == 'mmspike.converters.mst'
+assert [str(one.message).rpartition(': ')[2] for one in caught] == [
+    'use mmspike.checks', 'use mmspike.converters.convert_mst']
+assert {one.filename for one in caught} == {'<string>'}
+"""
+    subprocess.run([sys.executable, '-c', code], check=True)
+    with pytest.raises(AttributeError, match="'mmspike' has no attribute 'nothing'"):
+        _ = mmspike.nothing

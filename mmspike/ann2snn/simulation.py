@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmspike.ann2snn.simulated_call import SimulatedCall
-from mmspike.deprecation import renamed_attribute
+from mmspike.deprecation import WithOldNames, renamed_attribute
 from mmspike.execution.compiled import is_traced, refuse
 from mmspike.execution.spike_train import unmarked
 from mmspike.layers import TemporalMean
@@ -25,7 +25,7 @@ from mmspike.temporal import TemporalModule
 _taking = threading.Lock()
 
 
-class Simulation(TemporalModule, nn.Module):
+class Simulation(WithOldNames, TemporalModule, nn.Module):
     """Runs T steps at every call of a model. :func:`simulate` adds this module to the model.
 
     While a model is in training it takes all steps at once, so that backward sees them.

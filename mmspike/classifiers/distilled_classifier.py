@@ -11,13 +11,18 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from mmspike.checks import check_number
 from mmspike.classifiers.teacher import LiveTeacher
-from mmspike.deprecation import renamed_arguments, renamed_attribute, warn_renamed
+from mmspike.deprecation import (
+    WithOldNames,
+    renamed_arguments,
+    renamed_attribute,
+    warn_renamed,
+)
 from mmspike.heads.cls import SpikeDistillClsHead
 from mmspike.registry import MODELS
 
 
 @MODELS.register_module()
-class DistilledClassifier(ImageClassifier):
+class DistilledClassifier(WithOldNames, ImageClassifier):
     """An ``ImageClassifier`` that learns from labels and from a frozen teacher.
 
     The loss is ``(1 - alpha) * label_loss + alpha * distill_loss`` (Touvron et al., arXiv

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mmspike.deprecation import renamed_attribute
+from mmspike.deprecation import WithOldNames, renamed_attribute
 
 # Below this rate a neuron layer counts as dead; above this share of active outputs, or of the
 # largest possible rate, as saturated.
@@ -88,7 +88,7 @@ class NeuronRate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Totals:
+class Totals(WithOldNames):
     """Sums over layers, per image; energies in mJ.
 
     Attributes:

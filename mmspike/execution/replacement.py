@@ -7,13 +7,15 @@ call out, repeat it, or run it inside a ``with`` block that ends whatever happen
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import nn
 
 # Called as around(module, forward, args, kwargs). It calls ``forward`` as often as it likes.
 Around = Callable[[nn.Module, Callable, tuple, dict], Any]
 _changing = threading.Lock()
+# The method by which nn.DataParallel copies a module to another GPU.
+_REPLICATE = '_replicate_for_data_parallel'
 
 
 class Replacement:
@@ -38,12 +40,19 @@ def replace(module: nn.Module, around: Around, *, lasting: bool = True) -> Repla
     thread. A running call is not affected. With the last one, the module gets back the ``forward``
     that it had, its class's or its own. One that somebody assigned on top meanwhile stays.
 
+    A shallow copy and a replica of ``nn.DataParallel`` share the attributes of the module, so they
+    would run the module in their own place. Both are refused: the copy here, the replica when it is
+    made.
+
     Args:
         module: Any module; changed in place.
         around: A function of a module of Python, a bound method or another object that can be
             called.
         lasting: Copies and pickles of the module keep the replacement; ``around`` has to allow
             that. Otherwise they are without it: it belongs to a block of code or to one call.
+
+    Raises:
+        RuntimeError: ``module`` is a shallow copy of a module with replacements.
     """
     with _changing:
         stack = _Stack.of(module)
@@ -51,13 +60,18 @@ def replace(module: nn.Module, around: Around, *, lasting: bool = True) -> Repla
             stack = _Stack(module)
             # A bound method: what exports a model asks for the code of its forward.
             module.forward = stack.run
+            vars(module)[_REPLICATE] = stack.refuse_replica
         replacement = Replacement(stack, around, lasting)
         stack.replacements = (*stack.replacements, replacement)
     return replacement
 
 
 def find_replacement(module: nn.Module, around: Around) -> Replacement | None:
-    """The outermost replacement of ``module`` by ``around``; None if there is none."""
+    """The outermost replacement of ``module`` by ``around``; None if there is none.
+
+    Raises:
+        RuntimeError: ``module`` is a shallow copy of a module with replacements.
+    """
     stack = _Stack.of(module)
     found = [x for x in stack.replacements if x._around == around] if stack else []
     return found[-1] if found else None
@@ -78,7 +92,24 @@ class _Stack:
     @staticmethod
     def of(module: nn.Module) -> '_Stack | None':
         stack = getattr(vars(module).get('forward'), '__self__', None)
-        return stack if isinstance(stack, _Stack) else None
+        if not isinstance(stack, _Stack):
+            return None
+        if stack.module is module:
+            return stack
+        if stack.module._modules is module._modules:
+            raise RuntimeError(
+                f'this {type(module).__name__} is a shallow copy of one whose forward is replaced, '
+                'as spike-driven execution does; calls of it would run the original. Use '
+                'copy.deepcopy(model)'
+            )
+        return None  # the forward of another module, which somebody assigned
+
+    def refuse_replica(self) -> NoReturn:
+        raise RuntimeError(
+            f'the forward of this {type(self.module).__name__} is replaced, as spike-driven '
+            'execution and blocks that follow spikes do; replicas of nn.DataParallel would run the '
+            'original on its own GPU. Use DistributedDataParallel, or one GPU'
+        )
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         forward = self.own or partial(type(self.module).forward, self.module)
@@ -93,6 +124,6 @@ class _Stack:
         self.replacements = tuple(x for x in self.replacements if x is not replacement)
         if self.replacements or _Stack.of(self.module) is not self:
             return
-        del self.module.forward
+        del self.module.forward, vars(self.module)[_REPLICATE]
         if self.own is not None:
             self.module.forward = self.own

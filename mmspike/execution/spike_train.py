@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from mmspike.deprecation import renamed_attribute
+from mmspike.deprecation import WithOldNames, renamed_attribute
 
 _LEAVES = frozenset((Tensor, nn.Parameter, int, float, bool, str, type(None)))
 # Run a block unseen by the flow, for its own arithmetic.
 without_flow = torch._C.DisableTorchFunction
 
 
-class SpikeTrain(Tensor):
+class SpikeTrain(WithOldNames, Tensor):
     """Spikes of neurons: multiples, from 0 to ``max_spikes``, of ``spike_value``.
 
     Outside of a :class:`SpikeFlow` it behaves, and computes, like an ordinary tensor.

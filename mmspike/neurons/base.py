@@ -10,7 +10,7 @@ from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
 
 from mmspike.checks import check_number as check_number  # for the neurons
-from mmspike.deprecation import warn_renamed
+from mmspike.deprecation import OldName, WithOldNames, warn_renamed
 from mmspike.neurons.functional import at_rest
 from mmspike.neurons.masking import SpikeMasking
 from mmspike.neurons.records import find_local_record, read_record, record_key, write_record
@@ -24,7 +24,7 @@ class NeuronMismatchError(RuntimeError):
     """A checkpoint was made with other neurons than those of the model that loads it."""
 
 
-class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
+class BaseNeuron(WithOldNames, TemporalModule, SpikeMasking, MemoryModule):
     """A layer of spiking neurons over folded sequences ``(T*B, ...)``.
 
     A call starts from rest and leaves nothing behind, unless ``stateful`` is set: then the
@@ -94,7 +94,7 @@ class BaseNeuron(TemporalModule, SpikeMasking, MemoryModule):
             value = vars(owner)['step_value']
             cls.step_value = cls.spike_value = value  # type: ignore[method-assign]  # its new name
 
-    @property
+    @OldName
     def step_value(self) -> float:
         """Deprecated: use :attr:`spike_value`."""
         warn_renamed(f'{type(self).__name__}.step_value', f'{type(self).__name__}.spike_value')

@@ -50,11 +50,11 @@ def read_record(saved: Tensor, name: str) -> dict[str, Any]:
     Raises:
         RecordError: It is no record.
     """
-    if not isinstance(saved, Tensor) or saved.dim() != 1:
-        shape = f' of shape {tuple(saved.shape)}' if isinstance(saved, Tensor) else ''
+    fault = _fault(saved)
+    if fault:
         raise RecordError(
-            f'the record of {name} in the checkpoint must be a tensor of bytes, '
-            f'got {type(saved).__name__}{shape}'
+            f'the record of {name} in the checkpoint must be a tensor of bytes, got {fault}; '
+            'leave the keys that end in _extra_state as they were saved'
         )
     text = bytes(saved.cpu().float().round().to(torch.uint8).tolist())
     try:
@@ -69,6 +69,21 @@ def read_record(saved: Tensor, name: str) -> dict[str, Any]:
             f'{record!r:.200}'
         )
     return record
+
+
+def _fault(saved: Any) -> str:
+    """What keeps a value of a checkpoint from being read as bytes; empty if nothing does."""
+    if not isinstance(saved, Tensor):
+        return type(saved).__name__
+    if saved.is_meta:
+        return 'one on the meta device, which holds no numbers'
+    if saved.is_quantized:
+        return f'a quantised one, {saved.dtype}'
+    if saved.layout != torch.strided:
+        return f'a sparse one, {saved.layout}'
+    if saved.is_complex():
+        return f'{saved.dtype}'
+    return '' if saved.dim() == 1 else f'{type(saved).__name__} of shape {tuple(saved.shape)}'
 
 
 def _is_record_of_neuron(record: Any) -> bool:
@@ -108,5 +123,5 @@ def find_local_record(
         RecordError: There is something else.
     """
     if record_key(name) in state_dict:
-        return read_record(state_dict[record_key(name)], name)
+        return read_record(state_dict[record_key(name)], name or 'the neuron')
     return {key: metadata[key] for key in ('neuron', 'masking_ratio') if key in metadata}

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
+from mmspike.moved import moved_names
 from mmspike.neurons.kernels.backend import kernels_fit
 from mmspike.neurons.kernels.count import MOST_COUNTED_CHANNELS, count_spikes
 
@@ -145,3 +146,6 @@ class RunningSums:
         """Reset all sums."""
         for kept in (self._waiting, self._sums, self._read):
             kept.clear()
+
+
+__getattr__ = moved_names(__name__, {'Tally': 'recorders.spike_sums:RunningSums'})

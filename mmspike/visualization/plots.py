@@ -8,6 +8,7 @@ import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
 
+from mmspike.moved import moved_names
 from mmspike.recorders.firing_rates import FiringRate
 
 BLUE, ORANGE, RED, GREY = '#2f6fb2', '#e08a1e', '#c0392b', '#8a8f98'
@@ -74,3 +75,12 @@ def plot_accuracy_over_time(
 def legend_below(axes: Axes) -> None:
     """A legend below the axes, where no curve is; the figure needs a constrained layout."""
     axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.14), ncols=4, frameon=False)
+
+
+__getattr__ = moved_names(
+    __name__,
+    dict.fromkeys(
+        ['Prediction', 'draw_samples', 'plot_confusion', 'plot_training'],
+        'tools/demo/pictures.py',
+    ),
+)

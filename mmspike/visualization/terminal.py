@@ -6,6 +6,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from mmspike.moved import moved_names
 from mmspike.recorders.firing_rates import FiringRate
 
 _BLOCKS = ' ▏▎▍▌▋▊▉█'
@@ -54,3 +55,12 @@ def image_blocks(image: np.ndarray) -> Text:
             text.append('▀', style='rgb({},{},{}) on rgb({},{},{})'.format(*a, *b))
         text.append('\n')
     return text
+
+
+__getattr__ = moved_names(
+    __name__,
+    dict.fromkeys(
+        ['confusion_table', 'sample_grid'],
+        'tools/demo/pictures.py',
+    ),
+)

@@ -137,6 +137,42 @@ def test_copies_and_pickles_are_without_one_that_does_not_last():
     assert torch.equal(net(X), -6 * X)
 
 
+def test_a_shallow_copy_is_refused():
+    """It has the attributes of the original, ``forward`` among them."""
+    net = nn.Sequential(Negative())
+    replacement = replace(net, double)
+    twin = copy.copy(net)
+    for ask in (find_replacement, replace):
+        with pytest.raises(RuntimeError, match=r'this Sequential is a shallow copy .*deepcopy'):
+            ask(twin, double)
+    replacement.restore()
+    assert torch.equal(net(X), -X)
+    assert find_replacement(copy.copy(net), double) is None
+
+
+def test_a_replica_of_data_parallel_is_refused():
+    net = nn.Sequential(Negative())
+    replacement = replace(net[0], double)
+    with pytest.raises(RuntimeError, match=r'forward of this Negative .* DistributedDataParallel'):
+        net[0]._replicate_for_data_parallel()  # as nn.parallel.replicate does on every GPU
+    twin = copy.deepcopy(net)
+    replacement.restore()
+    assert torch.equal(net[0]._replicate_for_data_parallel()(X), -X)
+    with pytest.raises(RuntimeError, match='forward of this Negative'):
+        twin[0]._replicate_for_data_parallel()
+
+
+def test_the_forward_of_another_module_is_no_replacement():
+    net, other = Negative(), Negative()
+    replace(net, double)
+    other.forward = net.forward
+    assert find_replacement(other, double) is None
+    replacement = replace(other, increase)
+    assert torch.equal(other(X), 1 - 2 * X)
+    replacement.restore()
+    assert torch.equal(other(X), -2 * X)
+
+
 def test_an_exception_leaves_the_stack_as_it_is():
     net = Negative()
     replacement = replace(net, double)

@@ -297,6 +297,12 @@ STRANGE = {
     'no tensor': (dict(neuron=dict(type='LIF')), 'a tensor of bytes, got dict'),
     'a number': (torch.tensor(1.0), r'a tensor of bytes, got Tensor of shape \(\)'),
     'a weight': (torch.ones(3, 3), r'a tensor of bytes, got Tensor of shape \(3, 3\)'),
+    'quantised': (
+        torch.quantize_per_tensor(torch.ones(3), 1.0, 0, torch.quint8), 'a quantised one, .*quint8'
+    ),
+    'sparse': (torch.ones(3).to_sparse(), 'a sparse one, torch.sparse_coo'),
+    'on the meta device': (torch.ones(3, device='meta'), 'one on the meta device'),
+    'complex': (torch.ones(3, dtype=torch.complex64), 'a tensor of bytes, got torch.complex64'),
     'NaN': (torch.full((3,), torch.nan), 'is damaged'),
     'JSON of another kind': (as_bytes('[1, 2]'), r'not known .* \[1, 2\]'),
     'endless brackets': (as_bytes('[' * 100_000), 'is damaged'),
@@ -319,8 +325,11 @@ def test_what_is_no_record_is_an_error_that_names_the_module(saved, message):
     state_dict = {**model.state_dict(), 'backbone.1._extra_state': saved}
     with pytest.raises(RecordError, match=f'the record of backbone.1 .*{message}'):
         model.load_state_dict(state_dict)
+    neuron = model['backbone'][1]
     with pytest.raises(RecordError, match=f'the record of LIF .*{message}'):
-        model['backbone'][1].set_extra_state(saved)
+        neuron.set_extra_state(saved)
+    with pytest.raises(RecordError, match=f'the record of the neuron .*{message}'):
+        neuron.load_state_dict(dict(_extra_state=saved))
 
 
 def test_a_record_that_says_nothing_is_accepted(recwarn):
