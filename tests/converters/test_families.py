@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mmspike import converters
 from mmspike.converters import convert_sdt, convert_weights
 from mmspike.converters.families import CONVERTERS, OTHERS, find_converter, identify
 
@@ -54,3 +55,9 @@ def test_a_converter_is_found_by_keys_and_knows_its_options():
 def test_weights_that_cannot_be_converted(keys, options, error, message):
     with pytest.raises(error, match=message):
         convert_weights(dict.fromkeys(keys, torch.zeros(1)), **options)
+
+
+@pytest.mark.parametrize('old', ['mst', 'sdt', 'sdtv3', 'sdtv3_dense'])
+def test_functions_of_single_families_are_the_common_one(old):
+    with pytest.warns(DeprecationWarning, match=r'use mmspike\.converters\.convert_file'):
+        assert getattr(converters, f'convert_{old}_file') is converters.convert_file

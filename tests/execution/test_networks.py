@@ -182,7 +182,7 @@ def test_the_check(network, name):
     net = network(name)
     if name == 'sdtv2':
         # Chains of convolutions, of which two take real numbers in integer execution.
-        with pytest.raises(SpikeDrivenError, match='16 of 51 layers .*q.conv.depthwise'):
+        with pytest.raises(SpikeDrivenError, match=r'16 of 51 layers .*q\.conv\.depthwise'):
             check_spike_driven(net.model, net.raw)
     if name in INTEGER:
         with pytest.raises(SpikeDrivenError) as error:
