@@ -1,4 +1,4 @@
-"""One training per folder."""
+"""One training, or other long work, per folder."""
 
 import fcntl
 import os
@@ -10,11 +10,11 @@ from mmengine.logging import print_log
 
 
 class FolderInUseError(RuntimeError):
-    """Another process trains into a folder."""
+    """Another process writes into a folder."""
 
 
 class FolderLock:
-    """Held by the process that trains into a folder.
+    """Held by the process that writes into a folder.
 
     The lock is the kernel's: it ends with its process, however that ends. Processes that are
     forked from it, such as loader workers, do not hold it. Within one process it can be taken
@@ -22,15 +22,19 @@ class FolderLock:
 
     Args:
         folder: It is made if it is not there.
+        work: What writes into it, for the message.
+        option: The option that names the folder.
 
     Raises:
         FolderInUseError: Another process holds it.
     """
 
-    def __init__(self, folder: str | os.PathLike) -> None:
+    def __init__(
+        self, folder: str | os.PathLike, work: str = 'training', option: str = '--work-dir'
+    ) -> None:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = open(folder / '.training.lock', 'a+')  # noqa: SIM115
+        self._file = open(folder / f'.{work}.lock', 'a+')  # noqa: SIM115
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
@@ -38,12 +42,12 @@ class FolderLock:
             holder = self._file.read().strip()
             self._file.close()
             raise FolderInUseError(
-                f'another training writes into {folder} ({holder or "its process is unknown"}); '
-                'wait for its end, or choose another --work-dir'
+                f'another {work} writes into {folder} ({holder or "its process is unknown"}); '
+                f'wait for its end, or choose another {option}'
             ) from None
         except OSError as error:
             print_log(
-                f'{folder} cannot be locked ({error.strerror}): see that no other training writes '
+                f'{folder} cannot be locked ({error.strerror}): see that no other {work} writes '
                 'there',
                 'current',
             )

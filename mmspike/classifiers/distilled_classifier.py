@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from mmspike.checks import check_number
+from mmspike.classifiers.stored_teacher import StoredTeacher
 from mmspike.classifiers.teacher import LiveTeacher
 from mmspike.deprecation import (
     WithOldNames,
@@ -46,10 +47,12 @@ class DistilledClassifier(WithOldNames, ImageClassifier):
         backbone: Config of the student's backbone.
         neck: Config of its neck.
         head: Config of its head.
-        teacher_checkpoint: File with the weights of the teacher.
-        teacher: The teacher: a model config, a config file, or the name of one of mmpretrain's
+        teacher_checkpoint: File with the weights of a teacher that runs beside the student.
+        teacher: This teacher: a model config, a config file, or the name of one of mmpretrain's
             models. None is a teacher with the student's own backbone, neck and head. Where it is
             known to normalise images in another way, it is given them so.
+        teacher_logits: Instead of both, a folder of logits that ``tools/store_logits.py`` wrote:
+            the teacher does not run. They are the logits of images that are not augmented.
         distillation: ``'soft'`` or ``'hard'``.
         alpha: Weight of the teacher, from 0 to 1.
         tau: Temperature, above 0, of soft distillation.
@@ -69,8 +72,9 @@ class DistilledClassifier(WithOldNames, ImageClassifier):
         neck: dict | None = None,
         head: dict | None = None,
         *,
-        teacher_checkpoint: str | os.PathLike,
+        teacher_checkpoint: str | os.PathLike | None = None,
         teacher: dict | str | None = None,
+        teacher_logits: str | os.PathLike | None = None,
         distillation: str = 'soft',
         alpha: float = 0.5,
         tau: float = 1.0,
@@ -79,8 +83,8 @@ class DistilledClassifier(WithOldNames, ImageClassifier):
     ) -> None:
         if head is None:
             raise ValueError('a classifier without a head has no scores to compare: set head')
-        _check_local(teacher_checkpoint)
-        if teacher is None:
+        source = _check_source(teacher_checkpoint, teacher, teacher_logits)
+        if teacher is None and teacher_logits is None:
             teacher = copy.deepcopy(
                 dict(type='ImageClassifier', backbone=backbone, neck=neck, head=head)
             )
@@ -93,13 +97,19 @@ class DistilledClassifier(WithOldNames, ImageClassifier):
             warn_renamed('DistilledClassifier(distill_weight=...)', 'alpha=...')
             self.label_weight = 1.0
             self.distill_weight = check_number('distill_weight', distill_weight, at_least=0)
+        if teacher_logits is not None and getattr(self.data_preprocessor, 'batch_augments', None):
+            raise ValueError(
+                'stored logits are those of whole images, and batch_augments (in train_cfg or '
+                'data_preprocessor) mixes images: leave it out, or let the teacher run '
+                '(teacher_checkpoint)'
+            )
         self.teacher_cfg = teacher
-        self._teacher_checkpoint = os.fspath(teacher_checkpoint)
-        self._teacher: LiveTeacher | None = None
+        self._source = source
+        self._teacher: LiveTeacher | StoredTeacher | None = None
 
     @property
     def teacher(self) -> nn.Module | None:
-        """The frozen teacher; None before the first loss."""
+        """The frozen teacher; None before the first loss, and if its logits are stored."""
         return None if self._teacher is None else self._teacher.model
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
@@ -110,7 +120,8 @@ class DistilledClassifier(WithOldNames, ImageClassifier):
             data_samples: Their labels.
 
         Raises:
-            FileNotFoundError, ValueError: The teacher's weights cannot be read or do not fit.
+            FileNotFoundError, ValueError: The teacher's weights or logits cannot be read or do not
+                fit.
         """
         taught = self._load_teacher().logits(inputs, data_samples)
         losses, scores = self._losses_and_scores(self.extract_feat(inputs), data_samples)
@@ -158,11 +169,22 @@ class DistilledClassifier(WithOldNames, ImageClassifier):
         own, target = (log_softmax(x.float() / self.tau, -1) for x in (scores, taught))
         return self.tau**2 * kl_div(own, target, reduction='batchmean', log_target=True)
 
-    def _load_teacher(self) -> LiveTeacher:
+    def check_data(self, dataset: Any) -> None:
+        """Check, before training, that the teacher can be read and answers this data set.
+
+        :class:`~mmspike.hooks.ClassCheckHook` calls it.
+
+        Raises:
+            FileNotFoundError, ValueError: It does not; see :meth:`loss`.
+        """
+        self._load_teacher().check_data(dataset)
+
+    def _load_teacher(self) -> LiveTeacher | StoredTeacher:
         if self._teacher is None:
-            self._teacher = LiveTeacher(
-                self.teacher_cfg, self._teacher_checkpoint, self.data_preprocessor
-            )
+            if self.teacher_cfg is None:
+                self._teacher = StoredTeacher(self._source)
+            else:
+                self._teacher = LiveTeacher(self.teacher_cfg, self._source, self.data_preprocessor)
         return self._teacher
 
     def __getstate__(self) -> dict:
@@ -178,13 +200,25 @@ def _check_distillation(distillation: str, tau: float) -> str:
     return distillation
 
 
-def _check_local(path: str | os.PathLike) -> None:
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(
-            f'teacher_checkpoint must be the path of a file, got {path!r} ({type(path).__name__})'
-        )
-    if '://' in str(path):
+def _check_source(checkpoint: Any, teacher: Any, logits: Any) -> str | os.PathLike:
+    """The checkpoint or the stored logits."""
+    given = {
+        name: value
+        for name, value in (('teacher_checkpoint', checkpoint), ('teacher_logits', logits))
+        if value is not None
+    }
+    if len(given) != 1:
         raise ValueError(
-            f'teacher_checkpoint must be the path of a file, got the URL {str(path)!r}: download '
-            'it first'
+            'a teacher is either a file of weights (teacher_checkpoint) or a folder of stored '
+            f'logits (teacher_logits), got {given or "neither"}'
         )
+    if logits is not None and teacher is not None:
+        raise ValueError(
+            f'stored logits (teacher_logits={str(logits)!r}) need no teacher: leave teacher out'
+        )
+    [(name, path)] = given.items()
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f'{name} must be a path, got {path!r} ({type(path).__name__})')
+    if '://' in str(path):
+        raise ValueError(f'{name} must be a path, got the URL {str(path)!r}: download it first')
+    return path

@@ -33,16 +33,28 @@ def teacher_model_config(teacher: dict | str | os.PathLike) -> dict:
     """
     if isinstance(teacher, dict):
         return copy.deepcopy(teacher)
-    if Path(teacher).is_file():
-        cfg = Config.fromfile(teacher)
-    else:
-        try:
-            cfg = ModelHub.get(str(teacher)).config
-        except ValueError:
-            raise ValueError(
-                f'teacher {str(teacher)!r} is neither a config file nor a model of mmpretrain '
-                '(mmpretrain.list_models() lists their names)'
-            ) from None
+    return model_of(Config.fromfile(teacher_config_file(teacher)))
+
+
+def teacher_config_file(name: str | os.PathLike) -> str:
+    """The config file of that name, or of the model of mmpretrain of that name.
+
+    Raises:
+        ValueError: Neither exists.
+    """
+    if Path(name).is_file():
+        return str(name)
+    try:
+        return ModelHub.get(str(name)).config.filename
+    except ValueError:
+        raise ValueError(
+            f'teacher {str(name)!r} is neither a config file nor a model of mmpretrain '
+            '(mmpretrain.list_models() lists their names)'
+        ) from None
+
+
+def model_of(cfg: Config) -> dict:
+    """The model of a config; a ``data_preprocessor`` beside it belongs to it."""
     model = copy.deepcopy(cfg.model)
     if cfg.get('data_preprocessor'):
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
@@ -91,6 +103,9 @@ class LiveTeacher:
         self._preprocessor = preprocessor
         wanted = _normalisation(self.model.data_preprocessor)
         self._renormalises = wanted is not None and wanted != _normalisation(preprocessor)
+
+    def check_data(self, dataset: Any) -> None:
+        """Nothing to check: it answers any image."""
 
     @torch.no_grad()
     def logits(self, inputs: Tensor, data_samples: list[DataSample]) -> Tensor:

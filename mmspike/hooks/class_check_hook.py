@@ -25,7 +25,8 @@ class ClassCheckHook(Hook):
     Before training, validation and test: every ``num_classes`` of the model is the number of the
     data's classes, and validation has the classes of training. With every batch: labels lie within
     them, before a loss fails with an index error, or a metric leaves them out. Before segmentation
-    is trained it warns of label maps that seem to be numbered in another way.
+    is trained it warns of label maps that seem to be numbered in another way. A
+    :class:`~mmspike.classifiers.DistilledClassifier` checks that its teacher knows the data.
 
     Raises:
         ValueError: They do not agree.
@@ -41,6 +42,9 @@ class ClassCheckHook(Hook):
         self._trained = _classes(dataset)
         for part in getattr(dataset, 'datasets', [dataset]):
             _check_numbering(part)
+        check_data = getattr(unwrapped(runner.model), 'check_data', None)
+        if callable(check_data):
+            check_data(dataset)
 
     def before_val(self, runner: Runner) -> None:
         """Compare the classes, with those of training too."""
