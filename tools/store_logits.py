@@ -29,6 +29,7 @@ from mmspike.classifiers.samples import leaf_datasets, samples_of
 from mmspike.classifiers.teacher import load_teacher, model_of, teacher_config_file
 from mmspike.files import forbid_code_in_checkpoints
 from mmspike.folder_lock import FolderLock
+from mmspike.hooks.file_name_hook import NamingCompose
 
 console = tool_console(file_width=130)
 
@@ -99,8 +100,9 @@ def store(args: argparse.Namespace) -> None:
     dataset = DATASETS.build(with_pipeline(cfg.train_dataloader.dataset, pipeline))
     parts = list(leaf_datasets(dataset))
     for part in parts:
-        # An image that cannot be read is an error, and not replaced by another one.
+        # An image that cannot be read is an error that names it, and no other takes its place.
         part.test_mode = True
+        part.pipeline = NamingCompose(part.pipeline.transforms)
     about = dict(
         config=Path(cfg.filename).stem,
         checkpoint=args.checkpoint.name,

@@ -17,6 +17,9 @@ from mmpretrain.structures import DataSample
 from torch import nn
 from torch.nn.functional import cross_entropy, softmax
 
+from mmspike.classifiers.logits_writer import LogitsWriter
+from mmspike.classifiers.samples import Samples
+from mmspike.datasets.handwritten_digits import HandwrittenDigits
 from mmspike.energy import EnergyCounter
 from mmspike.masking import get_masking, set_masking
 from mmspike.neurons import NeuronMismatchError
@@ -388,6 +391,64 @@ def test_what_the_teacher_does_is_not_counted_as_energy(weights):
     assert not counter.counts().uncounted
 
 
+def store(folder, logits, labels=(0, 1, 2, 3)):
+    samples = Samples('HandwrittenDigits', len(logits), 'sample_idx', None, list(labels))
+    with LogitsWriter(folder, samples, {}) as writer:
+        writer.append(logits.numpy())
+        writer.finish()
+    return folder
+
+
+def numbered(*order):
+    """Images and samples that say which they are, in any order."""
+    samples = [DataSample(metainfo=dict(sample_idx=i)).set_gt_label(i) for i in order]
+    return IMAGES[list(order)], samples
+
+
+def with_logits(folder, **options):
+    return student(None, teacher_logits=folder, **options)
+
+
+@pytest.mark.parametrize('options', [dict(tau=2.0), dict(distillation='hard')])
+def test_stored_logits_teach_as_the_teacher_does(weights, tmp_path, options):
+    folder = store(tmp_path / 'logits', logits(weights))
+    stored, live = with_logits(folder, **options), student(weights, **options)
+    batch = numbered(3, 0, 2, 2, 1)
+    for name, value in loss_of(live, *batch).items():
+        torch.testing.assert_close(loss_of(stored, *batch)[name], value)
+    assert stored.teacher is None
+    assert live.teacher is not None
+
+
+def test_copies_read_stored_logits_again(weights, tmp_path):
+    model = with_logits(store(tmp_path / 'logits', logits(weights))).eval()
+    taught = loss_of(model, *numbered(0, 1))['distill_loss']
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(loss_of(twin, *numbered(0, 1))['distill_loss'], taught)
+    assert list(model.state_dict()) == list(MODELS.build(PLAIN).state_dict())
+
+
+def test_evaluation_needs_no_stored_logits():
+    model = with_logits('absent').eval()
+    assert len(model.predict(IMAGES, SAMPLES)) == 4
+    with pytest.raises(FileNotFoundError, match=r'no folder absent of stored logits'):
+        loss_of(model)
+
+
+def test_stored_logits_of_other_classes(tmp_path):
+    model = with_logits(store(tmp_path / 'logits', torch.zeros(4, 5)))
+    with pytest.raises(ValueError, match=r'teacher have shape \(2, 5\), .* student \(2, 10\)'):
+        loss_of(model, *numbered(0, 1))
+
+
+@pytest.mark.parametrize('place', ['train_cfg', 'data_preprocessor'])
+def test_stored_logits_of_images_that_are_mixed(tmp_path, place):
+    augments = dict(augments=dict(type='Mixup', alpha=0.2))
+    option = dict(augments) if place == 'train_cfg' else dict(batch_augments=augments)
+    with pytest.raises(ValueError, match=r'batch_augments .* leave it out'):
+        with_logits(tmp_path, **{place: option})
+
+
 @pytest.mark.parametrize(
     ('options', 'error', 'message'),
     [
@@ -398,8 +459,19 @@ def test_what_the_teacher_does_is_not_counted_as_energy(weights):
         (dict(distillation='hard', tau=2), ValueError, 'got tau=2: leave tau out'),
         (dict(teacher='resnet5'), ValueError, "'resnet5' is neither a config file nor a model"),
         (dict(head=None), ValueError, 'without a head .* set head'),
-        (dict(teacher_checkpoint=None), TypeError, r'path of a file, got None \(NoneType\)'),
+        (dict(teacher_checkpoint=None), ValueError, r'\(teacher_logits\), got neither'),
+        (dict(teacher_logits='logits'), ValueError, "got {'teacher_checkpoint': .*'logits'}"),
+        (
+            dict(teacher_checkpoint=3),
+            TypeError,
+            r'teacher_checkpoint must be a path, got 3 \(int\)',
+        ),
         (dict(teacher_checkpoint='https://a.b/c.pth'), ValueError, "URL 'https://.*download it"),
+        (
+            dict(teacher_checkpoint=None, teacher_logits='logits', teacher=PLAIN),
+            ValueError,
+            "teacher_logits='logits'\\) need no teacher",
+        ),
     ],
 )
 def test_misuse(weights, options, error, message):
@@ -418,6 +490,35 @@ def test_teachers_that_do_not_fit(weights, tmp_path):
     backbone = dict(PLAIN['backbone'], neuron_cfg=dict(NEURON, D=2))
     with pytest.raises(NeuronMismatchError, match=r'SFA\(D=4'):
         loss_of(student(weights, teacher=dict(PLAIN, backbone=backbone)))
+
+
+@pytest.mark.parametrize('indices', [4, [0, 1, 2, 4]])
+def test_training_on_stored_logits(tmp_path, indices):
+    """They are those of the first four digits."""
+    cfg = small_config(DIGITS, tmp_path)
+    dataset = HandwrittenDigits(indices=4)
+    labels = [dataset.get_data_info(i)['gt_label'] for i in range(4)]
+    folder = store(tmp_path / 'logits', torch.randn(4, 10), labels)
+    cfg.model = dict(PLAIN, type='mmspike.DistilledClassifier', teacher_logits=str(folder))
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.train_dataloader.dataset.indices = indices
+    runner = Runner.from_cfg(cfg)
+    if indices == 4:
+        runner.train()
+        return
+    with pytest.raises(ValueError, match='of other `indices`'):
+        runner.train()
+
+
+def test_training_on_the_logits_of_other_data(tmp_path):
+    cfg = small_config(DIGITS, tmp_path)
+    folder = store(tmp_path / 'logits', torch.randn(4, 10))
+    cfg.model = dict(PLAIN, type='mmspike.DistilledClassifier', teacher_logits=str(folder))
+    cfg.train_dataloader.dataset.indices = 6
+    runner = Runner.from_cfg(cfg)
+    with pytest.raises(ValueError, match='the training data are 6 samples of HandwrittenDigits'):
+        runner.train()
+    assert runner.iter == 0
 
 
 @pytest.mark.slow
