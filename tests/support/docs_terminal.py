@@ -59,6 +59,8 @@ SHORT = {
     '--num-val': '4',
     '--repetitions': '1',
 }
+# Tool -> its `--cfg-options`: logits of as many digits as `train.py` gets.
+OPTIONS = {'store_logits.py': ['train_dataloader.dataset.indices=8']}
 SIDE = 128
 
 
@@ -207,7 +209,7 @@ def shorten(tool: str, arguments: list[str], parsed: argparse.Namespace) -> list
             if name not in arguments:
                 arguments += [name, SHORT[name]]
     if tool not in ('train.py', 'test.py', 'image_demo.py'):
-        return arguments
+        return _add_options(arguments, OPTIONS.get(tool, []))
     cfg = load_config(parsed.config, parsed.cfg_options)
     options = _options(cfg, 'val' if tool == 'train.py' else 'test')
     if 'size' in cfg.model.get('data_preprocessor', {}):

@@ -16,6 +16,8 @@ from mmpretrain.registry import DATASETS
 from mmspike.apis.config import load_config
 from mmspike.apis.launch import adapt_to_devices
 from mmspike.backbones import meta_spikformer, sdt, sdt_v2
+from mmspike.classifiers.logits_writer import LogitsWriter
+from mmspike.classifiers.samples import samples_of
 from mmspike.datasets.digit_scenes import write_digit_scenes
 from support.event_files import EVENT_DATASETS, make_event_dataset
 from support.paths import ROOT
@@ -195,6 +197,8 @@ def shrink(cfg: Config, folder: Path) -> None:
         # A large teacher is as good as a small one: the student's own network.
         cfg.model.pop('teacher', None)
         cfg.model.teacher_checkpoint = str(_write_teacher(cfg, folder))
+    if 'teacher_logits' in cfg.model:
+        cfg.model.teacher_logits = str(_write_logits(cfg, folder))
     # AdamW's moments are two thirds of a checkpoint, and nothing here resumes.
     cfg.default_hooks.checkpoint.save_optimizer = False
 
@@ -207,6 +211,17 @@ def _write_teacher(cfg: Config, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(teacher.state_dict(), folder / 'teacher.pth')
     return folder / 'teacher.pth'
+
+
+def _write_logits(cfg: Config, folder: Path) -> Path:
+    """What a teacher might have answered to the training data."""
+    init_default_scope(cfg.default_scope)
+    samples = samples_of(DATASETS.build(cfg.train_dataloader.dataset))
+    with LogitsWriter(folder / 'logits', samples, {}) as writer:
+        random = np.random.default_rng(0)
+        writer.append(random.normal(size=(samples.number, cfg.model.head.num_classes)))
+        writer.finish()
+    return folder / 'logits'
 
 
 def _shrink_classification(cfg: Config, folder: Path) -> None:
