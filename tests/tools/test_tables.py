@@ -67,7 +67,8 @@ def test_rows_of_files_of_weights():
 
 
 def test_the_status_follows_from_the_entry():
-    assert status(PUBLISHED) == 'config and converter proven'
+    assert status(PUBLISHED) == 'converter proven, no config yet'
+    assert status(dict(PUBLISHED, Config='net_digits')) == 'config and converter proven'
     assert status(dict(Converter='net')) == 'no file published'
     assert status(dict(Page='https://page')) == 'no converter yet'
 

@@ -13,7 +13,9 @@ def status(weights: dict) -> str:
         return 'no converter yet'
     if 'Page' not in weights:
         return 'no file published'
-    return 'config and converter proven'
+    return (
+        'config and converter proven' if 'Config' in weights else 'converter proven, no config yet'
+    )
 
 
 def weight_row(weights: dict, configs: dict[str, str], up: str = '') -> str:
