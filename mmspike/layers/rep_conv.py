@@ -134,9 +134,9 @@ class RepConv(BaseModule):
 
 
 def _merged(conv: nn.Conv2d, norm: Any) -> tuple[Tensor, Tensor]:
-    """Weight ``(out, in)`` and bias ``(out,)`` of a pointwise convolution and its norm, in evaluation.
+    """Weight ``(out, in)`` and bias ``(out,)`` of a pointwise convolution with its norm.
 
-    The norm may have been merged into the convolution before, as ``mmcv.cnn.fuse_conv_bn`` does.
+    They are those of evaluation. ``mmcv.cnn.fuse_conv_bn`` may have merged both before.
     """
     weight = conv.weight.flatten(1)
     bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias
