@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit
 
 from mmspike.files import read_training_checkpoint
-from mmspike.metafiles import weights_at
+from mmspike.metafiles import models, weights_at
 
 
 def check_pretrained(module: BaseModule) -> None:
@@ -96,11 +96,13 @@ def _local(source: str, key: str) -> Path:
 
 
 def _origin(path: str) -> str:
-    """How to get a file, by its name in the metafiles."""
-    found = weights_at(path)
-    return found.how_to_get(path) if found else (
-        'a checkpoint of mmspike or a converted one is expected'
-    )  # fmt: skip
+    """How to get a file: from its name in the metafiles, or from the config whose work it is."""
+    found, trained = weights_at(path), models().get(Path(path).parent.name)
+    if found:
+        return found.how_to_get(path)
+    if trained:
+        return f'`python tools/train.py {trained["Config"]}` writes it'
+    return 'a checkpoint of mmspike or a converted one is expected'
 
 
 def _download(url: str) -> Path:

@@ -150,8 +150,7 @@ HOOKS = Registry('hook', parent=root.HOOKS, locations=['mmspike.hooks'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
-    locations=['mmspike.optim.constructor'],
-    hosted={'mmpretrain': ['mmspike.optim.layer_decay']},
+    hosted={'mmpretrain': ['mmspike.optim']},
 )
 METRICS = Registry(
     'metric',

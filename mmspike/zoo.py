@@ -38,7 +38,8 @@ def list_models(
 
     Args:
         pattern: Shell pattern, for example ``'sdt*digits'``.
-        task: ``'classification'``, ``'detection'`` or ``'segmentation'``; None: all.
+        task: ``'classification'``, ``'detection'``, ``'segmentation'`` or ``'selfsup'``
+            (pre-training); None: all.
         family: Folder of the configs, for example ``'metaspikformer'``, in upper or lower case;
             None: all.
 

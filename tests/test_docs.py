@@ -121,6 +121,7 @@ DEMO = {
 PUBLISHED = {
     'V3_5.1M_1x4.pth': ('sdtv3_base_s', 'model'),
     'V3_19.0M_1x4.pth': ('sdtv3_base_t_train', 'model'),
+    '83M-1x4_83_6.pth': ('sdtv3_spikformer_base_patched', 'model'),
     'model_best.pth.tar': ('sdt_v1_imagenet', 'state_dict'),
     'imagenet_checkpoint.pth': ('mst_qcfs_imagenet_w4', 'model'),
 }

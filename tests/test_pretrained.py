@@ -130,6 +130,14 @@ def test_a_missing_file_says_where_it_is_from_and_how_to_go_without(
         backbone(path).init_weights()
 
 
+def test_a_missing_file_of_a_training_names_the_training(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    name = 'smae-digits-sfa-t1d4_1xb32-coslr-30e_digits'
+    wanted = rf'`python tools/train\.py configs/selfsup/smae/{name}\.py` writes it'
+    with pytest.raises(FileNotFoundError, match=wanted):
+        backbone(f'work_dirs/{name}/epoch_30.pth').init_weights()
+
+
 def test_a_missing_teacher_is_told():
     with pytest.raises(FileNotFoundError, match=r'model\.teacher_checkpoint names') as error:
         check_pretrained_files(dict(type='X', teacher_checkpoint='t.pth'))

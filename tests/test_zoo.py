@@ -30,7 +30,8 @@ def test_list_by_pattern_and_task():
     assert not set(mmspike.list_models(task='detection')) & set(
         mmspike.list_models(task='segmentation')
     )
-    with pytest.raises(ValueError, match="classification, detection, segmentation, got 'cls'"):
+    tasks = 'classification, detection, segmentation, selfsup'
+    with pytest.raises(ValueError, match=f"{tasks}, got 'cls'"):
         mmspike.list_models(task='cls')
 
 

@@ -1,6 +1,9 @@
 """Optimiser construction for mmengine's Runner."""
 
-from mmspike.moved import moved_names
+from mmspike.versions import check_version
 
-_NAME = 'LayerDecayOptimWrapperConstructor'
-__getattr__ = moved_names(__name__, {_NAME: f'optim.layer_decay:{_NAME}'})
+check_version('mmpretrain')
+
+from mmspike.optim.layer_decay import LayerDecayOptimWrapperConstructor  # noqa: E402
+
+__all__ = ['LayerDecayOptimWrapperConstructor']

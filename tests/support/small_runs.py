@@ -15,7 +15,7 @@ from mmpretrain.registry import DATASETS
 
 from mmspike.apis.config import load_config
 from mmspike.apis.launch import adapt_to_devices
-from mmspike.backbones import meta_spikformer, sdt, sdt_v2
+from mmspike.backbones import meta_spikformer, sdt, sdt_v2, sdt_v3_large
 from mmspike.classifiers.logits_writer import LogitsWriter
 from mmspike.classifiers.samples import samples_of
 from mmspike.datasets.digit_scenes import write_digit_scenes
@@ -26,6 +26,8 @@ from support.paths import ROOT
 ARCHS = {
     'mmspike.MetaSpikformer': (meta_spikformer.ARCHS, dict(depths=(1, 1, 1, 1, 1))),
     'mmspike.SDTV2': (sdt_v2.ARCHS, dict(depths=(1, 1, 1, 1, 1))),
+    'mmspike.SDTV3Large': (sdt_v3_large.ARCHS, dict(depths=(1, 1, 1, 1))),
+    'mmspike.SMAEEncoder': (sdt_v3_large.ARCHS, dict(depths=(1, 1, 1, 1))),
     'mmspike.SDT': (sdt.ARCHS, dict(depth=1)),
 }
 
@@ -36,7 +38,7 @@ DIGITS = ROOT / (
 
 # Height and width of the scenes; then image sizes in pipelines -> sizes for a test.
 SCENE = 96
-_SIZES = {224: 64, 232: 72, 235: 72, 256: 72, 288: 80, 320: 88}
+_SIZES = {224: 64, 232: 72, 235: 72, 256: 72, 288: 80, 320: 88, 384: 96}
 # Folders of the scenes' subsets by the names that COCO gives to its own.
 _COCO = {'train2017': 'training', 'val2017': 'validation'}
 
@@ -177,8 +179,7 @@ def _use_few_regions(model: dict) -> None:
 
 def shrink(cfg: Config, folder: Path) -> None:
     """Reduce a config, in place, to one small step and one evaluation."""
-    for part in ('train', 'val', 'test'):
-        loader = cfg[f'{part}_dataloader']
+    for loader in _loaders(cfg).values():
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
     if cfg.default_scope == 'mmpretrain':
         _shrink_classification(cfg, folder)
@@ -201,6 +202,12 @@ def shrink(cfg: Config, folder: Path) -> None:
         cfg.model.teacher_logits = str(_write_logits(cfg, folder))
     # AdamW's moments are two thirds of a checkpoint, and nothing here resumes.
     cfg.default_hooks.checkpoint.save_optimizer = False
+
+
+def _loaders(cfg: Config) -> dict[str, dict]:
+    """Part -> loader; pre-training has no parts to evaluate."""
+    loaders = {part: cfg.get(f'{part}_dataloader') for part in ('train', 'val', 'test')}
+    return {part: loader for part, loader in loaders.items() if loader}
 
 
 def _write_teacher(cfg: Config, folder: Path) -> Path:
@@ -226,7 +233,7 @@ def _write_logits(cfg: Config, folder: Path) -> Path:
 
 def _shrink_classification(cfg: Config, folder: Path) -> None:
     backbone = cfg.model.backbone
-    if backbone.type in ('mmspike.SDT', 'mmspike.SDTV2'):
+    if backbone.type in ARCHS and backbone.type != 'mmspike.MetaSpikformer':
         # Blocks that are all alike: one does for a step. Another test builds the whole.
         _use_few_blocks(backbone)
     # A first step of the real length: warm-ups begin with one too small to see.
@@ -236,8 +243,8 @@ def _shrink_classification(cfg: Config, folder: Path) -> None:
     # Weights to begin with are not in the repository either.
     cfg.model.backbone.pop('init_cfg', None)
     make_imagenet(folder / 'imagenet')
-    for part in ('train', 'val', 'test'):
-        dataset = cfg[f'{part}_dataloader'].dataset
+    for part, loader in _loaders(cfg).items():
+        dataset = loader.dataset
         if dataset.type == 'ImageNet':
             split = 'train' if part == 'train' else 'val'
             dataset.update(data_root=str(folder / 'imagenet'), ann_file=f'{split}.txt')
