@@ -1,9 +1,9 @@
-"""Turn a network into one of integrate-and-fire neurons, and see what it answers step by step.
+"""Convert a network to integrate-and-fire neurons, and evaluate it after each time step.
 
-It takes configs of mmpretrain, mmdet and mmseg. A network with QCFS activations is converted as it
-is; in another one QCFS takes the place of the activations first, with thresholds calibrated on
-training data. (To train it with QCFS, put type='mmspike.QuantisedModel' into its config.) Writes
-quantised.pth, spiking.py (a config that loads it), conversion.json and, of classifiers,
+Configs may be of mmpretrain, mmdet and mmseg. A network with QCFS activations is converted
+directly. In other networks QCFS first replaces the activations, with thresholds calibrated on
+training data. (For a training with QCFS, put type='mmspike.QuantisedModel' into the config.) The
+tool writes quantised.pth, spiking.py (a config that loads it), conversion.json and, of classifiers,
 accuracy_over_time.png.
 """
 
@@ -87,7 +87,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def quantise(model: nn.Module, cfg: Config, args: argparse.Namespace) -> dict[str, str]:
-    """Put QCFS into a model that has none; in place."""
+    """Replace the activations of a model by QCFS, in place."""
     where = dict(levels=args.levels, include=args.include, exclude=args.exclude)
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     batches = list(islice(loader, args.calibrate))
@@ -122,7 +122,7 @@ def is_quantised(model: nn.Module) -> bool:
 
 
 def simulation_settings(cfg: Config, args: argparse.Namespace) -> dict:
-    """Options of ``simulate``; those that were not chosen are left out."""
+    """The options of ``simulate`` that the user chose."""
     answer = 'head' if cfg.default_scope == 'mmpretrain' else None
     options = dict(
         timesteps=args.timesteps,
@@ -169,7 +169,7 @@ def convert(args: argparse.Namespace) -> None:
     simulate(spiking, **settings)
     title = f'spiking, T={args.timesteps}'
     networks[title] = spiking
-    # What does not fit fails here, before anything takes long.
+    # Wrong options fail here, before the long computations.
     report = conversion_report(spiking, run, replaced=replaced, before=plain)
     console.print(report.table())
     write_quantised(model, cfg, args, replaced, settings, loader.dataset.metainfo)

@@ -180,7 +180,7 @@ def _enlarged(image: np.ndarray) -> np.ndarray:
 
 
 def _classes_of(inferencer: Any, labels: Any) -> tuple[list[str], list[Colour]]:
-    """Names and colours of the classes; of numbers only, where the model does not say them."""
+    """Names and colours of the classes; numbers, if the model has no names."""
     meta = inferencer.model.dataset_meta
     number = max(len(meta.get('classes') or ()), int(max(np.asarray(labels).flat, default=0)) + 1)
     names = [str(_name(meta.get('classes'), i)) for i in range(number)]
@@ -193,13 +193,13 @@ def _classes_of(inferencer: Any, labels: Any) -> tuple[list[str], list[Colour]]:
 def _legend(
     labels: np.ndarray, names: Sequence[str], colours: Sequence[Colour]
 ) -> Sequence[Artist]:
-    """Entries of the classes that are in the picture; of many, the first."""
+    """Entries of the classes in the picture; the first ones of many."""
     shown = np.unique(labels).tolist()[:MOST_IN_LEGEND]
     return class_handles([colours[i] for i in shown], [names[i] for i in shown])
 
 
 def _drawn(image: np.ndarray, draw: Callable[[Axes], None]) -> np.ndarray:
-    """What is drawn in axes of the proportions of ``image``, as a picture ``(H, W, 3)``, uint8."""
+    """A drawing in axes with the proportions of ``image``, as ``(H, W, 3)``, uint8."""
     height, width = image.shape[:2]
     scale = DRAWN / max(height, width)
     figure = Figure(figsize=(width * scale, height * scale), dpi=DOTS)
@@ -250,7 +250,7 @@ def picture_paths(images: Sequence[Path], out: Path) -> list[Path]:
 
 
 def build(cfg: Config, args: argparse.Namespace) -> Classifier | Detector | Segmentor:
-    """What predicts, draws and tells for the config's ``default_scope``."""
+    """The inferencer for the config's ``default_scope``."""
     inferencer = build_inferencer(cfg, args.config, args.checkpoint, args.device)
     if cfg.default_scope == 'mmdet':
         return Detector(inferencer, args.score_thr)

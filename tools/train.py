@@ -51,7 +51,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def apply_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Carry the command line over into the config."""
+    """Apply the command line to the config."""
     if args.amp:
         if not torch.cuda.is_available():
             raise ValueError("--amp needs a GPU: mmengine's AmpOptimWrapper has no CPU form")
@@ -69,7 +69,7 @@ def apply_options(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def choose_checkpoint(cfg: Config, args: argparse.Namespace) -> dict | None:
-    """Settle what training goes on from, or begins with.
+    """Choose the checkpoint that training resumes from or begins with.
 
     Returns:
         Content of the file that the whole model begins with, if there is one.
@@ -94,7 +94,7 @@ def choose_checkpoint(cfg: Config, args: argparse.Namespace) -> dict | None:
 
 
 def newest_in(work_dir: str, launcher: str) -> str | None:
-    """The newest good checkpoint; what is no good is told."""
+    """The newest readable checkpoint; damaged ones are reported."""
     found, faults = newest_good_checkpoint(work_dir)
     if found is None and faults:
         raise ValueError(
@@ -120,7 +120,7 @@ def check_resumed(path: str) -> None:
 
 
 def interrupted(cfg: Config, args: argparse.Namespace) -> str:
-    """What to say when a user stops a training."""
+    """The message for a user who stops a training."""
     newest = newest_checkpoint(cfg.work_dir)
     state = f'the newest checkpoint is {newest}' if newest else 'there is no checkpoint yet'
     if args.launcher != 'none':
@@ -129,7 +129,7 @@ def interrupted(cfg: Config, args: argparse.Namespace) -> str:
     if '--resume' in typed:
         place = typed.index('--resume')
         del typed[place : place + (2 if typed[place + 1 : place + 2] == [args.resume] else 1)]
-    # Behind the config, where no option takes it for one of its values.
+    # Behind the config, so that no option takes it as its value.
     typed.insert(typed.index(args.config) + 1, '--resume')
     command = shlex.join([sys.executable, sys.argv[0], *typed])
     return f'interrupted; {state}. To resume: {command}'
@@ -148,7 +148,7 @@ def train(cfg: Config, weights: dict | None) -> None:
 
 
 def check_batches(runner: Runner) -> None:
-    """Leave with a sentence where the training set gives no batch: mmengine's error names none."""
+    """Exit with a message if the training set gives no batch; mmengine's error names no cause."""
     loader = runner.train_dataloader
     if hasattr(loader, '__len__') and not len(loader):
         sys.exit(

@@ -1,8 +1,8 @@
-"""What a network spends per image, counted on the images of its config.
+"""Measure the energy of a network per image, on the images of its config.
 
-It takes configs of mmpretrain, mmdet and mmseg, spiking or not; without spikes all is MACs. It
-prints the layers, and writes energy.json, energy.csv, energy.png, rates.png and energy.html, which
-holds all of it in one file. --vs sets a second network beside it.
+Configs may be of mmpretrain, mmdet and mmseg, spiking or not; a network without spikes has MACs
+only. The tool prints the layers and writes energy.json, energy.csv, energy.png, rates.png and
+energy.html, which contains all results in one file. --vs adds a second network.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def random_batches(cfg: Config, images: int, size: list[int]) -> Iterator[dict]:
-    """Noise of the size that the network is to see, image by image."""
+    """Noise in the input size of the network, image by image."""
     module, name = SAMPLES[cfg.default_scope]
     sample_type = getattr(import_module(module), name)
     height, width = size
@@ -109,7 +109,7 @@ def test_batches(cfg: Config, images: int) -> Iterator[dict]:
 
 
 def test_data(cfg: Config) -> str:
-    """Which data the config tests on, in words."""
+    """The test data of the config, in words."""
     if not cfg.get('test_dataloader'):
         raise ValueError('the config has no test_dataloader; give --random H W')
     dataset = cfg.test_dataloader.dataset

@@ -26,7 +26,7 @@ def sweep_png(sweep: Sweep, groups: Sequence[str], ratios: Sequence[float], titl
         ):
             axes.plot(
                 [point.ratio for point in curve], values, color=colour, marker=marker,
-                # Hollow: one curve on another is seen.
+                # Hollow markers keep overlapping curves visible.
                 linestyle=line, markersize=6, markerfacecolor='none', label=group,
             )  # fmt: skip
     left.set_ylabel(sweep.settings['metric'])
@@ -39,7 +39,7 @@ def sweep_png(sweep: Sweep, groups: Sequence[str], ratios: Sequence[float], titl
     figure.legend(
         *left.get_legend_handles_labels(), loc='outside lower center', ncols=4, frameon=False
     )
-    # Not through pyplot: neither a window nor the backend that someone chose is touched.
+    # Without pyplot, which may open a window or change the backend.
     FigureCanvasAgg(figure)
     content = io.BytesIO()
     with matplotlib.rc_context({'font.size': 9}):

@@ -1,4 +1,4 @@
-"""What spike masking costs in accuracy and saves in energy: points, and the files they go to."""
+"""Accuracy and energy of spike masking: the points of a sweep, and their files."""
 
 import csv
 import io
@@ -21,8 +21,8 @@ class SweepPoint:
 
     Attributes:
         group: Group or pattern of the neurons that drop spikes.
-        ratio: Which share of their spikes they drop.
-        score: What the metric says.
+        ratio: Share of their spikes that they drop.
+        score: Value of the metric.
         energy_mj: Energy per image in millijoule.
         sops: Synaptic operations per image.
         rate: Spikes per neuron and time step, the mean over all neurons.
@@ -37,17 +37,17 @@ class SweepPoint:
 
 
 def point_key(group: str, ratio: float) -> tuple[str, float]:
-    """What tells points apart: without masks, groups are alike."""
+    """The key of a point. Without masks, all groups have the same key."""
     return (group if ratio else NONE, ratio)
 
 
 @dataclass
 class Sweep:
-    """Points of one checkpoint, kept in files from which an interrupted sweep goes on.
+    """Points of one checkpoint, kept in files, so that an interrupted sweep can resume.
 
     Args:
         folder: Where ``rsm_sweep.json`` and ``rsm_sweep.csv`` are.
-        settings: What the points depend on, as plain values; ``metric`` is the score's name.
+        settings: Plain values that the points depend on; ``metric`` is the score's name.
     """
 
     folder: Path
@@ -60,7 +60,7 @@ class Sweep:
         return self.folder / 'rsm_sweep.json'
 
     def restore(self) -> bool:
-        """Take the points of an earlier run with the same settings; return whether there were.
+        """Take the points of an earlier run with the same settings; return whether there were any.
 
         Raises:
             ValueError: The file there is damaged.
@@ -97,7 +97,7 @@ class Sweep:
 
 
 def sweep_table(sweep: Sweep, groups: list[str], ratios: list[float], title: str) -> Table:
-    """Points row by row, with what changed against no masks."""
+    """A row per point, with the changes relative to no masks."""
     table = Table(title=title, title_justify='left')
     table.add_column('masked neurons', no_wrap=True)
     columns = ('ratio', sweep.settings['metric'], 'change', 'spikes per neuron', 'SOPs (M)', 'mJ')

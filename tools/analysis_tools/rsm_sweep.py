@@ -1,8 +1,8 @@
-"""Accuracy and energy of a network over the share of spikes that groups of neurons drop.
+"""Measure accuracy and energy of a network whose groups of neurons drop spikes.
 
 Random spike masking (RSM) of Masked Spiking Transformer, for any spiking network of mmpretrain,
-mmdet or mmseg. Each group is masked at each ratio, by itself, and the network evaluated on the
-config's test data; with --finetune it is trained with the masks before. It prints a table and
+mmdet or mmseg. Each group is masked alone at each ratio, and the network is evaluated on the
+config's test data. With --finetune it is first trained with the masks. The tool prints a table and
 writes rsm_sweep.json, .csv and .png. After an interruption it resumes.
 """
 
@@ -101,7 +101,7 @@ def prepare(args: argparse.Namespace) -> Config:
 
 
 def settings_of(cfg: Config, args: argparse.Namespace) -> dict:
-    """What the points depend on: those of other settings are not gone on with."""
+    """Settings that the points depend on. Points of other settings are not reused."""
     content = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
     return dict(
         config=hashlib.sha256(content.encode()).hexdigest(),
@@ -141,7 +141,7 @@ def finetuned(cfg: Config, group: str, ratio: float, epochs: int) -> Runner:
 
 
 def masks_of(group: str, ratio: float) -> dict[str, float]:
-    """What :func:`set_masking` takes."""
+    """The argument of :func:`set_masking`."""
     return dict.fromkeys(group.split('+'), ratio)
 
 
@@ -170,7 +170,7 @@ def evaluate(runner: Runner, group: str, ratio: float, settings: dict) -> SweepP
 
 
 def run(args: argparse.Namespace) -> Sweep:
-    """Evaluate what has not been evaluated yet."""
+    """Evaluate the points that are missing."""
     get_costs(args.cost)
     cfg = prepare(args)
     read_training_checkpoint(args.checkpoint)

@@ -1,7 +1,7 @@
 """Look at event recordings: a strip of frames (PNG), a GIF, and frames in the terminal.
 
-SOURCE is an event file, or a config of mmpretrain, of whose test data what the model is given is
-shown.
+SOURCE is an event file or a config of mmpretrain. Of a config, the tool shows the frames that the
+model receives from the test data.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Where the neurons of a network fire on an image, and what its attention looks at.
+"""Show where the neurons of a network fire on an image, and what its attention looks at.
 
-It takes configs of mmpretrain, mmdet and mmseg with a spiking backbone. It prints the firing rates
-and writes, named after the image, firing.png (each stage and time step), attention.png (each
-attention block and time step) and spikes.gif (the time steps one after the other, or at T=1 the
-spikes that integer neurons fire as their first, second, ...).
+Configs may be of mmpretrain, mmdet and mmseg with a spiking backbone. The tool prints the firing
+rates and writes files named after the image: firing.png (each stage and time step), attention.png
+(each attention block and time step) and spikes.gif (the time steps one after the other, or at T=1
+the first, second, ... spikes of integer neurons).
 """
 
 import argparse
@@ -73,10 +73,10 @@ def parse_args() -> argparse.Namespace:
 
 @dataclass(frozen=True)
 class Recording:
-    """What one image did in a model.
+    """Firing and attention of a model on one image.
 
     Attributes:
-        image: What the model saw, ``(H, W, 3)``, uint8, RGB.
+        image: Input of the model, ``(H, W, 3)``, uint8, RGB.
         stages: Firing maps of the stages.
         blocks: Attention maps of the blocks; none in a backbone without attention.
         timesteps: Number of steps T.
@@ -124,7 +124,7 @@ def chosen_stages(names: Sequence[str] | None, found: Sequence[str]) -> list[str
 
 
 def frames_of(one: FiringMap, timesteps: int) -> list[FiringMap]:
-    """What is shown one after the other: steps, or where there is one only, its slots."""
+    """The frames to show: time steps, or the slots of a single step."""
     return one.per_step() if timesteps > 1 else one.per_slot()
 
 
@@ -161,7 +161,7 @@ def firing_figure(recording: Recording) -> Figure:
 
 
 def columns_of(panels: Sequence[Panel], recording: Recording) -> int:
-    """A column per time step; where there is one only, about as many columns as rows."""
+    """A column per time step; for a single step, about as many columns as rows."""
     steps = recording.timesteps
     return steps if steps > 1 else int(np.ceil(np.sqrt(len(panels) + 1)))
 
@@ -206,7 +206,7 @@ def write_gif(path: Path, recording: Recording, names: Sequence[str], fps: float
         more = f'slot {i + 1} of {count}: neurons that fire at least {i + 1} {spikes}'
         frames.append((f'time step {i + 1} of {count}' if steps else more, panels))
     label = 'spikes per neuron' if steps else 'share of the neurons'
-    # Few neurons fire the last spikes: the root of their share can still be seen.
+    # Few neurons fire the last spikes. The root keeps their share visible.
     gamma = 1.0 if steps else 0.5
     write_map_gif(path, recording.image, frames, label, gamma=gamma, fps=fps)
     return count

@@ -1,7 +1,7 @@
-"""Write scenes of real handwritten digits, to train detection and segmentation on.
+"""Write scenes of real handwritten digits for detection and segmentation.
 
-The digits come with scikit-learn, nothing is downloaded. Images and annotations are laid out as
-COCO and as ADE20K.
+The digits come with scikit-learn, nothing is downloaded. Images and annotations have the layouts
+of COCO and ADE20K.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def write(args: argparse.Namespace) -> bool:
-    """Write the scenes with a progress bar; False if they were there."""
+    """Write the scenes with a progress bar; return False if they exist."""
     with progress_bar(console) as progress:
         task = progress.add_task('scenes', total=args.num_train + args.num_val)
         return write_digit_scenes(
@@ -81,7 +81,7 @@ def summary(out: Path) -> Table:
 
 
 def draw_preview(out: Path, file: Path) -> None:
-    """The first validation scenes, and below each, in grey, what is annotated."""
+    """The first validation scenes, with their annotations in grey below."""
     content = read_annotations(out, 'validation')
     figure, axes = plt.subplots(
         ROWS, COLUMNS, figsize=(2.2 * COLUMNS, 2.2 * ROWS + 0.4), layout='constrained'
@@ -90,7 +90,7 @@ def draw_preview(out: Path, file: Path) -> None:
     colours = class_colours(len(CLASSES))
     for one in axes.flat:
         one.axis('off')
-    # Rows in pairs: scenes, and below them what is annotated.
+    # Pairs of rows: scenes above, annotations below.
     pairs = zip(axes[::2].flat, axes[1::2].flat, strict=True)
     for (scene, annotated), image in zip(pairs, content['images'], strict=False):
         pixels = cv2.imread(str(out / 'images' / 'validation' / image['file_name']))[..., ::-1]

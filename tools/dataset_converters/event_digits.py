@@ -1,7 +1,7 @@
 """Record the handwritten digits of scikit-learn with a simulated event camera.
 
-Training does this by itself when it needs them; here the camera can be tried, and some recordings
-looked at. Nothing is downloaded.
+Training does this by itself. With this tool a user can try the camera and look at recordings.
+Nothing is downloaded.
 """
 
 import argparse

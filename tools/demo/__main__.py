@@ -15,7 +15,7 @@ from pathlib import Path
 from console import console, libraries_write_to
 from mmengine.config import DictAction
 
-# Those that run if none is named, then the others.
+# The tasks that run by default, then the others.
 USUAL = ('cls', 'det', 'seg')
 TASKS = (*USUAL, 'mst', 'events')
 

@@ -28,7 +28,7 @@ NUM_SAMPLES = 16
 
 
 class Classification(Task):
-    """Which digit a small grey image shows."""
+    """Classify small grey images of digits."""
 
     title = 'classification'
     config = (
@@ -61,7 +61,7 @@ class Classification(Task):
         ]
         truth, labels = (np.array([getattr(p, k) for p in predictions]) for k in ('truth', 'label'))
         matrix = ConfusionMatrix.calculate(labels, truth, num_classes=len(classes)).numpy()
-        # Mistakes are what one wants to see: they come first.
+        # Mistakes come first, because they tell most.
         samples = sorted(predictions, key=lambda p: p.truth == p.label)[:NUM_SAMPLES]
         self._print(matrix, classes, samples)
 
@@ -92,7 +92,7 @@ class Classification(Task):
 
     def _print(self, matrix: np.ndarray, classes: list[str], samples: list[Prediction]) -> None:
         console.print(confusion_table(matrix, classes))
-        if not console.is_terminal:  # pictures of coloured characters are for eyes
+        if not console.is_terminal:  # coloured characters are for a terminal
             return
         width = samples[0].image.shape[1] + 2
         shown = samples[: max(1, (console.width + 2) // width)]

@@ -1,4 +1,4 @@
-"""What the demo's tasks share: training with a progress bar, evaluation, pictures."""
+"""Shared parts of the demo's tasks: training with a progress bar, evaluation, pictures."""
 
 import io
 import math
@@ -35,7 +35,7 @@ from mmspike.files import atomic_write, newest_checkpoint
 from mmspike.visualization.terminal import firing_rate_table
 
 TRAINING, EVALUATION = 'training', 'evaluation'
-# Seconds until tools/train.py has its first iteration done.
+# Seconds until tools/train.py finishes its first iteration.
 START = 12.0
 
 
@@ -46,8 +46,8 @@ class Result:
     Attributes:
         title: Name of the task.
         metrics: Values in % by name.
-        energy: What the operations on the test set cost.
-        same: Images answered the same in integer and in spike-driven execution, of how many.
+        energy: Energy of the operations on the test set.
+        same: Number of images with equal answers in both executions, and number of images.
         parameters: Their number.
         training_time: In words.
         regions: Whether the network works on regions that it chooses.
@@ -66,7 +66,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one pass over the test set gave.
+    """Results of one pass over the test set.
 
     Attributes:
         runner: The Runner that made it.
@@ -83,7 +83,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Demo:
-    """What the tasks of one run share.
+    """Objects that the tasks of one run share.
 
     Attributes:
         root: Folder of the outputs.
@@ -109,12 +109,12 @@ class Task(ABC):
     title: ClassVar[str]
     config: ClassVar[str]
     scope: ClassVar[str]
-    # Name in the tables -> the host's name, and what makes it a percentage.
+    # Name in the tables -> the host's name, and the factor to percent.
     metrics: ClassVar[dict[str, tuple[str, float]]]
     # Keys of the config that name weights to begin with which another training of the demo makes.
     begins_with: ClassVar[tuple[str, ...]] = ()
-    # What takes how many seconds on two cores: an epoch or iteration, validation included, and the
-    # evaluation. The remaining time is reckoned from them, corrected by the machine's real speed.
+    # Seconds on two cores: of an epoch or iteration with validation, and of the evaluation. The
+    # remaining time follows from them, corrected by the measured speed of the machine.
     unit_seconds: ClassVar[float]
     evaluation_seconds: ClassVar[float]
 
@@ -128,7 +128,7 @@ class Task(ABC):
 
     @property
     def finished(self) -> Training | None:
-        """The training, if it came to its end."""
+        """The training, if it is finished."""
         return self.record.finished() if self.checkpoint else None
 
     @property
@@ -141,7 +141,7 @@ class Task(ABC):
         return [self]
 
     def refuse_other_settings(self) -> None:
-        """Leave with a message if what is in the work directory was trained otherwise."""
+        """Exit with a message if the work directory holds a training with other settings."""
         changes = self.record.changes(self.cfg)
         if changes:
             more = f' (and {len(changes) - 5} more)' if len(changes) > 5 else ''
@@ -154,22 +154,22 @@ class Task(ABC):
             )
 
     def start_anew(self) -> None:
-        """Delete what was trained."""
+        """Delete the training."""
         shutil.rmtree(self.work_dir, ignore_errors=True)
 
     def expected(self) -> dict[str, float]:
-        """Steps that lie ahead, and how many seconds they take on the machine of the README."""
+        """Steps ahead, and their seconds on the machine of the README."""
         return {**self.expected_training(), EVALUATION: self.evaluation_seconds}
 
     def expected_training(self) -> dict[str, float]:
-        """Of these, those of the training."""
+        """The steps of :meth:`expected` that belong to the training."""
         if self.finished:
             return {}
         left = self._units() - self._units_done()
         return {TRAINING: START + left * self.unit_seconds}
 
     def prepare(self) -> None:  # noqa: B027 (a task may have nothing to make)
-        """Make the data, where it has to be made."""
+        """Make the data, if that is necessary."""
 
     @abstractmethod
     def draw(self, evaluation: Evaluation) -> list[Path]:
@@ -181,10 +181,10 @@ class Task(ABC):
 
     @abstractmethod
     def next_commands(self, weights: Path) -> list[tuple[str, str]]:
-        """What one may do with the trained weights: purpose, and tool with arguments."""
+        """Uses of the trained weights: purpose, and tool with arguments."""
 
     def train(self, weights: Path | None = None) -> None:
-        """Train with a progress bar, unless that was done before.
+        """Train with a progress bar, unless the training is finished.
 
         Args:
             weights: Checkpoint to begin with, of another training of the demo.
@@ -280,10 +280,10 @@ class Task(ABC):
         )
 
     def _evaluate(self, update: Callable[[float, str], None]) -> tuple[Evaluation, tuple[int, int]]:
-        """Run the test set through a model made anew, count what it does, then compare executions.
+        """Evaluate a new model on the test set, count its operations, then compare executions.
 
         Returns:
-            The evaluation, and how many images of how many are answered alike in both executions.
+            The evaluation, and two numbers of images: with equal answers in both executions, and all.
         """
         cfg = self.cfg.copy()
         cfg.update(

@@ -1,4 +1,4 @@
-"""The demo's terminal, and the file for all that libraries say meanwhile."""
+"""The demo's terminal, and the file for the output of libraries."""
 
 import sys
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ console = Console(file=sys.stdout, highlight=False)
 
 @contextmanager
 def libraries_write_to(path: Path) -> Iterator[None]:
-    """Send to a file what libraries print, log and warn of, imports included.
+    """Send prints, logs and warnings of libraries to a file, also during imports.
 
     :data:`console` still writes to the terminal. An exception leaves the block first, so that its
     traceback is printed.

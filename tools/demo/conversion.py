@@ -42,7 +42,7 @@ class Masked(Classification):
 
 
 class Conversion(Classification):
-    """Which digit a small grey image shows, step by step."""
+    """Classify small grey images of digits, step by step."""
 
     title = 'MST, converted'
     config = 'configs/classification/mst/mst-digits-qcfs32-t1_1xb32-coslr-25e_digits.py'
@@ -117,11 +117,11 @@ class Conversion(Classification):
 
 
 class Watched:
-    """A data loader that tells how many of its batches were taken.
+    """A data loader that reports its progress.
 
     Args:
         loader: The data loader.
-        update: Is told the share, and words for it.
+        update: Called with the share that is done, and words for it.
     """
 
     def __init__(self, loader: DataLoader, update: Callable[[float, str], None]) -> None:
@@ -144,7 +144,7 @@ def simulation_of(network: str) -> str:
 def over_time_table(
     curves: dict[str, np.ndarray], reports: dict[str, EnergyReport], quantised: float
 ) -> Table:
-    """Accuracy after steps 1, 2, 4 and so on, then what all steps cost."""
+    """Accuracy after steps 1, 2, 4 and so on, then the energy of all steps."""
     table = Table(
         title=f'on spikes, top-1 after t steps; {quantised:.2f} % without time',
         title_justify='left',

@@ -13,7 +13,7 @@ from scenes import SHOWN, SceneTask, grid
 from mmspike.visualization.scene_plots import Objects, class_colours, draw_objects
 
 SCORE_THRESHOLD = 0.5
-# Boxes that differ by less, in pixels, are the same.
+# Boxes that differ by less, in pixels, are equal.
 SAME_BOX = 0.5
 
 
@@ -61,7 +61,7 @@ class Detection(SceneTask):
 
 
 def as_objects(objects: InstanceData) -> Objects:
-    """What mmdet says of N objects, as arrays."""
+    """The results of mmdet for N objects, as arrays."""
     masks = objects.masks
     return Objects(
         boxes=np.asarray(getattr(objects.bboxes, 'tensor', objects.bboxes)),

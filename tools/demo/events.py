@@ -13,7 +13,7 @@ NUM_RECORDINGS = 4
 
 
 class Events(Classification):
-    """Which digit moved in front of an event camera."""
+    """Classify digits that moved in front of an event camera."""
 
     title = 'event camera'
     config = 'configs/classification/sdt/sdt-1-64-lif-t8_1xb32-tet-coslr-15e_event-digits.py'
@@ -49,5 +49,5 @@ class Events(Classification):
 
 
 def frames(dataset: BaseDataset, index: int) -> np.ndarray:
-    """What the network is given: counts of events ``(T, 2, H, W)``."""
+    """Input of the network: counts of events ``(T, 2, H, W)``."""
     return np.asarray(dataset[index]['inputs'])

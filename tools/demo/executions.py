@@ -1,4 +1,4 @@
-"""Whether a model answers the same on binary spikes as on the integers that it was trained with."""
+"""Compare the answers of a model on binary spikes with those on integers."""
 
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -22,12 +22,12 @@ def same_answers(
 
     Args:
         model: A model of mmpretrain, mmdet or mmseg, in evaluation mode.
-        batches: What its data loader gives.
+        batches: Batches of its data loader.
         same: Whether two data samples hold the same answer.
         on_batch: Called after each batch in each execution.
 
     Returns:
-        For how many images it answers the same, and the number of images.
+        Number of images with equal answers, and number of images.
     """
     before = get_execution(model)
     pairs: list[tuple[Any, Any]] = []

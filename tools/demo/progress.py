@@ -1,4 +1,4 @@
-"""How far the demo is and how much longer it takes: bars in a terminal, elsewhere lines."""
+"""Progress of the demo and its remaining time: bars in a terminal, otherwise lines."""
 
 import threading
 import time
@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-# The first seconds say little of a machine's speed: so many seconds at the expected speed are
-# added to what was measured.
+# The first seconds say little about the speed of a machine. So many seconds at the expected speed
+# are added to the measured ones.
 PRIOR = 20.0
 # Seconds between two lines where there is no terminal.
 BETWEEN_LINES = 25.0
@@ -19,8 +19,8 @@ BETWEEN_LINES = 25.0
 class Estimate:
     """Time left for steps that come one after the other.
 
-    Each step has an expected time. Times are corrected by the speed of this machine, from the first
-    step on: what was done so far took longer, or less long, than expected.
+    Each step has an expected time. The measured speed of this machine corrects all times, from the
+    first step on.
 
     Args:
         clock: Seconds from any origin.
@@ -38,24 +38,24 @@ class Estimate:
         self._ahead[step] = seconds
 
     def skip(self, step: str) -> None:
-        """Do not count on a step that was announced, if it was."""
+        """Drop a step that was announced, if it was."""
         self._ahead.pop(step, None)
 
     def begin(self, step: str) -> None:
-        """A step begins that was announced."""
+        """Begin an announced step."""
         self._expected = self._ahead.pop(step)
         self._began, self._share = self._clock(), 0.0
         self._slowness = (self._took + PRIOR) / (self._expected_of_done + PRIOR)
         self._correct(self._began, 0.0)
 
     def advance(self, share: float) -> None:
-        """A share of the step, 0 to 1, is done. Told the same again, time goes on counting down."""
+        """Report the share of the step that is done, 0 to 1; the same one changes nothing."""
         if share != self._share:
             self._share = share
             self._correct(self._clock(), share * self._expected)
 
     def _correct(self, now: float, done: float) -> None:
-        """Work out when the step ends, and what the later ones take.
+        """Estimate the end of the step, and the time of the later ones.
 
         Args:
             now: The time.
@@ -114,7 +114,7 @@ class Steps:
             self.estimate.expect(f'{task}: {activity}', expected)
 
     def skip(self, task: str, activity: str) -> None:
-        """An announced step turned out to be needless."""
+        """Drop an announced step that is not necessary."""
         self.estimate.skip(f'{task}: {activity}')
 
     @contextmanager
@@ -122,7 +122,7 @@ class Steps:
         """Run an announced step.
 
         Gives:
-            A function that is told which share is done (0 to 1), and where the step is in words.
+            A function to call with the share that is done (0 to 1), and the position in words.
         """
         name = f'{task}: {activity}'
         self.estimate.begin(name)
@@ -138,7 +138,7 @@ class Steps:
 
 
 class _TimeLeft(ProgressColumn):
-    """What a row's field ``left`` returns."""
+    """The time that a row's field ``left`` returns."""
 
     def render(self, task: Task) -> Text:
         return Text(f'{in_minutes(task.fields["left"]())} left')
@@ -157,7 +157,7 @@ class _Share(BarColumn):
 def _bars(
     console: Console, estimate: Estimate, name: str
 ) -> Iterator[Callable[[float, str], None]]:
-    """Two rows, no wider than 80 characters, that are gone afterwards."""
+    """Two rows of at most 80 characters; they disappear at the end."""
     activity = name.partition(': ')[2]
     columns = (
         TextColumn('{task.description}'),
@@ -165,7 +165,7 @@ def _bars(
         TextColumn('{task.fields[position]}'),
         _TimeLeft(),
     )
-    # What is printed meanwhile goes where it goes: rich would carry it to the terminal.
+    # Other output keeps its destination; rich would redirect it to the terminal.
     with Progress(
         *columns, console=console, transient=True, refresh_per_second=4,
         redirect_stdout=False, redirect_stderr=False,
@@ -184,7 +184,7 @@ def _bars(
 def _lines(
     console: Console, estimate: Estimate, name: str
 ) -> Iterator[Callable[[float, str], None]]:
-    """A line at the beginning, and then one every so often, whatever the step is busy with."""
+    """A line at the beginning, and then one at regular intervals."""
     where, stop = ['starting'], threading.Event()
 
     def say() -> None:

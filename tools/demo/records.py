@@ -1,4 +1,4 @@
-"""What the demo keeps beside a training: its settings, and when it was finished."""
+"""The demo's record of a training: its settings, and when it was finished."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from mmspike.files import atomic_write
 
-# In every folder that the demo made, and may therefore empty. It holds the settings.
+# This file marks folders that the demo made and may delete. It contains the settings.
 MARKER = '.mmspike-demo'
 FINISHED = 'finished'
 # Keys of a config on which no weight depends: they may change.
@@ -22,7 +22,7 @@ WITHOUT_EFFECT = (
 
 @dataclass(frozen=True)
 class Training:
-    """A training that came to its end.
+    """A finished training.
 
     Attributes:
         date: Day and time of the end.
@@ -79,7 +79,7 @@ class Record:
             _write(self.folder / MARKER, values_of(cfg))
 
     def finish(self, seconds: float, resumed: bool) -> None:
-        """Keep that the training is finished, now."""
+        """Record the end of the training."""
         date = time.strftime('%Y-%m-%d %H:%M')
         _write(self.folder / FINISHED, dict(date=date, seconds=seconds, resumed=resumed))
 

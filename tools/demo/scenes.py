@@ -1,4 +1,4 @@
-"""What the two tasks on scenes share: the scenes, the backbone to begin with, pictures."""
+"""Shared parts of the two tasks on scenes: the scenes, the backbone to begin with, pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path

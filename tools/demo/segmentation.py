@@ -9,12 +9,12 @@ from scenes import SHOWN, SceneTask, grid
 
 from mmspike.visualization.scene_plots import class_colours, draw_label_map
 
-# Maps that agree in this share of their pixels are the same.
+# Maps that agree in this share of their pixels are equal.
 SAME_MAP = 0.999
 
 
 class Segmentation(SceneTask):
-    """The digit that every pixel of a scene belongs to."""
+    """Label each pixel of a scene with its digit."""
 
     title = 'segmentation'
     config = (
@@ -32,7 +32,7 @@ class Segmentation(SceneTask):
 
     def draw(self, evaluation: Evaluation) -> list[Path]:
         names = evaluation.runner.test_dataloader.dataset.metainfo['classes']
-        # The ground is no digit, and keeps the image.
+        # The background is no digit: there the image stays visible.
         ground = names.index('background')
         digits = [name for name in names if name != 'background']
         colours = class_colours(len(digits))

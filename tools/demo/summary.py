@@ -1,4 +1,4 @@
-"""What the demo prints at its end: results, what they mean, files, and what to do next."""
+"""The last output of the demo: results with footnotes, files, and next commands."""
 
 import sys
 from collections.abc import Sequence

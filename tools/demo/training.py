@@ -25,7 +25,7 @@ def read_scalars(work_dir: Path) -> list[dict]:
 
 
 def run_tool(tool: str, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
-    """Run a tool with its output in ``log``; ``watch`` is called again and again meanwhile."""
+    """Run a tool with its output in ``log``; ``watch`` is called repeatedly during the run."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, 'a') as output:
         process = subprocess.Popen(

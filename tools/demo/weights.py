@@ -15,7 +15,7 @@ LEFT = '.mmspike-demo.json'
 def weights_name(config: Path) -> str:
     """``metaspikformer-digits-sfa-t1d4.pth`` of ``..._1xb32-coslr-15e_digits.py``.
 
-    It is the config's name up to the part that says GPUs, batch size and schedule.
+    The name ends before the part with GPUs, batch size and schedule.
     """
     return re.split(r'_\d+xb\d+', config.stem)[0] + '.pth'
 
@@ -35,7 +35,7 @@ def leave_weights(checkpoint: Path, config: Path, folder: Path) -> Path | None:
         return target
     if found is not None and found not in ours:
         return None
-    # The record first: what was copied is known even if nothing was written after it.
+    # The record comes first, so that an interrupted copy is known as well.
     with atomic_write(record) as file:
         file.write(json.dumps({**known, target.name: [*ours, new]}, indent=1).encode())
     with atomic_write(target) as copy, open(checkpoint, 'rb') as original:

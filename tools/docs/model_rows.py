@@ -2,7 +2,7 @@
 
 import re
 
-# Training data of a metafile -> what the tables call it, where they have a shorter name.
+# Training data of a metafile -> its shorter name in the tables.
 DATA = {
     'COCO 2017': 'COCO',
     'PASCAL VOC 2012 aug': 'VOC 2012 aug',
@@ -11,7 +11,7 @@ DATA = {
     'event digits (simulated)': 'event digits',
 }
 NEURONS = {'sfa': 'SFA', 'lif': 'LIF', 'ilif': 'I-LIF', 'qcfs': 'QCFS', 'relu': 'ReLU'}
-# The metrics that the tables show; AP50, for instance, they do not.
+# The metrics that the tables show. They omit AP50, for example.
 SHOWN = ('Top 1 Accuracy', 'box AP', 'mask AP', 'mIoU')
 HEADER = (
     '| Config | Data | Neuron | T x D | Parameters | Published | Measured |\n'

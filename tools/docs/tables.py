@@ -38,7 +38,7 @@ def index(listed: Sequence[str]) -> list[str]:
 
 
 def table(found: re.Match, metafiles: dict[str, dict], up: str) -> str:
-    """What stands between two comments of a page.
+    """The text between two comments of a page.
 
     Args:
         found: A match of :data:`TABLE`.
@@ -63,7 +63,7 @@ def table(found: re.Match, metafiles: dict[str, dict], up: str) -> str:
 
 
 def fresh() -> dict[Path, str]:
-    """The files that follow from the metafiles, and what they should hold."""
+    """The generated files, and their content according to the metafiles."""
     index_file = ROOT / 'model-index.yml'
     paths = index(yaml.safe_load(index_file.read_text())['Import'])
     metafiles = {path: yaml.safe_load((ROOT / path).read_text()) for path in paths}
