@@ -283,7 +283,7 @@ class Task(ABC):
         """Evaluate a new model on the test set, count its operations, then compare executions.
 
         Returns:
-            The evaluation, and two numbers of images: with equal answers in both executions, and all.
+            The evaluation, and numbers of images: those with equal answers in both executions, all.
         """
         cfg = self.cfg.copy()
         cfg.update(
