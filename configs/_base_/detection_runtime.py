@@ -2,12 +2,12 @@ default_scope = 'mmdet'
 custom_imports = dict(imports=['mmspike'], allow_failed_imports=False)
 
 default_hooks = dict(
-    # Leaves cores to other programs where there is no GPU.
+    # Leaves cores to other programs on machines without a GPU.
     threads=dict(type='mmspike.CpuThreadsHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='mmspike.MainRankLoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # Keeps files whole when a run is killed, and the best checkpoint.
+    # Protects files from killed runs, and keeps the best checkpoint.
     checkpoint=dict(
         type='mmspike.AtomicCheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'
     ),
@@ -16,13 +16,13 @@ default_hooks = dict(
     # Ends training at the first loss that is NaN or infinite, and names the layer.
     finite_loss=dict(type='mmspike.FiniteLossHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    # `timesteps` and `D` of the top level act everywhere; settings without effect are named.
+    # Applies `timesteps` and `D` of the top level everywhere, and reports settings without effect.
     settings=dict(type='mmspike.SettingsHook'),
     # Heads have as many classes as the data.
     class_check=dict(type='NumClassCheckHook'),
     visualization=dict(type='DetVisualizationHook'),
 )
-# Makes a resumed run draw the random numbers of an uninterrupted one.
+# A resumed run draws the random numbers of an uninterrupted one.
 custom_hooks = [dict(type='mmspike.ProgressSeedHook')]
 
 env_cfg = dict(

@@ -16,7 +16,7 @@ test_pipeline = [
     dict(type='PackInputs'),
 ]
 
-# The images are in memory and small: workers would cost more than they save.
+# The images are small and in memory: workers would take more time than they save.
 train_dataloader = dict(
     batch_size=32,
     num_workers=0,

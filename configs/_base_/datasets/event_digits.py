@@ -13,7 +13,7 @@ test_pipeline = [
     dict(type='mmspike.PackEventFrames'),
 ]
 
-# The events are in memory and few: workers would cost more than they save.
+# The events are few and in memory: workers would take more time than they save.
 train_dataloader = dict(
     batch_size=32,
     num_workers=0,

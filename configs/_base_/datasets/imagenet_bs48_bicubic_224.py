@@ -8,7 +8,7 @@ data_preprocessor = dict(
     std=[58.395, 57.12, 57.375],
     to_rgb=True,
 )
-# The mean in the order of pixels in the pipeline (BGR), where RandAugment needs to fill.
+# The mean in the channel order of the pipeline (BGR); RandAugment fills with it.
 randaug_hparams = dict(pad_val=[104, 116, 124], interpolation='bicubic')
 
 train_pipeline = [

@@ -19,7 +19,7 @@ model = dict(
         neuron_cfg=neuron,
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
         topk=(1, 5),
-        # As the reference, which leaves torch's own initialisation of the classifier.
+        # As the reference, which keeps the initialisation of torch for the classifier.
         init_cfg=None,
     ),
 )

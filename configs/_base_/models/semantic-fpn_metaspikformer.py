@@ -2,7 +2,7 @@
 # are at strides 2, 4, 8 and 16; of the head's strides only the ratios count.
 quarters = dict(type='mmspike.SFA', D=4)
 norm_cfg = dict(type='SyncBN', requires_grad=True)
-# At the top as well, where tools of mmseg look for it; change both.
+# Tools of mmseg look for it at the top level; change both.
 data_preprocessor = dict(
     type='SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],

@@ -1,8 +1,8 @@
-# What the segmentors with heads without spikes share.
+# Shared part of the segmentors with heads without spikes.
 _base_ = './metaspikformer-small_readout.py'
 
 norm_cfg = dict(type='SyncBN', requires_grad=True)
-# At the top as well, where tools of mmseg look for it; change both.
+# Tools of mmseg look for it at the top level; change both.
 data_preprocessor = dict(
     type='SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
@@ -24,7 +24,7 @@ model = dict(
     data_preprocessor=data_preprocessor,
     backbone=dict(_base_.backbone, norm_cfg=norm_cfg),
     decode_head=head,
-    # On the map before the last, as in mmseg.
+    # It reads the map before the last, as in mmseg.
     auxiliary_head=dict(
         head,
         type='FCNHead',

@@ -1,6 +1,6 @@
 _base_ = './resnet18-w16_1xb32-coslr-15e_digits.py'
 
-# Test it with the checkpoint of the quantised network: the accuracy after each step comes with it.
+# Test it with the checkpoint of the quantised network; the test reports the accuracy of each step.
 model = dict(
     type='mmspike.SpikingModel',
     host='ImageClassifier',

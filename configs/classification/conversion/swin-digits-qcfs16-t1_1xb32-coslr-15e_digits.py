@@ -21,5 +21,5 @@ model = dict(
     ),
 )  # fmt: skip
 default_hooks = dict(logger=dict(interval=15))
-# What a CNN learns by is too much for it.
+# The learning rate of CNNs is too high for it.
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

@@ -4,10 +4,10 @@ _base_ = './metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits.py'
 # learns what to do with what is left on its membranes. `--cfg-options load_from=...` names other
 # weights.
 load_from = 'checkpoints/metaspikformer-digits-sfa-t1d4.pth'
-# The checkpoint was made with SFA; on_mismatch: that is meant.
+# The checkpoint was made with SFA. on_mismatch: this is intended.
 neuron = dict(type='mmspike.ILIF', D=4, on_mismatch='warn')
 
-# _delete_: nothing of the stateless neuron's options carries over.
+# _delete_: the options of the stateless neuron do not apply.
 model = dict(
     backbone=dict(timesteps=4, neuron_cfg=dict(_delete_=True, norm=None, **neuron)),
     head=dict(timesteps=4, neuron_cfg=dict(_delete_=True, norm=1, **neuron)),

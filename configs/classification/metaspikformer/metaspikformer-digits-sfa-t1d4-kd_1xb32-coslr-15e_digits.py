@@ -1,6 +1,6 @@
 _base_ = './metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits.py'
 
-# Learns from the labels and from what resnet18-w16 answered to the training images; README.md has
+# The network learns from labels and from stored answers of resnet18-w16; README.md contains
 # the commands that store it.
 model = dict(
     type='mmspike.DistilledClassifier',

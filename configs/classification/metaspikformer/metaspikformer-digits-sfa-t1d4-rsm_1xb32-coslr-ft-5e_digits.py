@@ -1,13 +1,13 @@
 _base_ = './metaspikformer-digits-sfa-t1d4_1xb32-coslr-15e_digits.py'
 
-# Begins with a network that was trained without masks, which is also the teacher of the masked one.
+# Training begins with a network without masks, which is also the teacher of the masked one.
 # `--cfg-options load_from=... model.teacher_checkpoint=...` names other weights.
 load_from = 'checkpoints/metaspikformer-digits-sfa-t1d4.pth'
 model = dict(type='mmspike.DistilledClassifier', teacher_checkpoint=load_from)
 
 custom_hooks = [
     dict(type='mmspike.ProgressSeedHook'),
-    # More and more spikes are dropped, until 3 of 4 are in epochs 4 and 5.
+    # The share of dropped spikes rises to 3 of 4 in epochs 4 and 5.
     dict(
         type='mmspike.RSMScheduleHook',
         ratios=dict(
@@ -31,5 +31,5 @@ param_scheduler = [
     ),
 ]
 train_cfg = dict(max_epochs=5)
-# The best epoch would be one before there were masks.
+# The best epoch would be one before the masks begin.
 default_hooks = dict(checkpoint=dict(save_best=None))

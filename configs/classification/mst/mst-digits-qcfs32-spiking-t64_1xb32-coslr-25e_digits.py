@@ -1,6 +1,6 @@
 _base_ = './mst-digits-qcfs32-t1_1xb32-coslr-25e_digits.py'
 
-# Test it with the checkpoint of the quantised network: the accuracy after each step comes with it.
+# Test it with the checkpoint of the quantised network; the test reports the accuracy of each step.
 # The last norm, and the classifier, take the mean of all steps so far.
 model = dict(
     type='mmspike.SpikingModel',

@@ -1,6 +1,6 @@
 _base_ = './mst-digits-qcfs32-t1_1xb32-coslr-25e_digits.py'
 
-# Begins with a network that was trained without masks, which is also the teacher of the masked one.
+# Training begins with a network without masks, which is also the teacher of the masked one.
 # `--cfg-options load_from=... model.teacher_checkpoint=...` names other weights.
 load_from = 'checkpoints/mst-digits-qcfs32-t1.pth'
 model = dict(type='mmspike.DistilledClassifier', teacher_checkpoint=load_from)
@@ -28,5 +28,5 @@ param_scheduler = [
     ),
 ]
 train_cfg = dict(max_epochs=10)
-# The best epoch would be one before there were all masks.
+# The best epoch would be one before all masks are there.
 default_hooks = dict(checkpoint=dict(save_best=None))

@@ -11,14 +11,14 @@ model = dict(
         arch=dict(embed_dims=48, depths=(2, 2), num_heads=(3, 6), window_size=4),
         out_indices=(1,),
         drop_path_rate=0.0,
-        # As fine and as low as 64 steps of spikes can follow.
+        # As fine and as low as 64 steps of spikes can represent.
         neuron_cfg=dict(levels=32, init_threshold=1.5),
-        # Swin's 0.02 is meant for layers ten times as wide: here hardly a neuron would fire.
+        # The 0.02 of Swin is for layers ten times as wide; hardly any neuron would fire here.
         init_cfg=dict(type='TruncNormal', layer='Conv2d', std=0.1),
     ),
     head=dict(num_classes=10, in_channels=96, topk=(1,)),
 )
-# Nor do thresholds and biases of positions decay: neither are weights of a layer.
+# Thresholds and position biases do not decay, because they are no weights of a layer.
 optim_wrapper = dict(
     optimizer=dict(lr=3e-3),
     paramwise_cfg=dict(

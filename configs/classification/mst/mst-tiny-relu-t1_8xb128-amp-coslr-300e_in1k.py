@@ -6,7 +6,7 @@ _base_ = [
 ]
 
 model = dict(
-    # _delete_: ReLU has none of the options of QCFS.
+    # _delete_: ReLU has no options of QCFS.
     backbone=dict(arch='tiny', neuron_cfg=dict(_delete_=True, type='ReLU')),
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)]),
 )

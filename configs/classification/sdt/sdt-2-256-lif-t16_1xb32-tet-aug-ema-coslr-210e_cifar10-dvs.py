@@ -1,6 +1,6 @@
 _base_ = './sdt-2-256-lif-t10_1xb32-amp-tet-coslr-210e_cifar10-dvs.py'
 
-# What the authors of SDT advise those whom the released recipe leaves short of the paper: cutout,
+# The authors of SDT advise this if the released recipe stays below the result of the paper: cutout,
 # an average of the weights, no mixed precision. Flips and shifts stand in their code, unused. T is
 # that of the result in the paper.
 model = dict(backbone=dict(timesteps=16), head=dict(timesteps=16))

@@ -16,13 +16,13 @@ custom_hooks = [
     dict(type='SwitchRecipeHook', schedule=[dict(action_epoch=201, batch_augments=None)]),
 ]
 
-# The data set of CIFAR-10, but for its name and statistics.
+# As CIFAR-10 except for name and statistics.
 data_preprocessor = dict(
     num_classes=100,
     mean=[129.3105, 124.1085, 112.404],
     std=[68.2125, 65.4075, 70.4055],
 )
-# RandAugment fills what it moves in with the mean.
+# RandAugment fills empty borders with the mean.
 train_pipeline = [
     dict(step, hparams=dict(step['hparams'], pad_val=[129, 124, 112]))
     if step['type'] == 'RandAugment'

@@ -5,7 +5,7 @@ _base_ = [
     '../../_base_/classification_runtime.py',
 ]
 
-# Four steps, from weights that were trained with one.
+# Fine-tuned with four steps, from weights that were trained with one.
 load_from = 'checkpoints/sdtv2-55m-lif-t1_in1k.pth'
 
 # Hard distillation. The reference's teacher is timm's caformer_b36_in21ft1k; mmpretrain has this

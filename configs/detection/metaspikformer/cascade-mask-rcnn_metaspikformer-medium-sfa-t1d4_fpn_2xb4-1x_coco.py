@@ -7,7 +7,7 @@ _base_ = [
 
 # The published classification weights, converted; README.md here says how.
 pretrained = 'checkpoints/metaspikformer-medium-sfa-t1d4_in1k.pth'
-# A list is replaced as a whole.
+# A list is replaced completely.
 bbox_heads = [
     dict(
         type='mmspike.SpikeShared4Conv1FCBBoxHead',

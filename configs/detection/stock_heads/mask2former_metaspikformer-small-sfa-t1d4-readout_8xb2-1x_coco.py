@@ -30,7 +30,7 @@ model = dict(
         num_transformer_feat_level=3,
         pixel_decoder=dict(
             type='MSDeformAttnPixelDecoder',
-            # The head takes `strides` as well, and drops them: only these are read.
+            # The head accepts `strides` as well, but reads only these.
             strides=[4, 8, 16, 16],
             num_outs=3,
             norm_cfg=dict(type='GN', num_groups=32),
