@@ -7,15 +7,13 @@ call out, repeat it, or run it inside a ``with`` block that ends whatever happen
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from torch import nn
 
 # Called as around(module, forward, args, kwargs). It calls ``forward`` as often as it likes.
 Around = Callable[[nn.Module, Callable, tuple, dict], Any]
 _changing = threading.Lock()
-# The method by which nn.DataParallel copies a module to another GPU.
-_REPLICATE = '_replicate_for_data_parallel'
 
 
 class Replacement:
@@ -40,9 +38,9 @@ def replace(module: nn.Module, around: Around, *, lasting: bool = True) -> Repla
     thread. A running call is not affected. With the last one, the module gets back the ``forward``
     that it had, its class's or its own. One that somebody assigned on top meanwhile stays.
 
-    A shallow copy and a replica of ``nn.DataParallel`` share the attributes of the module, so they
-    would run the module in their own place. Both are refused: the copy here, the replica when it is
-    made.
+    A shallow copy shares the attributes of the module, so it would run the module in its own place.
+    It is refused. The replicas of ``nn.DataParallel`` are such copies, and nobody asks them: use
+    ``DistributedDataParallel``, or one GPU.
 
     Args:
         module: Any module; changed in place.
@@ -60,7 +58,6 @@ def replace(module: nn.Module, around: Around, *, lasting: bool = True) -> Repla
             stack = _Stack(module)
             # A bound method: what exports a model asks for the code of its forward.
             module.forward = stack.run
-            vars(module)[_REPLICATE] = stack.refuse_replica
         replacement = Replacement(stack, around, lasting)
         stack.replacements = (*stack.replacements, replacement)
     return replacement
@@ -104,13 +101,6 @@ class _Stack:
             )
         return None  # the forward of another module, which somebody assigned
 
-    def refuse_replica(self) -> NoReturn:
-        raise RuntimeError(
-            f'the forward of this {type(self.module).__name__} is replaced, as spike-driven '
-            'execution and blocks that follow spikes do; replicas of nn.DataParallel would run the '
-            'original on its own GPU. Use DistributedDataParallel, or one GPU'
-        )
-
     def run(self, *args: Any, **kwargs: Any) -> Any:
         forward = self.own or partial(type(self.module).forward, self.module)
         for replacement in self.replacements:
@@ -124,6 +114,6 @@ class _Stack:
         self.replacements = tuple(x for x in self.replacements if x is not replacement)
         if self.replacements or _Stack.of(self.module) is not self:
             return
-        del self.module.forward, vars(self.module)[_REPLICATE]
+        del self.module.forward
         if self.own is not None:
             self.module.forward = self.own

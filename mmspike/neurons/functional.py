@@ -11,7 +11,7 @@ fused kernels of :mod:`mmspike.neurons.kernels` cannot. ``**firing`` stands for 
 ``v_reset``, ``detach_reset`` and ``surrogate``.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +23,6 @@ from mmspike.neurons.kernels.settings import (
     DIVIDE,
     MULTIPLY,
     NO_LEAK,
-    NO_MEMORY,
     SCALE,
     BinarySettings,
     IntegerSettings,
@@ -118,8 +117,8 @@ def parametric_leaky_integrate_and_fire(
 def integer_fire(x: Tensor, *, D: int, norm: float, rounding: str, grad_window: str) -> Tensor:
     """Integer neuron without memory, see :func:`mmspike.neurons.reference.integer_fire`."""
     if x.dim() and use_kernels(x):
-        settings = cast(tuple, IntegerSettings(D, norm, rounding, grad_window))[NO_MEMORY]
-        return ops.run(ops.sfa, x, *settings, _wants_grad(x))[0]
+        # The fields of NO_MEMORY. Torch 2.6 cannot compile a slice of the named tuple.
+        return ops.run(ops.sfa, x, D, norm, rounding, grad_window, _wants_grad(x))[0]
     return reference.integer_fire(x, D=D, norm=norm, rounding=rounding, grad_window=grad_window)
 
 

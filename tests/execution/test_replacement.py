@@ -150,18 +150,6 @@ def test_a_shallow_copy_is_refused():
     assert find_replacement(copy.copy(net), double) is None
 
 
-def test_a_replica_of_data_parallel_is_refused():
-    net = nn.Sequential(Negative())
-    replacement = replace(net[0], double)
-    with pytest.raises(RuntimeError, match=r'forward of this Negative .* DistributedDataParallel'):
-        net[0]._replicate_for_data_parallel()  # as nn.parallel.replicate does on every GPU
-    twin = copy.deepcopy(net)
-    replacement.restore()
-    assert torch.equal(net[0]._replicate_for_data_parallel()(X), -X)
-    with pytest.raises(RuntimeError, match='forward of this Negative'):
-        twin[0]._replicate_for_data_parallel()
-
-
 def test_the_forward_of_another_module_is_no_replacement():
     net, other = Negative(), Negative()
     replace(net, double)

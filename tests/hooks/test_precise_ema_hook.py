@@ -174,12 +174,12 @@ def test_early_in_training_the_averaged_model_answers(tmp_path):
     accuracies = {}
     for name in ('EMAHook', 'mmspike.PreciseEMAHook'):
         runner = runner_of(
-            tmp_path / name, name, hook_options=dict(momentum=0.02),
+            tmp_path / name, name, hook_options=dict(momentum=0.005),
             train_cfg=dict(by_epoch=True, max_epochs=2),
         )  # fmt: skip
         runner.train()
         accuracies[name] = runner.message_hub.get_scalar('val/accuracy').current()
-    assert accuracies['mmspike.PreciseEMAHook'] > 0.9
+    assert accuracies['mmspike.PreciseEMAHook'] > 0.8
     assert accuracies['EMAHook'] < 0.7
 
 
