@@ -39,9 +39,9 @@ class DistilledClassifier(WithOldNames, ImageClassifier):
     averaged for the teacher.
 
     The teacher sees the same batch, in evaluation mode and without spike masking: it may be the
-    student itself as it was before masking. It is loaded when the first loss is computed. It is no
-    part of the model: evaluation and inference do without its file, and neither checkpoints nor
-    optimisers, averaged copies or distributed wrappers know of it.
+    student itself as it was before masking. It is loaded when training begins. It is no part of the
+    model: evaluation and inference do without its file, and neither checkpoints nor optimisers,
+    averaged copies or distributed wrappers know of it.
 
     Args:
         backbone: Config of the student's backbone.
@@ -109,7 +109,7 @@ class DistilledClassifier(WithOldNames, ImageClassifier):
 
     @property
     def teacher(self) -> nn.Module | None:
-        """The frozen teacher; None before the first loss, and if its logits are stored."""
+        """The frozen teacher; None before training, and if its logits are stored."""
         return None if self._teacher is None else self._teacher.model
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:

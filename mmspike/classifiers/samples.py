@@ -76,11 +76,11 @@ def dataset_name(dataset: Any) -> str:
 
 
 def some_paths(dataset: Any) -> list[str]:
-    """Up to 100 paths of images, spread over a data set."""
+    """Up to 100 paths of images of each data set inside wrappers, spread over it."""
     infos = (
         part.get_data_info(i)
         for part in leaf_datasets(dataset)
-        for i in range(0, len(part), max(1, len(part) // _SOME))
+        for i in range(0, len(part), max(1, -(-len(part) // _SOME)))
     )
     return [info['img_path'] for info in infos if info.get('img_path')]
 

@@ -87,5 +87,6 @@ def test_samples_that_cannot_be_told_apart():
 def test_some_paths_are_spread_over_all():
     names = [f'{i}.png' for i in range(1000)]
     assert some_paths(files('a', *names)) == [f'a/{i}.png' for i in range(0, 1000, 10)]
+    assert some_paths(files('a', *names[:150])) == [f'a/{i}.png' for i in range(0, 150, 2)]
     assert some_paths(files('a', '1.png', '2.png')) == ['a/1.png', 'a/2.png']
     assert some_paths(Data(dict(gt_label=0))) == []

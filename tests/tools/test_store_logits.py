@@ -19,6 +19,7 @@ from support.small_checkpoints import DETECTION, trained
 from support.small_runs import DIGITS, make_imagenet
 
 RESNET = ROOT / 'configs/classification/conversion/resnet18-w16_1xb32-coslr-15e_digits.py'
+QCFS = RESNET.with_name('resnet18-w16-qcfs8-t1_1xb32-coslr-15e_digits.py')
 NAME = 'mobilenet-v2_8xb32_in1k'
 
 
@@ -46,7 +47,7 @@ def answers(config, checkpoint):
     return dataset, logits.numpy()
 
 
-@pytest.mark.parametrize('path', [RESNET, DIGITS], ids=['resnet', 'spiking'])
+@pytest.mark.parametrize('path', [RESNET, QCFS, DIGITS], ids=['resnet', 'qcfs', 'spiking'])
 def test_logits_of_the_training_images(run, tmp_path, path):
     config, checkpoint = trained(path)
     status, out = run(config, checkpoint)
