@@ -150,7 +150,8 @@ HOOKS = Registry('hook', parent=root.HOOKS, locations=['mmspike.hooks'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
-    hosted={'mmpretrain': ['mmspike.optim']},
+    locations=['mmspike.optim.constructor'],
+    hosted={'mmpretrain': ['mmspike.optim.layer_decay']},
 )
 METRICS = Registry(
     'metric',

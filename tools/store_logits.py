@@ -155,6 +155,9 @@ def main() -> None:
         store(args)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         sys.exit(f'store_logits: {error}')
+    except KeyboardInterrupt:
+        console.print('stopped; run the same command again to finish')
+        sys.exit(130)
 
 
 if __name__ == '__main__':

@@ -184,8 +184,14 @@ class EnergyReport:
 
     def findings(self) -> dict[str, list[str]]:
         """What a reader of the numbers should know, and the layers that it is about."""
+        dead = f'dead neurons (rate below {DEAD_RATE:.1%})'
+        if 2 * len(self.dead) > len(self.neurons):
+            dead += (
+                ', more than half of all; a network that hardly fires needs little energy whatever '
+                'it computes, so the ratio to the ANN says little'
+            )
         found = {
-            f'dead neurons (rate below {DEAD_RATE:.1%})': self.dead,
+            dead: self.dead,
             f'saturated neurons (active or rate above {SATURATED:.0%} of the most)': self.saturated,
             'not counted, because there is no rule for their cost': self.counts.uncounted,
             'layers that never ran': self.counts.never_called,

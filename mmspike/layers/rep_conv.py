@@ -102,19 +102,17 @@ class RepConv(BaseModule):
         if not width:
             return x
         # Zeros inside the border, and outside of it what the norm makes of a zero.
-        _, shift = _scale_and_shift(self.norm1)
+        _, shift = _merged(self.pointwise1, self.norm1)
         shift = shift.detach().to(x.dtype).view(-1, 1, 1)
         outside = pad(torch.zeros_like(x[:1, :1]), (width,) * 4, value=1.0)
         return pad(x, (width,) * 4) + outside * shift
 
     def folded_weights(self) -> tuple[Tensor, Tensor]:
         """Weight ``(C', C, k, k)`` and bias ``(C',)`` of the one convolution, as in evaluation."""
-        scale1, shift1 = _scale_and_shift(self.norm1)
-        scale2, shift2 = _scale_and_shift(self.norm2)
-        first = scale1[:, None] * self.pointwise1.weight.flatten(1)  # (hidden, C)
-        last = scale2[:, None] * self.pointwise2.weight.flatten(1)  # (C', hidden)
+        first, shift1 = _merged(self.pointwise1, self.norm1)  # (hidden, C)
+        last, shift2 = _merged(self.pointwise2, self.norm2)  # (C', hidden)
         if isinstance(self.depthwise, nn.Identity):
-            kernels = torch.ones_like(scale1)[:, None, None]
+            kernels = torch.ones_like(shift1)[:, None, None]
         else:
             kernels = self.depthwise.weight.squeeze(1)  # (hidden, k, k)
         weight = torch.einsum('om,mhw,mi->oihw', last, kernels, first)
@@ -135,10 +133,17 @@ class RepConv(BaseModule):
         return conv.train(self.training)
 
 
-def _scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
-    """A batch norm in evaluation: ``x * scale + shift`` per channel."""
+def _merged(conv: nn.Conv2d, norm: Any) -> tuple[Tensor, Tensor]:
+    """Weight ``(out, in)`` and bias ``(out,)`` of a pointwise convolution with its norm.
+
+    They are those of evaluation. ``mmcv.cnn.fuse_conv_bn`` may have merged both before.
+    """
+    weight = conv.weight.flatten(1)
+    bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias
+    if isinstance(norm, nn.Identity):
+        return weight, bias
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    return scale, norm.bias - norm.running_mean * scale
+    return scale[:, None] * weight, norm.bias + scale * (bias - norm.running_mean)
 
 
 def fold_rep_convs(model: nn.Module) -> int:

@@ -1,9 +1,6 @@
 """Optimiser construction for mmengine's Runner."""
 
-from mmspike.versions import check_version
+from mmspike.moved import moved_names
 
-check_version('mmpretrain')
-
-from mmspike.optim.layer_decay import LayerDecayOptimWrapperConstructor  # noqa: E402
-
-__all__ = ['LayerDecayOptimWrapperConstructor']
+_NAME = 'LayerDecayOptimWrapperConstructor'
+__getattr__ = moved_names(__name__, {_NAME: f'optim.layer_decay:{_NAME}'})

@@ -4,10 +4,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructor
 from torch import nn
 
 from mmspike.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmspike.versions import check_version
+
+check_version('mmpretrain')
+
+from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructor  # noqa: E402
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()

@@ -1,5 +1,6 @@
 import copy
 import math
+import os
 import pickle
 import re
 import warnings
@@ -519,6 +520,54 @@ def test_training_on_the_logits_of_other_data(tmp_path):
     with pytest.raises(ValueError, match='the training data are 6 samples of HandwrittenDigits'):
         runner.train()
     assert runner.iter == 0
+
+
+def train_rank(rank, folder, logits):
+    torch.set_num_threads(1)
+    os.environ['LOCAL_RANK'] = str(rank)
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2
+    )
+    try:
+        cfg = small_config(DIGITS, folder)
+        head = dict(PLAIN['head'], type='mmspike.SpikeDistillClsHead')
+        cfg.model = dict(
+            PLAIN, type='mmspike.DistilledClassifier', teacher_logits=logits, head=head
+        )
+        cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.5))
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        cfg.train_dataloader.dataset.indices = 5
+        cfg.launcher = 'pytorch'
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
+        )
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        torch.save(runner.model.module.state_dict(), folder / f'rank_{rank}.pth')
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_two_processes_on_a_number_of_samples_that_they_cannot_share(tmp_path):
+    """The sampler gives a sample twice, and every layer has its gradient."""
+    init_default_scope('mmpretrain')
+    dataset = HandwrittenDigits(indices=5)
+    labels = [dataset.get_data_info(i)['gt_label'] for i in range(5)]
+    folder = store(tmp_path / 'logits', torch.randn(5, 10), labels)
+    context = torch.multiprocessing.get_context('fork')
+    processes = [
+        context.Process(target=train_rank, args=(rank, tmp_path, str(folder))) for rank in (0, 1)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    first, second = (torch.load(tmp_path / f'rank_{rank}.pth') for rank in (0, 1))
+    before = student(None, teacher_logits=folder).state_dict()
+    for name in ('head.fc.weight', 'backbone.stages.0.downsample.conv.weight'):
+        assert torch.equal(first[name], second[name])
+        assert not torch.equal(first[name], before[name])
 
 
 @pytest.mark.slow

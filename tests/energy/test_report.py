@@ -137,6 +137,16 @@ def test_warnings(report):
     assert EnergyReport(EnergyCounts(samples=1)).warnings() == []
 
 
+@pytest.mark.parametrize(('dead', 'most'), [(1, False), (2, False), (3, True), (4, True)])
+def test_the_ratio_of_a_network_that_hardly_fires_says_little(dead, most):
+    neurons = {f'layer{i}': neuron(1, 2500, 10000, 5000, 5000) for i in range(dead, 4)}
+    neurons |= {f'dead{i}': neuron(1, 2500, 10000, 0.0, 0.0) for i in range(dead)}
+    report = EnergyReport(EnergyCounts(samples=1, neurons=neurons))
+    (warning,) = report.warnings()
+    assert ('the ratio to the ANN says little: dead0' in warning) is most
+    assert ('says little' in energy_page([report])) is most
+
+
 def test_what_an_approximation_misses():
     """Spikes in corners, where connections are few; steps count, not more than once."""
     net = nn.Sequential(LIF(tau=1.0, decay_input=False), nn.Conv2d(1, 1, 3, padding=1))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mmcv.cnn import ConvModule
+from mmcv.cnn import ConvModule, fuse_conv_bn
 from torch import nn
 from torch.nn.functional import conv2d
 
@@ -105,6 +105,15 @@ def test_a_conv_module_builds_it_and_loses_it():
     assert fold_rep_convs(module) == 1
     assert fold_rep_convs(module) == 0
     torch.testing.assert_close(module(x), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_norms_that_mmcv_has_merged_before():
+    conv = drawn(RepConv(3, 4, 3)).double().eval()
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    fused = fuse_conv_bn(copy.deepcopy(conv))
+    assert isinstance(fused.norm1, nn.Identity)
+    torch.testing.assert_close(fused(x), conv(x))
+    torch.testing.assert_close(fused.folded()(x), conv(x))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from rich.console import Console
 
@@ -60,6 +61,27 @@ def test_remaining_time_follows_the_machine(parts, clock, slowness):
     estimate.begin('c')
     assert estimate.all_left == pytest.approx(500 * (400 * slowness + 20) / 420)
     assert estimate.share == pytest.approx(400 * slowness / (400 * slowness + estimate.all_left))
+
+
+def test_remaining_time_of_one_thread(parts, clock, monkeypatch):
+    progress = parts('progress')
+    estimate = progress.Estimate(clock, slowness=1.5)
+    for step, seconds in (('a', 400), ('b', 100)):
+        estimate.expect(step, seconds)
+    estimate.begin('a')
+    assert (estimate.step_left, estimate.all_left) == (600, 750)
+    # A fast machine: the first guess counts as so many seconds.
+    clock.now += 100
+    estimate.advance(0.5)
+    pace = (100 + 20 * 1.5) / 220
+    assert estimate.step_left == pytest.approx(200 * pace)
+    assert estimate.all_left == pytest.approx(300 * pace)
+    for threads, expected in ((1, 1000 * progress.ONE_THREAD), (2, 1000)):
+        monkeypatch.setattr(torch, 'get_num_threads', lambda threads=threads: threads)
+        steps = progress.Steps(Console(file=io.StringIO()))
+        steps.expect('task', dict(train=1000))
+        steps.estimate.begin('task: train')
+        assert steps.estimate.step_left == pytest.approx(expected, abs=5)
 
 
 def test_time_in_words(parts):

@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ from mmpretrain.registry import DATASETS
 from mmspike.classifiers.logits_folder import open_logits, read_header, read_samples
 from mmspike.classifiers.logits_writer import LogitsWriter
 from mmspike.classifiers.samples import samples_of
+from mmspike.classifiers.stored_teacher import StoredTeacher
 from mmspike.classifiers.teacher import load_teacher, model_of
 from mmspike.files import read_training_checkpoint
 from mmspike.folder_lock import FolderLock
@@ -73,8 +75,8 @@ def test_an_interrupted_run_goes_on(run, tmp_path, monkeypatch):
         append(writer, logits)
 
     monkeypatch.setattr(LogitsWriter, 'append', interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(*files, '--batch-size', 1)
+    status, out = run(*files, '--batch-size', 1)
+    assert (status, out.endswith('run the same command again to finish\n')) == (130, True)
     status, out = run(*files, '--batch-size', 1)
     assert (status, '1 samples have their logits' in out) == (0, True)
     assert calls == [0, 1, 1, 2, 3]
@@ -139,6 +141,40 @@ def test_data_sets_in_wrappers(run, tmp_path):
     cfg.dump(tmp_path / 'two.py')
     status, _ = run(tmp_path / 'two.py', checkpoint, out='two')
     assert 'hold their images in memory' in status
+
+
+def test_folders_of_images_that_are_moved_afterwards(run, tmp_path):
+    config, checkpoint = trained(RESNET)
+    cfg = Config.fromfile(config)
+    for name in ('old/1.png', 'old/2.png', 'new/1.png'):
+        path = tmp_path / 'data' / name
+        path = path.parent / 'cat' / path.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.random.randint(0, 256, (8, 8, 3), np.uint8))
+    pipeline = cfg.test_dataloader.dataset.pipeline
+
+    def row(root):
+        parts = [
+            dict(type='CustomDataset', data_root=str(root / name), pipeline=pipeline)
+            for name in ('new', 'old')
+        ]
+        return dict(type='ConcatDataset', datasets=parts)
+
+    cfg.train_dataloader.dataset = row(tmp_path / 'data')
+    cfg.dump(tmp_path / 'small.py')
+    assert run(tmp_path / 'small.py', checkpoint)[0] == 0
+    teacher = StoredTeacher(tmp_path / 'logits')
+    assert teacher.header.dataset == 'CustomDataset'
+    (tmp_path / 'data').rename(tmp_path / 'moved')
+    dataset = DATASETS.build(row(tmp_path / 'moved'))
+    with pytest.raises(ValueError, match='the training data has 1 classes'):
+        teacher.check_data(dataset)  # the teacher knows the ten digits
+    batch = [dataset[i] for i in (2, 0, 1)]
+    logits = teacher.logits(torch.zeros(3), [one['data_samples'] for one in batch])
+    live = load_teacher(model_of(cfg), checkpoint)
+    inputs = live.data_preprocessor(dict(inputs=[one['inputs'] for one in batch]))['inputs']
+    with torch.no_grad():
+        torch.testing.assert_close(logits, live(inputs), rtol=1e-4, atol=1e-5)
 
 
 def test_what_it_does_not_take(run, tmp_path):

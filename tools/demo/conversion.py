@@ -21,7 +21,7 @@ from mmspike.ann2snn import convert_to_spiking, simulate
 from mmspike.apis.config import load_config
 from mmspike.apis.evaluation import evaluate
 from mmspike.classifiers import AccuracyOverTime
-from mmspike.energy import EnergyCounter, EnergyReport, Origin
+from mmspike.energy import EnergyCounter, EnergyReport, Origin, write_report
 from mmspike.visualization.plots import plot_accuracy_over_time
 from mmspike.weights import load_weights
 
@@ -89,7 +89,7 @@ class Conversion(Classification):
             curves[name] = over_time.curve
             origin = Origin.of(self.config_path, checkpoint, images='test data of the config')
             reports[name] = EnergyReport(counter, name=name, origin=origin)
-            reports[name].write(self.work_dir / f'energy of {name}')
+            write_report(reports[name], self.work_dir / f'energy of {name}')
         console.print(over_time_table(curves, reports, quantised))
         figure, axes = plt.subplots(figsize=(7, 4.2), layout='constrained')
         plot_accuracy_over_time(axes, curves, {'without time': quantised})

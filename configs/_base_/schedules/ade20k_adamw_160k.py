@@ -2,6 +2,7 @@
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.005),
+    constructor='mmspike.OptimWrapperConstructor',
     paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=2.0))),
 )
 param_scheduler = [

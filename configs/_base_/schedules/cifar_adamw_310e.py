@@ -5,6 +5,7 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=learning_rate, weight_decay=0.06),
     # `neuron.w` and the like: the learned decay of PLIF, a single number.
+    constructor='mmspike.OptimWrapperConstructor',
     paramwise_cfg=dict(
         flat_decay_mult=0.0,
         custom_keys={'activate.w': dict(decay_mult=0.0), 'neuron.w': dict(decay_mult=0.0)},

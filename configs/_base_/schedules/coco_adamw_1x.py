@@ -2,6 +2,7 @@
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor='mmspike.OptimWrapperConstructor',
     paramwise_cfg=dict(norm_decay_mult=0.0),
 )
 param_scheduler = [

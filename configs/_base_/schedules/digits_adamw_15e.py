@@ -1,6 +1,7 @@
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=4e-3, weight_decay=0.05),
+    constructor='mmspike.OptimWrapperConstructor',
     paramwise_cfg=dict(flat_decay_mult=0.0),
 )
 param_scheduler = [

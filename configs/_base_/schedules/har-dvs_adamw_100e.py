@@ -7,6 +7,7 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=4e-5 * 72 / 256, weight_decay=0.01),
     clip_grad=dict(max_norm=1.0),
     # `neuron.w` and the like: the learned decay of PLIF, a single number.
+    constructor='mmspike.OptimWrapperConstructor',
     paramwise_cfg=dict(
         flat_decay_mult=0.0,
         custom_keys={'activate.w': dict(decay_mult=0.0), 'neuron.w': dict(decay_mult=0.0)},

@@ -6,6 +6,7 @@ optim_wrapper = dict(
     type='AmpOptimWrapper',
     loss_scale='dynamic',
     optimizer=dict(type='AdamW', lr=learning_rate, weight_decay=0.05),
+    constructor='mmspike.OptimWrapperConstructor',
     paramwise_cfg=dict(
         flat_decay_mult=0.0,
         custom_keys={

@@ -5,6 +5,7 @@ optim_wrapper = dict(
     loss_scale='dynamic',
     optimizer=dict(type='Lamb', lr=6e-4 * 2048 / 256, weight_decay=0.05, trust_clip=True),
     # flat: 1-D parameters. `neuron.w` and the like: the learned decay of PLIF, a single number.
+    constructor='mmspike.OptimWrapperConstructor',
     paramwise_cfg=dict(
         flat_decay_mult=0.0,
         custom_keys={'activate.w': dict(decay_mult=0.0), 'neuron.w': dict(decay_mult=0.0)},
