@@ -302,7 +302,10 @@ def test_slurm_script_hands_over_its_arguments(tmp_path):
     srun = tmp_path / 'srun'
     srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     srun.chmod(0o755)
-    env = dict(os.environ, PATH=f'{tmp_path}:{os.environ["PATH"]}', SRUN_ARGS='--time=1:00 -x n1')
+    env = dict(
+        os.environ, PATH=f'{tmp_path}:{os.environ["PATH"]}', SRUN_ARGS='--time=1:00 -x n1',
+        PYTHON=sys.executable,
+    )  # fmt: skip
     printed = subprocess.run(
         ['tools/slurm_train.sh', 'gpu', 'job', 'config.py', '--amp', '--work-dir', 'a b'],
         cwd=ROOT, env=dict(env, GPUS='4'), capture_output=True, text=True, check=True,
