@@ -7,7 +7,7 @@ from operator import mul
 from torch import nn
 
 from mmspike.backbones.base import Stage, StagedBackbone, named_arch, rising_rates
-from mmspike.layers import spike_conv
+from mmspike.layers import fold_rep_convs, spike_conv
 
 
 class SpikePyramid(StagedBackbone):
@@ -28,6 +28,8 @@ class SpikePyramid(StagedBackbone):
             the first.
         neuron_cfg: Config of the neurons.
         norm_cfg: Config of the norms.
+        deploy: Build every :class:`~mmspike.layers.RepConv` as one convolution, for weights that
+            :meth:`switch_to_deploy` has changed.
         in_channels, timesteps, out_indices, readout, frozen_stages, norm_eval, with_cp, init_cfg:
             See :class:`~mmspike.backbones.base.StagedBackbone`.
     """
@@ -52,6 +54,7 @@ class SpikePyramid(StagedBackbone):
         drop_path_rate: float,
         neuron_cfg: dict,
         norm_cfg: dict,
+        deploy: bool = False,
         in_channels: int = 3,
         timesteps: int = 1,
         out_indices: tuple[int, ...] = (-1,),
@@ -95,6 +98,15 @@ class SpikePyramid(StagedBackbone):
             with_cp=with_cp,
             init_cfg=init_cfg,
         )
+        if deploy:
+            self.switch_to_deploy()
+
+    def switch_to_deploy(self) -> None:
+        """Make one convolution of every :class:`~mmspike.layers.RepConv`, in place.
+
+        mmpretrain's ``reparameterize_model.py`` calls this method.
+        """
+        fold_rep_convs(self)
 
 
 def read_pyramid(arch: str | dict, archs: dict[str, dict]) -> dict:

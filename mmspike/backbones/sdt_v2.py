@@ -23,7 +23,6 @@ from mmspike.layers import (
     SpikeConvBlock,
     SpikeMLP,
     SpikeTransformerBlock,
-    fold_rep_convs,
 )
 from mmspike.neurons.binary import BinaryNeuron
 from mmspike.registry import MODELS
@@ -65,9 +64,8 @@ class SDTV2(SpikePyramid):
         norm_cfg: Config of the norms.
         drop_path_rate: Stochastic depth of the last transformer block; it rises linearly from 0
             at the first.
-        deploy: Build every chain of convolutions as one convolution, for weights that
-            :meth:`switch_to_deploy` has changed.
-        **options: ``in_channels``, ``out_indices``, ``readout``, ``frozen_stages``, ``norm_eval``,
+        **options: ``deploy``: see :class:`~mmspike.backbones.pyramid.SpikePyramid`.
+            ``in_channels``, ``out_indices``, ``readout``, ``frozen_stages``, ``norm_eval``,
             ``with_cp``, ``init_cfg``: see :class:`~mmspike.backbones.base.StagedBackbone`.
 
     Raises:
@@ -92,7 +90,6 @@ class SDTV2(SpikePyramid):
         out_neuron_cfg: dict | None = None,
         norm_cfg: dict = dict(type='BN'),
         drop_path_rate: float = 0.0,
-        deploy: bool = False,
         **options: Any,
     ) -> None:
         arch = read_pyramid(arch, ARCHS)
@@ -127,12 +124,3 @@ class SDTV2(SpikePyramid):
             **cfgs,
             **options,
         )
-        if deploy:
-            self.switch_to_deploy()
-
-    def switch_to_deploy(self) -> None:
-        """Make one convolution of every chain of convolutions, in place.
-
-        It is the method that mmpretrain's ``reparameterize_model.py`` calls.
-        """
-        fold_rep_convs(self)

@@ -72,7 +72,8 @@ class SDTV3Large(SpikePyramid):
             at the first.
         layer_scale_init_value: Initial value of learned factors per channel on attention and MLP;
             None for none, as in pre-training.
-        **options: ``in_channels``, ``timesteps``, ``out_indices``, ``readout``, ``frozen_stages``,
+        **options: ``deploy``: see :class:`~mmspike.backbones.pyramid.SpikePyramid`.
+            ``in_channels``, ``timesteps``, ``out_indices``, ``readout``, ``frozen_stages``,
             ``norm_eval``, ``with_cp`` and ``init_cfg``; see
             :class:`~mmspike.backbones.base.StagedBackbone`.
 

@@ -12,6 +12,7 @@ from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmspike.execution.spike_train import SpikeTrain, without_flow
 from mmspike.registry import MODELS
@@ -37,10 +38,11 @@ class RepConv(BaseModule):
         stride, padding, dilation, groups, bias: As of a convolution, which ``ConvModule`` passes.
             Only "same" padding, and otherwise torch's defaults without a bias, are possible.
         expansion: Width between the pointwise convolutions over ``in_channels``.
-        norm_cfg: Config of the norms: batch norms.
+        norm_cfg: Config of the norms: batch norms with factors and running statistics.
 
     Raises:
-        ValueError: An argument is not possible.
+        ValueError: An argument is not possible. When weights are loaded: they are those of the one
+            convolution.
     """
 
     def __init__(
@@ -68,25 +70,26 @@ class RepConv(BaseModule):
                 f'groups 1 and no bias; got {asked}'
             )
         hidden = int(in_channels * expansion)
+        if hidden < 1:
+            raise ValueError(
+                f'expansion={expansion} of in_channels={in_channels} leaves no channel between the '
+                'convolutions of RepConv'
+            )
         # What ConvModule asks a convolution for.
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.padding = (kernel_size,) * 2, (same,) * 2
         self.stride = self.dilation = (1, 1)
         self.output_padding = (0, 0)
         self.groups, self.transposed = 1, False
-
-        def norm(channels: int) -> nn.Module:
-            return build_norm_layer(norm_cfg, channels)[1]
-
         self.pointwise1 = nn.Conv2d(in_channels, hidden, 1, bias=False)
-        self.norm1 = norm(hidden)
+        self.norm1 = _batch_norm(norm_cfg, hidden)
         self.depthwise = (
             nn.Conv2d(hidden, hidden, kernel_size, groups=hidden, bias=False)
             if kernel_size > 1
             else nn.Identity()
         )
         self.pointwise2 = nn.Conv2d(hidden, out_channels, 1, bias=False)
-        self.norm2 = norm(out_channels)
+        self.norm2 = _batch_norm(norm_cfg, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(T*B, C, H, W)`` to ``(T*B, C', H, W)``."""
@@ -121,7 +124,7 @@ class RepConv(BaseModule):
 
     @torch.no_grad()
     def folded(self) -> nn.Conv2d:
-        """The one convolution, with a bias."""
+        """The one convolution, with a bias. It is trainable if any part of the chain is."""
         weight, bias = self.folded_weights()
         conv = nn.Conv2d(
             self.in_channels, self.out_channels, self.kernel_size, padding=self.padding,
@@ -130,7 +133,36 @@ class RepConv(BaseModule):
         conv.weight.copy_(weight)
         assert conv.bias is not None
         conv.bias.copy_(bias)
+        conv.register_load_state_dict_pre_hook(_refuse_chain)
+        conv.requires_grad_(any(parameter.requires_grad for parameter in self.parameters()))
         return conv.train(self.training)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        if f'{prefix}weight' in state_dict:
+            raise ValueError(
+                f'the weights hold {prefix[:-1]} as one convolution, the model has the chain that '
+                'it was folded from: call fold_rep_convs(model) before they are loaded, or build '
+                'the backbone with deploy=True'
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _refuse_chain(module: nn.Module, state_dict: dict, prefix: str, *args: Any) -> None:
+    if f'{prefix}pointwise1.weight' in state_dict:
+        raise ValueError(
+            f'the weights hold {prefix[:-1]} as a chain of convolutions, the model has it folded: '
+            'load them into a model with chains (deploy=False), then call fold_rep_convs(model)'
+        )
+
+
+def _batch_norm(norm_cfg: dict, channels: int) -> nn.Module:
+    norm = build_norm_layer(norm_cfg, channels)[1]
+    if isinstance(norm, _BatchNorm) and norm.affine and norm.track_running_stats:
+        return norm
+    raise ValueError(
+        'RepConv folds its norms into convolutions, so they must be batch norms with factors and '
+        f'running statistics, got norm_cfg={norm_cfg}'
+    )
 
 
 def _merged(conv: nn.Conv2d, norm: Any) -> tuple[Tensor, Tensor]:
@@ -150,17 +182,20 @@ def fold_rep_convs(model: nn.Module) -> int:
     """Replace every :class:`RepConv` of a model by its one convolution, in place.
 
     Args:
-        model: A trained model. It can be trained further, but no longer as a chain.
+        model: A trained model. It can be trained further, but no longer as a chain. Weights of
+            chains no longer fit it.
 
     Returns:
-        How many were replaced.
+        How many were replaced. One that stands in several places stays one.
+
+    Raises:
+        ValueError: The model is itself a chain.
     """
-    places = [
-        (parent, name, child)
-        for parent in model.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, RepConv)
-    ]
-    for parent, name, child in places:
-        setattr(parent, name, child.folded())
-    return len(places)
+    if isinstance(model, RepConv):
+        raise ValueError('a RepConv cannot be replaced inside of itself: take its folded()')
+    folded = {chain: chain.folded() for chain in model.modules() if isinstance(chain, RepConv)}
+    for parent in list(model.modules()):
+        for name, child in list(parent._modules.items()):
+            if isinstance(child, RepConv):
+                setattr(parent, name, folded[child])
+    return len(folded)

@@ -116,11 +116,11 @@ def test_bad_arch(arch, message):
         MODELS.build(dict(type='mmspike.SDTV3Large', arch=arch))
 
 
-def small_part():
+def small_part(**options):
     """In doubles, so that rounding moves no membrane over a threshold."""
     part = next(part for part in BACKBONES if part.name == 'SDTV3Large')
     torch.manual_seed(0)
-    return part.make().double().eval(), part.input(2).double()
+    return part.make(**options).double().eval(), part.input(2).double()
 
 
 def test_folded_chains_and_norms_compute_the_same():
@@ -131,6 +131,18 @@ def test_folded_chains_and_norms_compute_the_same():
     folded = fold_batch_norms(net)
     assert not any(isinstance(m, RepConv | torch.nn.BatchNorm2d) for m in folded.modules())
     for own, reference in zip(folded(x), expected, strict=True):
+        torch.testing.assert_close(own, reference)
+
+
+def test_deployed_weights_fit_a_deployed_network():
+    net, x = small_part()
+    expected = net(x)
+    net.switch_to_deploy()
+    other, _ = small_part(deploy=True, frozen_stages=3)
+    other.load_state_dict(net.state_dict())
+    assert not any(isinstance(m, RepConv) for m in other.modules())
+    assert not any(parameter.requires_grad for parameter in other.parameters())
+    for own, reference in zip(other(x), expected, strict=True):
         torch.testing.assert_close(own, reference)
 
 

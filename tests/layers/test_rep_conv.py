@@ -1,10 +1,12 @@
 import copy
+import pickle
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from mmcv.cnn import ConvModule, fuse_conv_bn
+from mmengine.runner.checkpoint import load_state_dict as mmengine_load
 from torch import nn
 from torch.nn.functional import conv2d
 
@@ -125,11 +127,50 @@ def test_norms_that_mmcv_has_merged_before():
         (dict(kernel_size=3, padding=0), 'padding 1 for kernel_size=3'),
         (dict(kernel_size=1, bias=True), 'no bias'),
         (dict(kernel_size=1, groups=2), 'groups 1'),
+        (dict(kernel_size=1, expansion=0.2), 'expansion=0.2 of in_channels=4 leaves no channel'),
+        (dict(kernel_size=1, norm_cfg=dict(type='GN', num_groups=2)), "must be .*'type': 'GN'"),
+        (dict(kernel_size=1, norm_cfg=dict(type='BN', affine=False)), 'with factors'),
+        (dict(kernel_size=1, norm_cfg=dict(type='BN', track_running_stats=False)), 'statistics'),
     ],
 )
 def test_what_a_chain_cannot_be(options, message):
     with pytest.raises(ValueError, match=message):
         RepConv(4, 4, **options)
+
+
+def test_what_is_frozen_stays_frozen():
+    net = nn.Sequential(RepConv(2, 2, 3), RepConv(2, 2, 3), RepConv(2, 2, 3))
+    net[0].requires_grad_(False)
+    net[1].pointwise1.requires_grad_(False)
+    assert fold_rep_convs(net) == 3
+    assert [conv.weight.requires_grad for conv in net] == [False, True, True]
+    assert [conv.bias.requires_grad for conv in net] == [False, True, True]
+
+
+def test_a_shared_chain_stays_shared():
+    chain = RepConv(2, 2, 3)
+    net = nn.Sequential(chain, nn.Sequential(chain), chain)
+    assert fold_rep_convs(net) == 1
+    assert net[0] is net[1][0] is net[2]
+    assert type(net[0]) is nn.Conv2d
+
+
+def test_a_chain_alone_cannot_be_replaced():
+    with pytest.raises(ValueError, match=r'take its folded\(\)'):
+        fold_rep_convs(RepConv(2, 2, 3))
+
+
+@pytest.mark.parametrize('load', [mmengine_load, nn.Module.load_state_dict])
+def test_weights_of_the_other_form_are_refused(load):
+    """Loaders that are not strict would leave the convolution as it was drawn."""
+    chain = nn.Sequential(RepConv(2, 2, 3))
+    folded = copy.deepcopy(chain)
+    fold_rep_convs(folded)
+    with pytest.raises(ValueError, match=r'hold 0 as a chain .*deploy=False'):
+        load(copy.deepcopy(folded), chain.state_dict(), strict=False)
+    with pytest.raises(ValueError, match=r'hold 0 as one convolution, .* deploy=True'):
+        load(chain, folded.state_dict(), strict=False)
+    load(pickle.loads(pickle.dumps(folded)), folded.state_dict(), strict=True)
 
 
 def net_on_spikes():
