@@ -85,7 +85,7 @@ def read_checkpoint(
         RuntimeError,
         EOFError,
         ValueError,
-        # What the unpickler says of files that are no pickles.
+        # Errors of the unpickler for files that are no pickles.
         LookupError,
         TypeError,
         AttributeError,

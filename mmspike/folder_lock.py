@@ -22,7 +22,7 @@ class FolderLock:
 
     Args:
         folder: It is made if it is not there.
-        work: What writes into it, for the message.
+        work: Name of the process that writes into it, for the message.
         option: The option that names the folder.
 
     Raises:

@@ -23,8 +23,8 @@ class ConstantLayers:
         model: Its layers with weights and without parts.
 
     Attributes:
-        holds: Whether all that ran so far is the same at every step; whoever runs the model says
-            so, and when it ends.
+        holds: Whether all values so far are the same at every step. The caller sets it, and resets
+            it at the end.
         length: Steps that the input is repeated over.
         batch: Samples.
     """

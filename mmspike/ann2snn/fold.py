@@ -32,7 +32,7 @@ def fold_batch_norms(model: nn.Module, run: Callable[[nn.Module], Any] | None = 
     convolution or linear layer directly before it can take over: there are fewer passes over the
     feature maps, and energy is counted as it would be spent. Pairs are found in mmcv's
     ``ConvModule`` and in ``nn.Sequential``, where the order of execution is known, and, with
-    ``run``, wherever a norm is given what a layer put out and nobody else uses; other batch norms
+    ``run``, wherever a norm is the only user of the output of a layer; other batch norms
     stay. Outputs agree to rounding, which may flip a spike that is a tie.
 
     Args:

@@ -64,7 +64,7 @@ class SimulatedCall:
         self._encoded = False  # whether this chunk's input was repeated
         self._calls: dict[nn.Module, int] = {}  # of neurons
         self._readouts_done = 0
-        self._behind = ExitStack()  # what holds behind the read-out
+        self._behind = ExitStack()  # contexts of the part behind the read-out
 
     def run(self, forward: Callable, args: tuple, kwargs: dict) -> Any:
         """All chunks.
@@ -190,7 +190,7 @@ class SimulatedCall:
         return means
 
     def _leave_time(self) -> None:
-        # What follows works on the mean of all steps in the last chunk. Before, it is thrown away.
+        # Later layers work on the mean of all steps in the last chunk; earlier results are dropped.
         self._behind.enter_context(work_of_steps(1 if self._is_last else 0))
 
     def _mean(self, x: Tensor) -> Tensor:

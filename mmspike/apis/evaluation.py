@@ -40,7 +40,7 @@ def evaluate(
         loader: Its test data.
         metrics: The config's ``test_evaluator``.
         extra: Further metrics.
-        title: What the progress bar says.
+        title: Title of the progress bar.
         console: Where it is shown.
     """
     model.eval()

@@ -33,7 +33,7 @@ def progress_bar(
 
     Args:
         console: Where it is shown; None takes the global one of rich.
-        clock: What stands behind the counts; None shows the remaining time.
+        clock: Column behind the counts; None shows the remaining time.
         disable: Show nothing.
     """
     return Progress(

@@ -1,6 +1,6 @@
 """Settings of a config that nothing reads.
 
-A config is Python: what its bases make of a name happened before a child gives that name another
+A config is Python: its bases have used the value of a name before a child gives the name another
 value. ``data_root = 'mine'`` in a child, or ``--cfg-options data_root=mine``, changes no dataset.
 """
 
@@ -18,7 +18,7 @@ def unread_settings(cfg: Config) -> dict[str, list[str]]:
     """Names at the top of a config that are given a value without effect.
 
     Args:
-        cfg: The config of a run, with what the command line changed in it.
+        cfg: The config of a run, with the changes of the command line.
 
     Returns:
         Each name with the places in the config that bear it, which were probably meant.

@@ -170,7 +170,7 @@ class StagedBackbone(TemporalModule, BaseModule):
         if any(cfg['type'] in ('Pretrained', PretrainedInit) for cfg in chosen):
             return
         # mmcv's ConvModule has initialised its convolutions once more in between: begin with
-        # torch's own initialisation, then do what the config says.
+        # torch's own initialisation, then apply the config.
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 module.reset_parameters()

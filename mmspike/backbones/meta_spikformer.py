@@ -5,7 +5,7 @@ Paper: "Scaling Spike-driven Transformer with Efficient Spike Firing Approximati
 Reference: BICLab/Spike-Driven-Transformer-V3, ``SDT_V3/Classification/Model_Base``, whose
 published weights :mod:`mmspike.converters.sdtv3` converts.
 
-What differs from the reference, at defaults nothing that its weights can tell:
+Differences from the reference; with defaults, none changes the results of its weights:
 
 - stochastic depth is applied where its rate is not 0 (the reference declares it and never does);
 - the two matrix products of the attention are taken in the cheaper order;

@@ -8,7 +8,7 @@ A network is trained with ReLU or with QCFS neurons, in one time step, and runs 
 integrate-and-fire neurons over many. The three are one class with three ``neuron_cfg``: ``ReLU``,
 ``mmspike.QCFS`` and ``mmspike.SpikingQCFS``.
 
-What differs from the reference, nothing of it at the sizes that its weights were trained for:
+Differences from the reference; none has an effect at the sizes that its weights were trained for:
 
 - images may have any size: they are padded to whole patches, maps to whole windows, and padding
   sees and is seen by nothing else;
@@ -40,7 +40,7 @@ MLP_RATIO = 4
 class MSTBlock(BaseModule):
     """Norm, neuron and attention, then norm, neuron and MLP.
 
-    The residual of the attention is its input. That of the MLP is what the second norm puts out.
+    The residual of the attention is its input. That of the MLP is the output of the second norm.
 
     Args:
         embed_dims: Channels.
@@ -101,7 +101,7 @@ class MSTBlock(BaseModule):
 class MST(StagedBackbone):
     """Masked Spiking Transformer: a Swin transformer with a neuron after every layer.
 
-    The outputs are real numbers: sums of what neurons put out; the last stage's is normalised per
+    The outputs are real numbers: sums of the outputs of neurons; the last stage's is normalised per
     token. ``out_channels`` and ``out_strides`` list channels and strides of the outputs; the four
     stages have strides 4, 8, 16, 32. A stock ``GlobalAveragePooling`` and linear head make the
     published classifier of it.
@@ -119,8 +119,8 @@ class MST(StagedBackbone):
         out_indices: Stages to return, from 0. Outputs, ``out_channels`` and ``out_strides`` are in
             the order of the stages.
         neuron_cfg: Config of the neurons: ``dict(type='ReLU')``, ``dict(type='mmspike.QCFS')`` to
-            train, ``dict(type='mmspike.SpikingQCFS')`` to run what was trained. Weights are the
-            same but for the thresholds, which ReLU has not.
+            train, ``dict(type='mmspike.SpikingQCFS')`` to run the trained network on spikes. The
+            weights are the same, except for thresholds, which ReLU does not have.
         norm_cfg: Config of the norms.
         drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first.
         readout: Return the mean over time ``(B, C, H, W)`` instead of all steps, for stock heads.

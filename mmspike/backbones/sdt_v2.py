@@ -6,7 +6,7 @@ Reference: BICLab/Spike-Driven-Transformer-V2 (classification) and ``SDT_V3/Dete
 ``SDT_V3/Segmentation`` of BICLab/Spike-Driven-Transformer-V3 (dense prediction), whose published
 weights :mod:`mmspike.converters.sdtv2` converts.
 
-What differs from the reference, at defaults nothing that its weights can tell:
+Differences from the reference; with defaults, none changes the results of its weights:
 
 - stochastic depth is applied where its rate is not 0 (the reference declares it and never does);
 - the products of the attention are taken in the cheaper order, and its MLP is 2-D;

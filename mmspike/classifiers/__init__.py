@@ -1,4 +1,4 @@
-"""Classifiers for mmpretrain beyond its own ``ImageClassifier``, and what belongs to them."""
+"""Classifiers for mmpretrain beyond its own ``ImageClassifier``, and their parts."""
 
 from mmspike.versions import check_version
 

@@ -58,7 +58,7 @@ class AccuracyOverTime(BaseMetric):
             right = scores.argmax(-1) == sample['gt_label'].to(scores.device)
             exit_step = sample.get('exit_step')
             if exit_step is not None:
-                # What the simulation computed beyond, for others of the batch, does not count.
+                # Later steps, which the simulation computed for others of the batch, do not count.
                 right = right[:exit_step]
             self.results.append((right.cpu(), exit_step))
 

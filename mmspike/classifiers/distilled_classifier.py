@@ -147,7 +147,7 @@ class DistilledClassifier(WithOldNames, ImageClassifier):
             labelled, distilled = self.head.separate_logits(feats)
             return self.head.loss_by_logits(labelled, data_samples), distilled.mean(0)
         seen: list[Tensor] = []
-        # What the loss is given and not a second call of the head, which would mask other spikes.
+        # The input of the loss. A second call of the head would mask other spikes.
         handle = self.head.loss_module.register_forward_pre_hook(
             lambda module, args: seen.append(args[0])
         )

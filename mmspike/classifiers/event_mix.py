@@ -68,8 +68,8 @@ def part_of_first(first: Tensor, second: Tensor, otherwise: Tensor) -> Tensor:
 def weights_by_events(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
     """Weights of the first samples' labels, by the events that are left of each sample.
 
-    What counts is the share of a sample's own events, so that a recording with more of them has
-    no more say for that. Of a sample without any, nothing is left.
+    A sample counts by the share of its own events that is left, so that a recording with many
+    events gets no larger weight. The share of a sample without events is 0.
 
     Args:
         first, second: Frames ``(B, T, 2, H, W)``.
@@ -124,7 +124,7 @@ class EventMix(Mixup):
     For every sample of a batch a partner in the batch, a ratio from ``Beta(alpha, alpha)`` and a
     mask over time, height and width are drawn. The sample keeps that ratio of the cells, in both
     polarities; the others, where a random Gaussian mixture is highest, become the partner's.
-    Labels are mixed by what is left of the two samples. The batch given is not changed.
+    Labels are mixed by the shares that are left of the two samples. The given batch stays as it is.
 
     It takes what mmpretrain's batch augmentations take, frames whose time steps and polarities are
     one dimension: ``(B, T*2, H, W)``, OFF and ON of the first step, of the second, and so on, as

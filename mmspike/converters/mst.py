@@ -66,8 +66,8 @@ def convert_mst(
         weights: Name to tensor, as in the published files; a leading ``module.`` is dropped.
         levels: Levels of the QCFS neurons the weights were trained with.
         masking_ratio: Share of the spikes of q, k and the attention map that were masked in their
-            training. The files do not tell; with another one the network answers at random. It is
-            recorded, so that what loads the weights masks as much.
+            training. The files do not contain it; with another one the network answers at random.
+            The checkpoint records it, so that models that load the weights mask as much.
 
     Raises:
         ValueError: ``masking_ratio`` is not acceptable, or the weights have no thresholds but a

@@ -39,8 +39,8 @@ _BLOCK_PARTS = (
 def convert_sdt(weights: dict[str, Tensor]) -> Conversion:
     """Rename the weights of an SDT classifier.
 
-    Whether its neurons are LIF or PLIF is read from the keys. What the reference builds and never
-    calls is left out.
+    The keys tell whether its neurons are LIF or PLIF. Parts that the reference builds and never
+    calls are left out.
 
     Args:
         weights: Name to tensor, as in the published files; a leading ``module.`` is dropped.

@@ -14,7 +14,7 @@ from mmspike.converters.families import Family, identify
 from mmspike.files import atomic_write, read_training_checkpoint
 from mmspike.neurons.records import is_record
 
-# What published files hold beside tensors and plain values. Objects of yacs, settings of a
+# Classes in published files beside tensors and plain values. Objects of yacs, settings of a
 # training, are read without it, as plain dictionaries: torch fills `dict` and `OrderedDict` only,
 # since some version no subclasses of them.
 SAFE_CLASSES = (argparse.Namespace, (OrderedDict, 'yacs.config.CfgNode'))
@@ -24,7 +24,7 @@ AVERAGED = ('state_dict_ema', 'model_ema')
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion did.
+    """The result of a conversion.
 
     Attributes:
         state_dict: Weights of a model of a host library (of mmpretrain: ``backbone.``,
@@ -172,7 +172,7 @@ def write_checkpoint(
     """Write converted weights as a checkpoint, whole or not at all.
 
     Args:
-        conversion: What became of the weights.
+        conversion: The converted weights.
         source: Where they are from, for messages.
         target: File to write.
 

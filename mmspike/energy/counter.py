@@ -35,12 +35,12 @@ class EnergyCounter(SpikeFlow):
 
     Of layers that take spikes it counts synaptic operations, exactly: each spike times the
     connections that leave its neuron. Of layers that take other values, such as the first
-    convolution, it counts MACs. The results of the model stay what they are, in training, in
+    convolution, it counts MACs. The results of the model do not change, in training, in
     evaluation and in spike-driven execution, whose counts are the same. Where spikes mask spikes
-    (``a * b``), each that is let through or not is one operation; where spikes are summed along
+    (``a * b``), each spike that is kept or dropped is one operation; where spikes are summed along
     some dimensions, each is one addition. Norms, pooling, softmax and sums of membranes are not
-    counted, nor is what activation checkpointing computes again in backward, nor what a neuron
-    without weights does inside: its updates are counted.
+    counted. Neither are recomputations of activation checkpointing, nor the inside of a neuron
+    without weights: its updates are counted.
 
     Sums stay on the model's device until they are read, so that a GPU is never waited for.
 

@@ -1,4 +1,4 @@
-"""Raw sums of what a model did, as plain numbers that add up over batches and processes."""
+"""Raw sums of operations, as plain numbers that add up over batches and processes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -99,7 +99,7 @@ class EnergyCounts:
         uncounted: Calls that multiply in a way that is not understood, by layer and function.
         never_called: Modules with weights that did not run.
         real_functions: Numbers that went through functions of real numbers, such as softmax, by
-            layer and function. What they cost is not counted.
+            layer and function. Their cost is not counted.
         input_shapes: Samples by the shape of one, such as ``'3x224x224'``.
         neuron_kinds: Neuron layers by type and the settings that all of the type have.
     """

@@ -144,7 +144,7 @@ def _reader(dims: int) -> Callable[..., Connections]:
         stride, dilation = _each(stride, dims), _each(dilation, dims)
         reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         if padding == 'same':
-            # What is odd goes to the end.
+            # Of an odd number, the end gets one more.
             pads = [(r // 2, r - r // 2) for r in reach]
         elif isinstance(padding, str):  # 'valid'
             pads = [(0, 0)] * dims

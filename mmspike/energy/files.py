@@ -16,7 +16,7 @@ def write_report(report: EnergyReport, folder: str | os.PathLike) -> list[Path]:
     Returns:
         The files.
     """
-    # Most of what matplotlib costs is its import.
+    # The import of matplotlib takes most of its time.
     from mmspike.energy.plots import energy_png, rates_png
 
     files = {

@@ -21,7 +21,7 @@ class MemoryModel:
     Attributes:
         name: Name of the model.
         points: Size of a memory in bytes, and pJ of one access to it, by size. In between it is
-            interpolated linearly; beyond the last it stays what it is there.
+            interpolated linearly; beyond the last it is constant.
         word_bytes: Bytes of a number, and of the address of a spike.
         queue: How many spikes a queue holds.
         source: Where it is from.

@@ -45,16 +45,16 @@ MEMORY_NOTES = (
 
 
 class EnergyReport:
-    """What the operations of a model cost.
+    """The energy of the operations of a model.
 
     Args:
         counts: A counter after use, or its counts.
         costs: Table of costs, see :func:`~mmspike.energy.get_costs`.
         name: Name of the model, for titles.
-        memory: Whether the energy of reading and writing memory is estimated as well, or by what
-            :class:`~mmspike.energy.MemoryModel`; True takes that of Lemaire et al.
-        origin: What the counts were made from, for whoever reads the report later. By default it
-            knows versions, date and command only.
+        memory: Whether to estimate the energy of memory accesses as well, or the
+            :class:`~mmspike.energy.MemoryModel` for it; True takes that of Lemaire et al.
+        origin: Origin of the counts, for later readers of the report. By default it contains
+            versions, date and command only.
 
     Raises:
         ValueError: No samples were counted, or ``costs`` is unknown.
@@ -183,7 +183,7 @@ class EnergyReport:
         return [*notes, text]
 
     def findings(self) -> dict[str, list[str]]:
-        """What a reader of the numbers should know, and the layers that it is about."""
+        """Warnings for readers of the numbers, and the layers that they are about."""
         dead = f'dead neurons (rate below {DEAD_RATE:.1%})'
         if 2 * len(self.dead) > len(self.neurons):
             dead += (
@@ -281,7 +281,7 @@ class EnergyReport:
     def csv(self) -> str:
         """The layers as comma-separated values, with a line of names.
 
-        Lines before it say, after a ``#``, what the numbers were made from; ``pandas.read_csv``
+        Lines before it contain, after a ``#``, the origin of the numbers; ``pandas.read_csv``
         takes ``comment='#'``.
         """
         text = io.StringIO()

@@ -23,7 +23,7 @@ class Work:
     """The operations of one call.
 
     Attributes:
-        kind: What it is called in tables.
+        kind: Its name in tables.
         macs: MACs by convention, whatever the input is.
         x: The spikes that it takes; None of a call on real numbers.
         spikes: How many these are, a number on the device.
@@ -165,7 +165,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(MASKS, of_mask),
     'sum': of_sum,
 }
-# Functions that multiply as well. What they cost on spikes, nobody has written down here.
+# Functions that multiply as well. There is no rule for their cost on spikes.
 UNCOUNTED = frozenset(
     ('addbmm', 'addmm', 'addmv', 'addr', 'baddbmm', 'bilinear', 'cdist', 'chain_matmul',
      'conv_tbc', 'dot', 'einsum', 'ger', 'gru', 'gru_cell', 'inner', 'kron', 'linalg_multi_dot',

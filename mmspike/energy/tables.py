@@ -14,7 +14,7 @@ from mmspike.visualization.terminal import bar
 _BAR = 'of the largest'
 _COLUMNS = ('MMACs', 'MSOPs', 'MSOPs*', MICROJOULE, f'{MICROJOULE}*', f'ANN {MICROJOULE}')
 _MEMORY_COLUMNS = (f'memory\n{MICROJOULE}', f'ANN\nmemory {MICROJOULE}')
-# What a narrow terminal does without, in this order.
+# Columns that a narrow terminal omits, in this order.
 _SPARED = (_BAR, 'MSOPs*', f'{MICROJOULE}*', 'input', 'MMACs', 'MSOPs', 'rate')
 # Longer names are folded rather than columns left out.
 _NAME_WIDTH = 34

@@ -52,7 +52,7 @@ def decode_aedat4(path: Path, max_events: int) -> Events:
                 check_number_of_events(path, number, max_events)
     except MalformedEventsError:
         raise
-    # The decoder has no errors of its own, and where it panics it raises what is no Exception.
+    # The decoder has no errors of its own, and its PanicException is no Exception.
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != 'PanicException':
             raise

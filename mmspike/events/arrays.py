@@ -1,7 +1,7 @@
 """Untrusted NumPy files: headers are checked before any data is read.
 
-``numpy.load`` believes a header: it allocates what the header says, reads negative lengths, and
-lets through what ``zipfile`` and ``zlib`` raise.
+``numpy.load`` believes a header: it allocates as much as the header says, reads negative lengths,
+and does not catch errors of ``zipfile`` and ``zlib``.
 """
 
 import os

@@ -35,8 +35,8 @@ class EventCamera:
 
     Attributes:
         size: Height and width of the sensor in pixels.
-        picture_size: Height and width of the picture on the sensor in pixels; around it is what
-            brightness 0 looks like.
+        picture_size: Height and width of the picture on the sensor in pixels; around it, the
+            brightness is 0.
         amplitude: How far a saccade moves the picture, in pixels; 0 keeps it still.
         saccade: How long each of the three takes, in microseconds.
         step: Brightness is followed in straight lines between moments so far apart, in
@@ -251,7 +251,7 @@ def _not_blind(
         close = (place[kept][1:] == place[kept][:-1]) & (np.diff(t[kept]) < refractory)
         (pairs,) = np.nonzero(close)
         # Of two that are too close the later one goes, unless only the earlier one is noise. The
-        # signal keeps the period by itself. What follows a dropped one is looked at again.
+        # signal keeps the period by itself. Events after a dropped one are checked again.
         drop = np.where(is_noise[kept[pairs + 1]], pairs + 1, pairs)
         drop = np.setdiff1d(drop, drop + 1)
         if not len(drop):

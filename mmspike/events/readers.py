@@ -1,9 +1,8 @@
 """Readers of event files, one per format, found by the suffix of the file.
 
 Each returns the events of a file, and a function from the index of an event to the byte at which it
-begins. Given a stretch of time, a reader may leave out what lies outside. Damage that shows in the
-format itself is found here, what can be seen from the events in
-:func:`~mmspike.events.recording.check_events`.
+begins. Given a stretch of time, a reader may leave out events outside. The readers find damage of
+the format itself; :func:`~mmspike.events.recording.check_events` finds damage of the events.
 """
 
 import os

@@ -140,16 +140,16 @@ def declared_analog(model: nn.Module) -> set[str]:
 def check_spike_driven(model: nn.Module, run: Callable[[], Any]) -> list[LayerInput]:
     """Run a model and check that every layer with weights, and every product, takes binary spikes.
 
-    It looks below PyTorch's Python functions, at what is really multiplied, and knows nothing of
-    how the spikes came about. Layers that the architecture leaves analog (``analog_layers``, see
-    :func:`declared_analog`) are allowed what they like.
+    It looks below PyTorch's Python functions, at the factors of the real multiplications. It does
+    not know where the spikes come from. Layers that the architecture leaves analog
+    (``analog_layers``, see :func:`declared_analog`) may take any values.
 
     Args:
         model: A model in evaluation mode, switched by ``set_execution(model, 'spike')``.
         run: Calls the model, for instance ``lambda: model(images)``.
 
     Returns:
-        What each layer was given, in the order in which they first ran.
+        The inputs of each layer, in the order in which the layers first ran.
 
     Raises:
         SpikeDrivenError: A layer that is not declared analog was given something else; the message

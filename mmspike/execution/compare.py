@@ -12,7 +12,7 @@ from mmspike.execution.spike_driven import get_execution, set_execution
 from mmspike.neurons import BaseNeuron
 from mmspike.thread_hooks import of_this_thread
 
-# For whoever shows answers of both executions side by side.
+# For pages that show answers of both executions side by side.
 ROUNDING_NOTE = (
     'Both executions add the same numbers in different orders, so the last bit is rounded '
     'differently. A membrane in the middle between two integers may then round to the other '

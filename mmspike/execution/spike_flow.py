@@ -2,9 +2,8 @@
 
 While a :class:`SpikeFlow` is active, neurons hand out :class:`SpikeTrain` tensors. They stay spike
 trains where values are only moved (reshaped, transposed, padded, max-pooled) and where two of them
-are multiplied element by element, so that whoever takes them, a convolution or a product of an
-attention, can be told what a spike is worth and how many there can be. Everything else gets plain
-tensors.
+are multiplied element by element, so that a convolution or a product of an attention knows the
+value of a spike and the largest number of spikes. All other functions get plain tensors.
 """
 
 import threading
@@ -62,14 +61,14 @@ class SpikeFlow(TorchFunctionMode):
 
     Subclasses say what happens where spikes arrive, in :meth:`weight_layer`, :meth:`product` and
     :meth:`other`, and may look at functions without spikes in :meth:`analog`. Those that only look
-    override :meth:`watch` instead and set ``watches_only``: of several open flows all are told what
-    was called, and the innermost of the others does it.
+    override :meth:`watch` instead and set ``watches_only``: of several open flows, all see
+    every call, and the innermost of the others executes it.
 
-    What a neuron does inside is seen by no flow and by no other mode of torch's functions, unless
-    it has modules, or parameters or buffers of two dimensions and more.
+    No flow, and no other mode of torch's functions, sees the inside of a neuron, unless it has
+    modules, or parameters or buffers of two dimensions and more.
 
     A flow belongs to the thread that opens it: calls of the model by other threads are not followed
-    and give what they give without it. Each thread may open flows of its own on the same model.
+    and return the usual results. Each thread may open flows of its own on the same model.
 
     Args:
         model: A model with neurons of mmspike.
@@ -243,7 +242,7 @@ class SpikeFlow(TorchFunctionMode):
     def watch(self, func: Callable, args: tuple, kwargs: dict) -> None:
         """A function is about to be called; spikes among its arguments are marked.
 
-        Flows are not told of those that only ask for a shape or a flag, nor of what neurons do.
+        Flows do not see functions that only ask for a shape or a flag, nor the inside of neurons.
         """
 
     def weight_layer(self, func: Callable, args: tuple, kwargs: dict) -> Any:

@@ -71,10 +71,10 @@ class SpikeTrain(WithOldNames, Tensor):
 
 
 def unmarked(value: Any) -> Any:
-    """``value``, or what is in it, without marks."""
+    """``value``, or its content, without marks."""
     if isinstance(value, SpikeTrain):
         return value.plain()
-    # What most functions are called with; tree_map takes as long for it as a small layer.
+    # The usual arguments; tree_map takes as long for them as a small layer.
     kind = type(value)
     if kind in _LEAVES:
         return value

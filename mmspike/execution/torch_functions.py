@@ -22,7 +22,7 @@ _MOVING = frozenset(_NAMES_OF_MOVING.split())
 _JOINING = frozenset(
     ('cat', 'concat', 'concatenate', 'stack', 'hstack', 'vstack', 'dstack', 'column_stack')
 )
-# They only ask for a shape or a flag: nobody is told of them. Half of all calls are such.
+# These ask for a shape or a flag only, and no flow sees them. They are half of all calls.
 ASKING = frozenset(
     ('__len__', '_set_grad_enabled', 'dim', 'is_contiguous', 'is_floating_point', 'ndimension',
      'numel', 'size', 'storage_offset', 'stride')

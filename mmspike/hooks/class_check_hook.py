@@ -14,7 +14,7 @@ from mmspike.hooks.file_name_hook import NamingCompose
 from mmspike.modules import unwrapped
 from mmspike.registry import HOOKS
 
-# As many label maps are looked at for what no single one can tell.
+# Number of label maps to look at for faults that no single map shows.
 _LOOKED_AT = 100
 
 

@@ -35,8 +35,8 @@ class FiringRateEnergyHook(Hook):
 
     Each evaluation writes a report to ``<work_dir>/<timestamp>/energy/`` (see
     :func:`mmspike.energy.write_report`), in the place of that of the evaluation before, and
-    warns of neuron layers that are dead or saturated. Several processes add up what they counted.
-    Predictions, losses and weights stay what they are without the hook.
+    warns of neuron layers that are dead or saturated. Several processes add up their counts.
+    The hook changes no predictions, losses or weights.
 
     Args:
         sample_interval: Count every n-th batch of an evaluation only.
@@ -97,7 +97,7 @@ class FiringRateEnergyHook(Hook):
         data_batch: object = None,
         outputs: Sequence | None = None,
     ) -> None:
-        """Add up what the batch did."""
+        """Add up the counts of the batch."""
         self._close(outputs)
 
     def after_test_iter(
@@ -107,15 +107,15 @@ class FiringRateEnergyHook(Hook):
         data_batch: object = None,
         outputs: Sequence | None = None,
     ) -> None:
-        """Add up what the batch did."""
+        """Add up the counts of the batch."""
         self._close(outputs)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Show and write what was counted."""
+        """Show and write the counts."""
         self._finish(runner, 'val')
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Show and write what was counted."""
+        """Show and write the counts."""
         self._finish(runner, 'test')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
@@ -131,7 +131,7 @@ class FiringRateEnergyHook(Hook):
         data_batch: object = None,
         outputs: dict | None = None,
     ) -> None:
-        """Show what the batch did."""
+        """Show the counts of the batch."""
         if self._training is None:
             return
         self._close()
@@ -146,7 +146,7 @@ class FiringRateEnergyHook(Hook):
         self._counter = self._training = None
 
     def _open(self, counter: EnergyCounter) -> None:
-        # What an interrupted batch left open.
+        # An interrupted batch may have left a counter open.
         self._close()
         self._running = counter
         self._before = counter.samples

@@ -1,4 +1,4 @@
-"""Random numbers that depend on the progress of training and not on what ran before."""
+"""Random numbers that depend on the progress of training, not on earlier calls."""
 
 from contextlib import ExitStack
 

@@ -19,8 +19,8 @@ class RSMScheduleHook(Hook):
 
     The ratios of an epoch or iteration depend on its number alone, so that a resumed run goes on
     with those of an uninterrupted one. Checkpoints record them (see
-    :class:`~mmspike.neurons.masking.SpikeMasking`): validation in between, and whoever loads a
-    checkpoint later, masks as training did last. The masks themselves are drawn by torch's
+    :class:`~mmspike.neurons.masking.SpikeMasking`): validation in between, and a model that loads a
+    checkpoint later, mask as training did last. The masks themselves are drawn by torch's
     generator; with :class:`~mmspike.hooks.ProgressSeedHook` they repeat, too.
 
     The mean ratio of the neurons that a key names, whichever key counts for them, appears in the

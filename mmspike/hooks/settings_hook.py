@@ -24,7 +24,7 @@ class SettingsHook(Hook):
     When a run begins, before weights are loaded, T is given to all spiking modules of the model and
     to the transforms that make frames of events, D to all integer neurons. A neuron that divides by
     D then divides by the new D. The config is brought up to date as well: the copy in the work
-    directory and in checkpoints says what was run, whoever reads it later.
+    directory and in checkpoints describes the actual run.
 
     A checkpoint records D. One that was made with another D is refused, as it is where the D of the
     model's config differs.

@@ -16,9 +16,9 @@ NAMED = 10
 class SilentLayersHook(Hook):
     """Warn of layers of neurons that have not fired for some iterations of training.
 
-    A silent layer passes on zeros: what stands behind it learns from biases alone, and what stands
-    in front of it has a small gradient or none. The loss then falls hardly or not at all, without
-    any other sign. The warning names the layers and says what helps.
+    A silent layer passes on zeros: layers behind it learn from biases alone, and layers in front of
+    it have a small gradient or none. The loss then falls hardly or not at all, without
+    any other sign. The warning names the layers and a remedy.
 
     Spikes are counted in ``num_iters`` iterations in a row and at no other time. In distributed
     training each process counts its own batches, and the log shows those of the first.
@@ -54,7 +54,7 @@ class SilentLayersHook(Hook):
             self._recorder.__enter__()
 
     def after_train_iter(self, runner: Runner, *args: object, **kwargs: object) -> None:
-        """Look at what was counted, if it is time to."""
+        """Check the counts at the end of an interval."""
         if self._recorder is None or self._place(runner.iter) != self.num_iters - 1:
             return
         ran = [rate for rate in self._recorder.rates() if rate.outputs]

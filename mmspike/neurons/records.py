@@ -1,7 +1,7 @@
 """The record of a neuron in checkpoints: text in a tensor.
 
-A record is a dict: ``neuron`` is what the neuron says of itself, ``masking_ratio`` its share of
-dropped spikes where that is not 0. An empty record says nothing. Tools that copy, rename, average
+A record is a dict: ``neuron`` is the description of the neuron, ``masking_ratio`` its share of
+dropped spikes, if that is not 0. An empty record says nothing. Tools that copy, rename, average
 or save weights take tensors, so the record is one: JSON in the bytes of a uint8 tensor.
 """
 
@@ -72,7 +72,7 @@ def read_record(saved: Tensor, name: str) -> dict[str, Any]:
 
 
 def _fault(saved: Any) -> str:
-    """What keeps a value of a checkpoint from being read as bytes; empty if nothing does."""
+    """The reason why a value of a checkpoint cannot be read as bytes; empty if it can."""
     if not isinstance(saved, Tensor):
         return type(saved).__name__
     if saved.is_meta:

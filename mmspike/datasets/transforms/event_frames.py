@@ -72,8 +72,8 @@ class IntegrateEvents(BaseTransform):
         timesteps: Number of frames T. None integrates all events into one image without time, for
             models that see one, such as MST.
         by: ``'number'``, as many events in each frame, or ``'time'``, as long a time.
-        duration: With ``by='time'``, how long a frame lasts in microseconds; what comes after T
-            frames is left out. None divides the whole recording by T.
+        duration: With ``by='time'``, length of a frame in microseconds; events after T frames
+            are left out. None divides the whole recording by T.
 
     Raises:
         TypeError, ValueError: An argument makes no sense.
@@ -117,7 +117,7 @@ class ScaleEventFrames(BaseTransform):
 
     Args:
         clip: Largest count that is kept, against pixels that fire without end; None for no limit.
-        divisor: What counts are divided by: a number, or ``'max'`` for the sample's largest one.
+        divisor: Divisor of the counts: a number, or ``'max'`` for the sample's largest one.
 
     Raises:
         TypeError, ValueError: An argument is no finite number above 0.
@@ -149,8 +149,8 @@ class RandomShift(BaseTransform):
 
     Args:
         max_shift: Largest move in pixels; every one up to it is as likely.
-        wrap: Whether what leaves at one side comes back at the other, as in the training of SDT
-            on CIFAR10-DVS; else it is lost.
+        wrap: Whether pixels that leave at one side come back at the other, as in the training of
+            SDT on CIFAR10-DVS; otherwise they are lost.
 
     Raises:
         TypeError: ``max_shift`` is not an integer.

@@ -9,7 +9,7 @@ from mmspike.registry import TRANSFORMS
 class LoadImage(LoadImageFromFile):
     """``LoadImageFromFile`` for data sets whose samples hold their images.
 
-    It lets such samples pass. Tools that apply a test pipeline to a file, such as mmpretrain's
+    It does not touch such samples. Tools that apply a test pipeline to a file, such as mmpretrain's
     ``vis_cam.py``, find the transform that reads it.
 
     Required keys: ``img`` or ``img_path``. Added where there is no ``img``: ``img``
