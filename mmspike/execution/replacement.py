@@ -39,8 +39,8 @@ def replace(module: nn.Module, around: Around, *, lasting: bool = True) -> Repla
     that it had, its class's or its own. One that somebody assigned on top meanwhile stays.
 
     A shallow copy shares the attributes of the module, so it would run the module in its own place.
-    It is refused. The replicas of ``nn.DataParallel`` are such copies, and nobody asks them: use
-    ``DistributedDataParallel``, or one GPU.
+    It is refused. The replicas of ``nn.DataParallel`` are shallow copies as well, but nothing can
+    check them: use ``DistributedDataParallel``, or one GPU.
 
     Args:
         module: Any module; changed in place.

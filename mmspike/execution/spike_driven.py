@@ -112,9 +112,10 @@ def set_execution(model: nn.Module, execution: str) -> None:
 
     Training is always on integers. The choice belongs to ``model`` and holds for calls of it, by
     ``val_step`` and ``test_step`` as well, not for calls of its parts. It is kept by copies and
-    pickles of the model; shallow copies and ``nn.DataParallel`` are refused. Spike-driven calls
-    keep no graph for gradients. Several threads may call the model at the same time. A model on
-    spikes can be neither compiled nor exported.
+    pickles of the model. A shallow copy is refused; the replicas of ``nn.DataParallel``, which are
+    shallow copies, would run the original. Spike-driven calls keep no graph for gradients. Several
+    threads may call the model at the same time. A model on spikes can be neither compiled nor
+    exported.
 
     Args:
         model: A model with neurons of mmspike. Of wrappers (distributed training, test-time
