@@ -41,7 +41,9 @@ import sys, torch
 import mmspike
 assert not {'mmpretrain', 'mmdet', 'mmseg', 'mmcv', 'cupy', 'spikingjelly'} & set(sys.modules)
 assert not torch.cuda.is_initialized()
-assert sum(name.startswith('mmspike') for name in sys.modules) < 10
+light = 'checks deprecation metafiles moved registry temporal version versions zoo'.split()
+loaded = {name for name in sys.modules if name.startswith('mmspike')}
+assert loaded == {'mmspike', *(f'mmspike.{name}' for name in light)}, loaded
 """
     run_python('-c', code)
 
