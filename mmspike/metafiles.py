@@ -105,7 +105,9 @@ def weights_files() -> tuple[WeightsFile, ...]:
 def weights_at(target: str | os.PathLike) -> WeightsFile | None:
     """The file that belongs at a path, by the path's last part; None if unknown."""
     name = Path(target).name
-    return next((one for one in weights_files() if Path(one.target or '').name == name), None)
+    return next(
+        (one for one in weights_files() if one.target and Path(one.target).name == name), None
+    )
 
 
 def weights_of(model: str) -> WeightsFile | None:

@@ -70,12 +70,12 @@ def config_path(name: str) -> Path:
     Raises:
         ValueError: There is no such config; the message names close ones.
     """
-    wanted = name.removeprefix(_PREFIX)
-    entry = models().get(wanted.removesuffix('.py'))
-    path = home() / (entry['Config'] if entry else Path('configs', wanted).with_suffix('.py'))
-    if path.is_file():
+    wanted = name.removeprefix(_PREFIX).removesuffix('.py')
+    entry = models().get(wanted)
+    path = home() / (entry['Config'] if entry else f'configs/{wanted}.py')
+    if path.is_file() and '..' not in path.parts:
         return path
-    close = difflib.get_close_matches(Path(wanted).stem, models(), n=3, cutoff=0.5)
+    close = difflib.get_close_matches(Path(wanted).name, models(), n=3, cutoff=0.5)
     meant = f'; close names are {", ".join(close)}' if close else ''
     raise ValueError(f'mmspike has no config {name!r}{meant}; mmspike.list_models() lists all')
 
@@ -108,15 +108,21 @@ def get_model(
     Raises:
         FileNotFoundError, IsADirectoryError: There is no file of weights. For
             ``pretrained=True`` the message says where to get it and how to convert it.
-        ValueError: There is no such config, no weights are known for it, or they are damaged or
-            do not fit.
+        ValueError: There is no such config, or it is no whole one. No weights are known for it, or
+            they are damaged or do not fit.
         NeuronMismatchError: The checkpoint was made with other neurons.
     """
     cfg = get_config(name)
+    if cfg.get('default_scope') not in _BUILDERS:
+        raise ValueError(
+            f'{name} is a part of configs and no model: mmspike.list_models() lists the models'
+        )
     cfg.merge_from_dict(dict(model=options))
     if pretrained is True:
         pretrained = _usual_weights(config_path(name).stem)
-    return _load(cfg, pretrained, device) if pretrained else _build(cfg, None, device)
+    if pretrained is None or pretrained is False:
+        return _build(cfg, None, device)
+    return _load(cfg, pretrained, device)
 
 
 def _build(cfg: Config, checkpoint: str | None, device: str) -> 'BaseModel':

@@ -42,7 +42,7 @@ def test_a_file_is_found_by_its_target_and_by_its_published_name():
     file = weights_named('downloads/V3_5.1M_1x4.pth')
     assert file.content == 'SDT v3, 5.1M'
     assert weights_at(f'elsewhere/{Path(file.target).name}') == file
-    assert weights_at('other.pth') is weights_named('other.pth') is None
+    assert weights_at('other.pth') is weights_at('') is weights_named('other.pth') is None
 
 
 PAGE = 'https://example.org/page'

@@ -70,6 +70,18 @@ def test_unknown_config_is_answered_with_close_names():
         mmspike.config_path('../../README.md')
 
 
+def test_files_outside_of_the_configs_have_no_name(tmp_path):
+    (tmp_path / 'other.py').write_text('model = dict()')
+    for name in ('../tools/train', 'mmspike::../tools/train.py', str(tmp_path / 'other.py'), '/'):
+        with pytest.raises(ValueError, match='mmspike has no config'):
+            mmspike.config_path(name)
+
+
+def test_a_part_of_configs_is_no_model():
+    with pytest.raises(ValueError, match=r'models/mst_cls.py is a part of configs and no model'):
+        mmspike.get_model('_base_/models/mst_cls.py')
+
+
 def test_child_config_elsewhere_inherits_by_name(tmp_path):
     """As mmengine evaluates ``_base_`` by itself, the import stands in it."""
     path = tmp_path / 'child.py'
@@ -176,6 +188,8 @@ def test_files_that_are_no_weights_of_the_model(tmp_path):
         mmspike.get_model(DIGITS, damaged)
     with pytest.raises(IsADirectoryError, match='is a directory'):
         mmspike.get_model(DIGITS, tmp_path)
+    with pytest.raises(IsADirectoryError, match='is a directory'):
+        mmspike.get_model(DIGITS, pretrained='')
     with pytest.raises(FileNotFoundError, match='there is no checkpoint file'):
         mmspike.get_model(DIGITS, tmp_path / 'absent.pth')
     torch.save(Case.load('sdt_v1_cifar').weights(), tmp_path / 'sdt.pth')
