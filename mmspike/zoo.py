@@ -142,22 +142,29 @@ def _load(cfg: Config, path: str | os.PathLike, device: str) -> 'BaseModel':
     from mmspike.converters.weights import checkpoint_of, read_published, weights_in
     from mmspike.weights import check_weights
 
-    checkpoint = read_published(path)
-    weights = weights_in(checkpoint, path)
-    converter = converter_for(weights)
-    if converter is None:
-        model = _build(cfg, str(path), device)
-        check_weights(model, checkpoint, str(path))
-        return model
-    model = _build(cfg, None, 'cpu')
-    conversion = convert_weights_of(path, weights, model if converter.needs_model else None)
-    checkpoint = checkpoint_of(conversion)
+    content = read_published(path)
+    weights, meta = weights_in(content, path), content.get('meta')
+    checkpoint = dict(meta=meta if isinstance(meta, dict) else {}, state_dict=weights)
+    model, converter = model_on_meta(cfg), converter_for(weights)
+    if converter is not None:
+        conversion = convert_weights_of(path, weights, model if converter.needs_model else None)
+        checkpoint = checkpoint_of(conversion)
     check_weights(model, checkpoint, str(path))
-    # The hosts read weights, and what else a checkpoint says, from a file.
+    # The hosts read weights, and the classes of the data, from a file. With the file itself, they
+    # would go back to `pickle` where it holds more than tensors and plain values.
     with TemporaryDirectory() as folder:
-        converted = Path(folder, 'converted.pth')
-        torch.save(checkpoint, converted)
-        return _build(cfg, str(converted), device)
+        checked = Path(folder, 'checked.pth')
+        torch.save(checkpoint, checked)
+        return _build(cfg, str(checked), device)
+
+
+def model_on_meta(cfg: Config) -> 'BaseModel':
+    """The model of a whole config, without weights: its tensors are on the meta device."""
+    import torch
+    from mmengine.registry import MODELS
+
+    with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.device('meta'):
+        return MODELS.build(cfg.model)
 
 
 def _usual_weights(model: str) -> Path:

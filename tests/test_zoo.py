@@ -10,6 +10,7 @@ import mmspike
 from mmspike import zoo
 from mmspike.apis.config import load_config
 from mmspike.converters import convert_file
+from mmspike.files import read_training_checkpoint
 from mmspike.metafiles import weights_named, weights_of
 from support.paths import ROOT
 from support.published_files import weights_like
@@ -120,6 +121,27 @@ def test_models_of_all_hosts_with_and_without_weights(path, monkeypatch):
     assert first_parameter(again).equal(first_parameter(loaded))
     other = mmspike.get_model(path.stem, backbone=dict(neuron_cfg=dict(D=2)))
     assert other.backbone.stages[0].blocks[0].conv1.activate.D == 2
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        dict(state_dict='WEIGHTS', args=argparse.Namespace(lr=0.1)),
+        dict(model='WEIGHTS', epoch=3),
+        dict(state_dict='WEIGHTS', meta=None),
+    ],
+    ids=['settings', 'timm', 'no meta'],
+)
+def test_weights_of_mmspike_in_files_of_other_forms(content, tmp_path, monkeypatch, capfd):
+    config, checkpoint = trained(CLASSIFICATION)
+    weights = read_training_checkpoint(checkpoint)['state_dict']
+    path = tmp_path / 'own.pth'
+    torch.save({k: weights if v == 'WEIGHTS' else v for k, v in content.items()}, path)
+    monkeypatch.setattr(zoo, 'config_path', lambda name: config)
+    model = mmspike.get_model(DIGITS, path)
+    assert first_parameter(model).equal(weights['backbone.stages.0.downsample.conv.weight'])
+    # mmengine's loader did not have to open the file with pickle.
+    assert 'weights_only' not in ''.join(capfd.readouterr())
 
 
 def test_weights_that_do_not_fit_are_refused():

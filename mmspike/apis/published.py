@@ -1,12 +1,11 @@
 """Which models of mmspike take converted weights."""
 
-import torch
-from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmspike.apis.config import load_config
 from mmspike.converters import Conversion
 from mmspike.metafiles import WeightsFile, weights_files, weights_named
+from mmspike.zoo import model_on_meta
 
 
 def model_of(config: str) -> nn.Module:
@@ -15,9 +14,7 @@ def model_of(config: str) -> nn.Module:
     Args:
         config: A path, or a name with the prefix ``mmspike::``.
     """
-    cfg = load_config(config)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.device('meta'):
-        return MODELS.build(cfg.model)
+    return model_on_meta(load_config(config))
 
 
 def published_as(conversion: Conversion, converter: str, source: str) -> list[WeightsFile]:
