@@ -2,3 +2,8 @@
 _base_ = './classification_runtime.py'
 
 default_hooks = dict(checkpoint=dict(save_best=None))
+custom_hooks = [
+    *_base_.custom_hooks,
+    # Pictures of the same images every ten epochs.
+    dict(type='mmspike.ReconstructionHook', interval=10),
+]

@@ -10,6 +10,7 @@ from mmspike.hooks.main_rank_logger_hook import MainRankLoggerHook
 from mmspike.hooks.not_finite import NotFiniteError
 from mmspike.hooks.precise_ema_hook import PreciseEMAHook
 from mmspike.hooks.progress_seed_hook import ProgressSeedHook
+from mmspike.hooks.reconstruction_hook import ReconstructionHook
 from mmspike.hooks.rsm_schedule_hook import RSMScheduleHook
 from mmspike.hooks.settings_hook import SettingsHook
 from mmspike.hooks.silent_layers_hook import SilentLayersHook
@@ -27,6 +28,7 @@ __all__ = [
     'PreciseEMAHook',
     'ProgressSeedHook',
     'RSMScheduleHook',
+    'ReconstructionHook',
     'SettingsHook',
     'SilentLayersHook',
     'TimestepExpansionHook',

@@ -8,19 +8,7 @@ from mmspike.selfsup import SMAE, SMAEDecoder, SMAEEncoder, SMAEHead
 from support.parity import agrees, compare
 from support.reference_cases import DATA, cases
 from support.reference_smae import LOSS
-
-ARCH = dict(
-    embed_dims=(4, 4, 8, 8), depths=(1, 1, 1, 1), num_heads=2, stem_stride=1, rep_expansion=None
-)
-
-
-def small(**options):
-    torch.manual_seed(0)
-    return SMAE(
-        SMAEEncoder(ARCH, **options),
-        SMAEDecoder(32, 8, embed_dim=8, decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2),
-        SMAEHead(LOSS, norm_pix=True, patch_size=8),
-    )
+from support.small_smae import ARCH, small_smae
 
 
 @pytest.mark.parametrize('case', cases('sdtv3_spikmae'))
@@ -47,7 +35,7 @@ def test_parameter_count_is_the_reference_count(arch, variant):
 @pytest.mark.parametrize('size', [(32, 32), (16, 40)])
 @pytest.mark.parametrize('legacy', [False, True])
 def test_every_parameter_trains_at_any_size(size, legacy):
-    model = small(legacy_token_order=legacy).train()
+    model = small_smae(legacy_token_order=legacy).train()
     losses = model(torch.randn(3, 3, *size), mode='loss')
     losses['loss'].backward()
     for name, parameter in model.named_parameters():
@@ -59,14 +47,14 @@ def test_every_parameter_trains_at_any_size(size, legacy):
 def test_mask_tokens_are_used_by_default_and_never_in_the_legacy_order():
     images, noise = torch.randn(2, 3, 32, 32), torch.rand(2, 16)
     for legacy in (False, True):
-        model = small(legacy_token_order=legacy).eval()
+        model = small_smae(legacy_token_order=legacy).eval()
         before = model.predict_patches(images, noise)[0]
         model.neck.mask_token.data.add_(1)
         assert torch.equal(model.predict_patches(images, noise)[0], before) is legacy
 
 
 def test_reconstructions():
-    model = small().eval()
+    model = small_smae().eval()
     images, noise = torch.randn(2, 3, 16, 40), torch.rand(2, 10)
     found = model.reconstruct(images, noise)
     pred, mask = model.predict_patches(images, noise)

@@ -5,6 +5,7 @@ optim_wrapper = dict(
     type='AmpOptimWrapper',
     loss_scale='dynamic',
     optimizer=dict(type='Lamb', lr=1e-3 * 1568 / 256, weight_decay=0.05, trust_clip=True),
+    constructor='mmspike.OptimWrapperConstructor',
     paramwise_cfg=dict(flat_decay_mult=0.0),
 )
 param_scheduler = [
