@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+import torch.multiprocessing as mp
 from mmengine.registry import MODELS
 
 from mmspike.ann2snn import fold_batch_norms
@@ -11,6 +12,7 @@ from mmspike.execution import check_spike_driven, set_execution
 from mmspike.layers import DropPath, RepConv
 from mmspike.masking import set_masking
 from mmspike.neurons import BaseNeuron
+from support import sharded_large
 from support.parity import agrees, compare
 from support.reference_cases import DATA, Case, cases
 from support.reference_large import Sdtv3LargeClassifier
@@ -173,3 +175,22 @@ def test_energy_counts_a_chain_as_one_convolution():
     assert spikes > 0
     assert chain.spikes == spikes
     assert chain.sops == spikes * 8  # each spike reaches the 8 output channels
+
+
+@pytest.mark.slow
+def test_two_sharded_processes_train_to_the_weights_of_one(tmp_path):
+    """By mmengine's FSDP strategy."""
+    mp.spawn(sharded_large.work, args=(str(tmp_path),), nprocs=sharded_large.RANKS)
+    whole = torch.load(tmp_path / 'whole.pth', weights_only=True)['state_dict']
+    start = sharded_large.classifier().state_dict()
+    alone = sharded_large.train_alone().state_dict()
+    assert set(whole) == set(alone)
+    for name, value in alone.items():
+        torch.testing.assert_close(whole[name], value, rtol=1e-4, atol=1e-5, msg=name)
+    still = [
+        name
+        for name, _ in sharded_large.classifier().named_parameters()
+        if torch.equal(alone[name], start[name])
+    ]
+    # Few tokens of a small attention reach the threshold.
+    assert all('.attn.' in name for name in still), still
