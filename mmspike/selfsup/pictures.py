@@ -1,10 +1,9 @@
 """Reconstructions as pictures."""
 
-import io
 from typing import Any
 
-import cv2
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -40,17 +39,17 @@ def picture(model: SMAE, images: Tensor, noise: Tensor | None = None) -> Figure:
         noise: ``(B, L)``, which patches are masked; None draws it.
     """
     found = model.reconstruct(images, noise)
-    parts = (
+    original, masked, predicted = (
         to_pixels(part, model.data_preprocessor)
         for part in (found.original, found.masked, found.predicted)
     )
-    share = f'{100 * model.backbone.mask_ratio:.0f} % masked'
-    return reconstruction_figure(*parts, title=f'{share}, loss {found.loss.item():.3f}')
+    share = 100 * model.backbone.mask_ratio
+    title = f'{share:.0f} % masked, loss {found.loss.item():.3f}'
+    return reconstruction_figure(original, masked, predicted, title)
 
 
 def rendered(figure: Figure) -> np.ndarray:
     """The pixels of a figure: ``(H, W, 3)``, uint8, RGB."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=100)
-    encoded = np.frombuffer(buffer.getvalue(), np.uint8)
-    return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

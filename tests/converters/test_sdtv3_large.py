@@ -3,7 +3,7 @@ import torch
 from mmengine.runner.checkpoint import load_checkpoint
 
 from mmspike.backbones import SDTV3Large
-from mmspike.converters import convert_file, convert_sdtv3, convert_sdtv3_large
+from mmspike.converters import convert_file, convert_sdtv2, convert_sdtv3, convert_sdtv3_large
 from mmspike.neurons import NeuronMismatchError
 from support.reference_cases import Case, cases, make_weight
 from support.weights_alone import weights_alone
@@ -112,8 +112,9 @@ def test_a_branch_of_mixed_form_is_refused(weights):
 
 
 def test_another_model_is_refused_by_name(weights):
-    with pytest.raises(ValueError, match=r'expected an SDT v3 base .* an SDT v3 large classifier'):
-        convert_sdtv3(weights)
+    for convert, own in ((convert_sdtv3, 'SDT v3 base'), (convert_sdtv2, 'SDT v2')):
+        with pytest.raises(ValueError, match=rf'expected an {own} .* an SDT v3 large classifier'):
+            convert(weights)
     others = {
         'SDT v3 base': Case.load('sdtv3_base_t_train').weights(),
         'SDT v2': dict.fromkeys(

@@ -178,8 +178,10 @@ def parse(tool: Path, arguments: list[str]) -> argparse.Namespace:
 
 
 def _options(cfg: Any, part: str) -> list[str]:
-    """``--cfg-options`` that make the images of a dataloader small."""
-    options = []
+    """``--cfg-options`` that make the images of a dataloader, if there is one, small."""
+    options: list[str] = []
+    if not cfg.get(f'{part}_dataloader'):
+        return options
     for i, transform in enumerate(cfg[f'{part}_dataloader'].dataset.get('pipeline', [])):
         for key in ('scale', 'crop_size'):
             if isinstance(transform.get(key), tuple | list) and max(transform[key]) > SIDE:
@@ -217,7 +219,9 @@ def shorten(tool: str, arguments: list[str], parsed: argparse.Namespace) -> list
     if tool == 'image_demo.py':
         return _add_options(arguments, options)
     # Workers of a loader would live on in the process of the tests.
-    for part in ('train', 'val') if tool == 'train.py' else ('test',):
+    parts = [part for part in (('train', 'val') if tool == 'train.py' else ('test',))
+             if cfg.get(f'{part}_dataloader')]  # fmt: skip
+    for part in parts:
         loader = f'{part}_dataloader'
         options += [f'{loader}.num_workers=0', f'{loader}.persistent_workers=False']
     if tool == 'train.py':
@@ -231,7 +235,7 @@ def shorten(tool: str, arguments: list[str], parsed: argparse.Namespace) -> list
         ]
         if cfg.train_dataloader.dataset.type == 'mmspike.HandwrittenDigits':
             # By name, a config is that of the installation, and not cut.
-            options += [f'{part}_dataloader.dataset.indices=8' for part in ('train', 'val')]
+            options += [f'{part}_dataloader.dataset.indices=8' for part in parts]
     return _add_options(arguments, options)
 
 
