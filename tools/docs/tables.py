@@ -21,7 +21,7 @@ import weight_rows
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ('README.md', 'docs/model_zoo.md', 'docs/weights.md')
+PAGES = ('docs/model_zoo.md', 'docs/weights.md')
 TABLE = re.compile(
     r'(?P<begin><!-- (?P<kind>models|weights|trained)(?P<tasks>: [\w ]+)?(;.*?)? -->\n)'
     r'.*?(?P<end><!-- (?P=kind) end -->)',
