@@ -1,4 +1,4 @@
-"""SDTV3Large: the large networks of SDT v3, with 83M and 173M parameters.
+"""SDTV3Large: the large networks of SDT v3, with 83M and 171M parameters.
 
 Paper: "Scaling Spike-driven Transformer with Efficient Spike Firing Approximation Training"
 (arXiv 2411.16061). Reference: BICLab/Spike-Driven-Transformer-V3,
