@@ -79,6 +79,9 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=find_packages(include=['mmspike', 'mmspike.*']),
+    # An editable installation then puts this folder on the path. Otherwise, in the folder that
+    # contains the clone, Python would take the clone itself for an empty package `mmspike`.
+    package_dir={'': '.'},
     package_data={'mmspike.neurons.kernels': ['csrc/*']},
     ext_modules=cpu_kernels(),
     install_requires=read_requirements('runtime'),

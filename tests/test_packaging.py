@@ -23,8 +23,8 @@ EXPECTED = (
 
 
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory):
-    """A wheel built from the sdist, as an installation from the index would be.
+def wheels(tmp_path_factory):
+    """Two wheels built from the sdist: the ordinary one, and that of an editable installation.
 
     The kernels are compiled by the same commands, but not optimised, which takes a minute.
     """
@@ -60,7 +60,20 @@ def wheel(tmp_path_factory):
     with tarfile.open(sdist) as archive:
         archive.extractall(folder / 'unpacked', filter='data')
     (unpacked,) = (folder / 'unpacked').iterdir()
-    return run(unpacked, 'build_wheel')
+    wheel = run(unpacked, 'build_wheel')
+    return wheel.rename(folder / 'unpacked' / wheel.name), run(unpacked, 'build_editable')
+
+
+@pytest.fixture(scope='module')
+def wheel(wheels):
+    return wheels[0]
+
+
+def test_editable_installation_works_beside_the_clone(wheels):
+    """In the folder that holds the clone, a finder would come after an empty package `mmspike`."""
+    names = zipfile.ZipFile(wheels[1]).namelist()
+    assert any(name.endswith('.pth') for name in names)
+    assert not any(name.endswith('_finder.py') for name in names)
 
 
 def test_wheel_from_the_sdist_holds_configs_and_tools(wheel):
