@@ -52,6 +52,7 @@ class SMAEEncoder(SDTV3Large):
             arch,
             stem_norm_cfg=stem_norm_cfg,
             layer_scale_init_value=layer_scale_init_value,
+            out_indices=(-1,),
             readout=True,
             **options,
         )
