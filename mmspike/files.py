@@ -197,8 +197,13 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a file for writing that takes the place of ``path`` when the block ends without error.
 
     Until then a file of that name stays as it is, whatever happens to this process.
+
+    Raises:
+        IsADirectoryError: A directory is there.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f'{path} is a directory: name a file in it')
     path.parent.mkdir(parents=True, exist_ok=True)
     # No process id: containers that share a folder, and threads, have the same ones.
     partial = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.partial')

@@ -18,6 +18,7 @@ from mmspike.converters.weights import (
     check_family,
     fit_to_model,
     rename,
+    sizes_of,
 )
 from mmspike.masking import set_masking
 from mmspike.neurons import QCFS
@@ -132,9 +133,7 @@ def rename_key(key: str) -> str | None:
 
 
 def _reshaped(key: str, value: Tensor) -> Tensor:
-    """A threshold has one dimension here, a linear layer is a 1x1 convolution."""
-    if key.endswith('.threshold'):
-        return value.reshape(1)
+    """A linear layer is a 1x1 convolution here."""
     pointwise = key.startswith('backbone.') and value.dim() == 2 and key.endswith('.weight')
     return value[..., None, None] if pointwise else value
 
@@ -153,20 +152,19 @@ def read_arch_of(tensors: dict[str, Tensor]) -> dict:
     """An arch dict from the shapes.
 
     Raises:
-        ValueError: The patch embedding, or the table of biases of some block, is missing.
+        ValueError: The patch embedding, or the table of biases of some block, is missing or of
+            other dimensions.
     """
     stem = 'backbone.stages.0.downsample.projection.conv.weight'
     table = 'backbone.stages.{}.blocks.0.attn.relative_position_bias_table'
     places = [re.match(r'backbone\.stages\.(\d+)\.blocks\.(\d+)\.', key) for key in tensors]
     blocks = {(int(place[1]), int(place[2])) for place in places if place}
-    count = 1 + max(stage for stage, _ in blocks)
-    absent = [key for key in (stem, *map(table.format, range(count))) if key not in tensors]
-    if absent:
-        raise ValueError(f'the weights are incomplete: no tensor becomes {", ".join(absent)}')
-    tables = [tensors[table.format(i)] for i in range(count)]
+    width, *_ = sizes_of(tensors, stem, 4)
+    stages = range(1 + max((stage for stage, _ in blocks), default=0))
+    tables = [sizes_of(tensors, table.format(i), 2) for i in stages]
     return dict(
-        embed_dims=tensors[stem].shape[0],
-        depths=tuple(sum(stage == i for stage, _ in blocks) for i in range(count)),
-        num_heads=tuple(one.shape[1] for one in tables),
-        window_size=tuple((math.isqrt(len(one)) + 1) // 2 for one in tables),
+        embed_dims=width,
+        depths=tuple(sum(stage == i for stage, _ in blocks) for i in stages),
+        num_heads=tuple(heads for _, heads in tables),
+        window_size=tuple((math.isqrt(offsets) + 1) // 2 for offsets, _ in tables),
     )

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from mmspike.converters.weights import sizes_of
+
 # Module of the reference -> module of ours. What is inside has other names from family to family.
 _PLACES = {
     'downsample1_1': 'stages.0.downsample',
@@ -79,16 +81,13 @@ def read_pyramid_of(tensors: dict[str, Tensor], stages: int) -> dict:
         stages: Number of stages.
 
     Raises:
-        ValueError: A stage is missing.
+        ValueError: A stage is missing, or does not begin with a convolution.
     """
     places = [re.match(r'backbone\.stages\.(\d)\.blocks\.(\d+)\.', key) for key in tensors]
     blocks = {(int(place[1]), int(place[2])) for place in places if place}
     stems = [f'backbone.stages.{i}.downsample.conv.weight' for i in range(stages)]
-    absent = [stem for stem in stems if stem not in tensors]
-    if absent:
-        raise ValueError(f'the weights are incomplete: no tensor becomes {", ".join(absent)}')
     return dict(
-        embed_dims=tuple(tensors[stem].shape[0] for stem in stems),
+        embed_dims=tuple(sizes_of(tensors, stem, 4)[0] for stem in stems),
         depths=tuple(sum(stage == i for stage, _ in blocks) for i in range(stages)),
         num_heads=8,
         stem_stride=2,

@@ -16,6 +16,7 @@ from mmspike.converters.weights import (
     check_family,
     fit_to_model,
     rename,
+    sizes_of,
 )
 from mmspike.neurons import LIF, PLIF, BaseNeuron
 
@@ -34,7 +35,6 @@ _BLOCK_PARTS = (
 )
 
 
-@converter_of(FAMILY)
 @converter_of(FAMILY)
 def convert_sdt(weights: dict[str, Tensor]) -> Conversion:
     """Rename the weights of an SDT classifier.
@@ -107,9 +107,8 @@ def neuron_of(tensors: dict[str, Tensor]) -> type[BaseNeuron]:
 
 def read_arch_of(tensors: dict[str, Tensor]) -> dict:
     """Width and depth from the shapes. Pools leave no trace."""
-    convs = [f'backbone.stages.{i}.conv.conv.weight' for i in range(NUM_CONVS)]
-    absent = [conv for conv in convs if conv not in tensors]
-    if absent:
-        raise ValueError(f'the weights are incomplete: no tensor becomes {", ".join(absent)}')
+    widths = [
+        sizes_of(tensors, f'backbone.stages.{i}.conv.conv.weight', 4)[0] for i in range(NUM_CONVS)
+    ]
     blocks = {match[1] for key in tensors if (match := re.match(r'(.*\.stages\.\d+)\.mlp\.', key))}
-    return dict(embed_dims=tensors[convs[-1]].shape[0], depth=len(blocks))
+    return dict(embed_dims=widths[-1], depth=len(blocks))

@@ -24,6 +24,7 @@ from mmspike.converters.weights import (
     check_family,
     fit_to_model,
     rename,
+    sizes_of,
 )
 from mmspike.neurons import SFA
 
@@ -102,8 +103,11 @@ def large_backbone(tensors: dict[str, Tensor], D: int) -> tuple[SDTV3Large, str 
         ValueError: A stage is missing.
     """
     arch = dict(read_pyramid_of(tensors, len(ARCHS['12-512']['depths'])))
-    chain = tensors.get(f'backbone.stages.{CONV_STAGES}.blocks.0.rep_conv.conv.pointwise1.weight')
-    arch['rep_expansion'] = None if chain is None else chain.shape[0] / chain.shape[1]
+    chain = f'backbone.stages.{CONV_STAGES}.blocks.0.rep_conv.conv.pointwise1.weight'
+    arch['rep_expansion'] = None
+    if chain in tensors:
+        inner, outer, *_ = sizes_of(tensors, chain, 4)
+        arch['rep_expansion'] = inner / outer
     with torch.device('meta'):
         backbone = SDTV3Large(
             arch,

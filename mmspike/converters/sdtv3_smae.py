@@ -19,6 +19,7 @@ from mmspike.converters.weights import (
     check_family,
     fit_to_model,
     rename,
+    sizes_of,
 )
 
 FAMILY = Family('an SDT v3 masked-autoencoder checkpoint', (r'^mask_token$', r'^decoder_'))
@@ -82,22 +83,20 @@ def _decoder(tensors: dict[str, Tensor]) -> nn.Module:
     """The decoder that weights fit, without memory. Heads leave no trace: 4 always."""
     from mmspike.selfsup import SMAEDecoder  # it needs mmpretrain
 
-    names = ('decoder_embed.weight', 'decoder_pos_embed', 'decoder_pred.weight')
-    absent = [name for name in names if f'neck.{name}' not in tensors]
-    if absent:
-        raise ValueError(f'the weights are incomplete: there is no {", ".join(absent)}')
-    embed, positions, pred = (tensors[f'neck.{name}'] for name in names)
-    channels = tensors['backbone.stages.0.downsample.conv.weight'].shape[1]
-    patch_size = math.isqrt(pred.shape[0] // channels)
+    width, channels = sizes_of(tensors, 'neck.decoder_embed.weight', 2)
+    _, patches, _ = sizes_of(tensors, 'neck.decoder_pos_embed', 3)
+    pixels, _ = sizes_of(tensors, 'neck.decoder_pred.weight', 2)
+    image_channels = tensors['backbone.stages.0.downsample.conv.weight'].shape[1]
+    patch_size = math.isqrt(pixels // image_channels) or 1
     blocks = {
         match[1] for key in tensors if (match := re.match(r'neck\.decoder_blocks\.(\d+)', key))
     }
     with torch.device('meta'):
         return SMAEDecoder(
-            img_size=math.isqrt(positions.shape[1]) * patch_size,
+            img_size=math.isqrt(patches) * patch_size,
             patch_size=patch_size,
-            in_chans=channels,
-            embed_dim=embed.shape[1],
-            decoder_embed_dim=embed.shape[0],
+            in_chans=image_channels,
+            embed_dim=channels,
+            decoder_embed_dim=width,
             decoder_depth=len(blocks),
         )

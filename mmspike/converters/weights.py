@@ -5,6 +5,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -72,6 +73,28 @@ def rename(
     return renamed, tensors, [key for key in weights if key not in renamed]
 
 
+def sizes_of(tensors: dict[str, Tensor], name: str, dims: int) -> tuple[int, ...]:
+    """Sizes of a renamed tensor, from which an architecture is read.
+
+    Args:
+        tensors: Name of ours to tensor.
+        name: Name of ours.
+        dims: How many dimensions it has in every architecture.
+
+    Raises:
+        ValueError: It is missing, empty or has other dimensions.
+    """
+    if name not in tensors:
+        raise ValueError(f'the weights are incomplete: no tensor becomes {name}')
+    sizes = tuple(tensors[name].shape)
+    if len(sizes) != dims or 0 in sizes:
+        raise ValueError(
+            f'the tensor that becomes {name} has shape {sizes}, {dims} sizes from 1 on are '
+            'expected; the file is damaged, or of another model'
+        )
+    return sizes
+
+
 def fit_to_model(
     model: nn.Module,
     renamed: dict[str, str],
@@ -96,7 +119,7 @@ def fit_to_model(
         meta: What a checkpoint says of itself beside ``arch``, such as the neurons.
 
     Raises:
-        ValueError: A tensor has another shape than the model's.
+        ValueError: A tensor has another shape than the model's, or other than real numbers.
     """
     expected = model.state_dict()
     # Learned numbers of neurons have one dimension here, and none in some published files.
@@ -107,11 +130,15 @@ def fit_to_model(
     }
     tensors.update({key: value for key, value in expected.items() if is_record(key)})
     for old, new in renamed.items():
-        if new in expected and tensors[new].shape != expected[new].shape:
+        if new not in expected:
+            continue
+        if tensors[new].shape != expected[new].shape:
             raise ValueError(
                 f'{old} has shape {tuple(tensors[new].shape)}, the model wants '
                 f'{tuple(expected[new].shape)} at {new}; these are weights of another model'
             )
+        if expected[new].is_floating_point() and not tensors[new].is_floating_point():
+            raise ValueError(f'{old} holds {tensors[new].dtype}, real numbers are expected')
     return Conversion(
         state_dict={key: tensors[key] for key in known if key in tensors},
         arch=arch,
@@ -152,18 +179,31 @@ def weights_in(content: dict, source: str | os.PathLike, *, ema: bool = False) -
         ema: Take the averaged weights.
 
     Raises:
-        ValueError: There are no averaged weights, or something else where weights should be.
+        ValueError: There are no averaged weights, or no weights where they should be.
     """
     places = AVERAGED if ema else ('model', 'state_dict')
     weights = next((content[key] for key in places if key in content), None if ema else content)
     if weights is None:
         raise ValueError(
-            f'{source} has no averaged weights ({" or ".join(AVERAGED)}); it holds '
-            f'{", ".join(sorted(map(str, content))[:8])}'
+            f'{source} has no averaged weights ({" or ".join(AVERAGED)}); it holds {_keys(content)}'
         )
     if not isinstance(weights, dict):
         raise ValueError(f'{source} holds a {type(weights).__name__} where weights are expected')
-    return {key: value for key, value in weights.items() if isinstance(value, Tensor)}
+    tensors = {
+        key: value
+        for key, value in weights.items()
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
+    if not tensors:
+        raise ValueError(
+            f'{source} holds no weights in {" or ".join(places)}, or by themselves; it holds '
+            f'{_keys(content) or "nothing"}'
+        )
+    return tensors
+
+
+def _keys(content: dict) -> str:
+    return ', '.join(sorted(map(str, content))[:8])
 
 
 def write_checkpoint(
@@ -177,13 +217,17 @@ def write_checkpoint(
         target: File to write.
 
     Raises:
-        ValueError: Weights are missing, other than those of a classifier's head.
+        IsADirectoryError: ``target`` is a directory.
+        ValueError: Weights are missing, other than those of a classifier's head. Or ``target`` is
+            the source.
     """
     lacking = [key for key in conversion.missing if not key.startswith('head.')]
     if lacking:
         raise ValueError(
             f'{source} lacks {len(lacking)} tensors of the model, among them {lacking[0]}'
         )
+    if Path(target).resolve() == Path(source).resolve():
+        raise ValueError(f'{target} is the published file itself: name another file to write')
     with atomic_write(target) as file:
         torch.save(checkpoint_of(conversion), file)
 

@@ -48,7 +48,7 @@ def test_the_encoder_of_a_file_begins_a_classifier(tmp_path, weights):
 
 def test_incomplete_files_are_refused(tmp_path, weights):
     without = {key: value for key, value in weights.items() if key != 'decoder_pred.weight'}
-    with pytest.raises(ValueError, match=r'incomplete: there is no decoder_pred\.weight'):
+    with pytest.raises(ValueError, match=r'incomplete: no tensor becomes neck\.decoder_pred'):
         convert_sdtv3_smae(without)
     lacking = {
         key: value for key, value in weights.items() if key != 'decoder_blocks.1.attn.qkv.weight'
