@@ -30,6 +30,14 @@ def test_a_known_file_goes_to_its_usual_place(run_tool, tmp_path):
     assert f'{SMALL}.py {file.target}' in said.split('test it with: python tools/test.py ')[1]
 
 
+def test_a_published_file_that_is_not_there_has_an_address(run_tool):
+    file = weights_named('V3_5.1M_1x4.pth')
+    status, _ = run_tool(TOOL, 'V3_5.1M_1x4.pth')
+    assert status.endswith(f'there is no file V3_5.1M_1x4.pth: download it from {file.url}')
+    status, _ = run_tool(TOOL, 'mine.pth')
+    assert status.endswith('there is no checkpoint file mine.pth')
+
+
 def test_the_path_of_a_config_is_short_in_a_clone(run_tool, tmp_path, monkeypatch):
     file = weights_named('V3_5.1M_1x4.pth')
     torch.save(dict(model=weights_like(file, device='cpu')), tmp_path / 'a.pth')

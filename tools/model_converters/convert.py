@@ -50,6 +50,11 @@ def convert(args: argparse.Namespace) -> None:
         OSError, TypeError, ValueError: The files or options are not acceptable.
     """
     options = {name: value for name, value in vars(args).items() if name in all_options()}
+    published = weights_named(args.source)
+    if published and published.page and not Path(args.source).exists():
+        raise FileNotFoundError(
+            f'there is no file {args.source}: download it from {published.url or published.page}'
+        )
     weights = read_weights(args.source, ema=args.ema)
     model = model_of(args.config) if args.config else None
     conversion = convert_weights_of(args.source, weights, model, **options)
