@@ -179,9 +179,12 @@ def init_timesteps(part: nn.Module, timesteps: int | None) -> None:
     Raises:
         TypeError, ValueError: See :func:`set_timesteps`.
     """
-    set_timesteps(part, 1 if timesteps is None else timesteps)
+    if timesteps is not None:
+        set_timesteps(part, timesteps)
+        return
+    set_timesteps(part, 1)
     for module in _temporal_modules(part):
-        module._in_time = timesteps is not None
+        module._in_time = False
 
 
 def get_timesteps(model: nn.Module) -> int:

@@ -172,6 +172,10 @@ def test_a_part_behind_a_read_out_runs_one_step_whatever_the_model_runs():
     copied = copy.deepcopy(net)
     set_timesteps(copied, 2)
     assert [module.timesteps for module in (copied[0], *copied[1])] == [2, 1, 1]
+    # A head that is built around such a part leaves it as it is.
+    init_timesteps(net, 3)
+    set_timesteps(net, 5)
+    assert [module.timesteps for module in (net[0], *behind)] == [5, 1, 1]
 
 
 @pytest.mark.parametrize('call', [lambda net: set_timesteps(net, 2), get_timesteps])

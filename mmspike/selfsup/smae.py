@@ -35,7 +35,23 @@ class SMAE(MAE):
     Its parts are a :class:`~mmspike.selfsup.SMAEEncoder`, a :class:`~mmspike.selfsup.SMAEDecoder`
     as neck and a :class:`~mmspike.selfsup.SMAEHead`. Arguments are those of
     ``mmpretrain.models.MAE``.
+
+    Raises:
+        ValueError: Encoder, decoder and head have patches of different sizes.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        size, channels = self.backbone.patch_size, self.backbone.in_channels
+        predicted, head = self.neck.decoder_pred.out_features, self.head
+        given = predicted, head.patch_size, head.in_channels
+        if given != (size**2 * channels, size, channels):
+            raise ValueError(
+                f'a patch of the encoder has {size}x{size} pixels of {channels} channels, the '
+                f'decoder predicts {predicted} numbers, and the head has patch_size='
+                f'{head.patch_size} and in_channels={head.in_channels}; set patch_size={size} in '
+                f'both, in_chans={channels} in the decoder and in_channels={channels} in the head'
+            )
 
     def loss(
         self, inputs: Tensor, data_samples: list[DataSample] | None = None, **kwargs: Any

@@ -53,6 +53,17 @@ def test_mask_tokens_are_used_by_default_and_never_in_the_legacy_order():
         assert torch.equal(model.predict_patches(images, noise)[0], before) is legacy
 
 
+@pytest.mark.parametrize(
+    ('decoder', 'head'), [({}, {}), (dict(patch_size=8), {}), ({}, dict(patch_size=8))]
+)
+def test_parts_with_other_patches_are_refused(decoder, head):
+    encoder = SMAEEncoder(dict(ARCH, stem_stride=1))  # patches of 8x8 pixels
+    neck = SMAEDecoder(embed_dim=encoder.out_channels[0], **decoder)
+    with pytest.raises(ValueError, match=r'has 8x8 pixels of 3 channels, .* set patch_size=8 in'):
+        SMAE(encoder, neck, SMAEHead(LOSS, **head))
+    SMAE(encoder, SMAEDecoder(embed_dim=8, patch_size=8), SMAEHead(LOSS, patch_size=8))
+
+
 def test_reconstructions():
     model = small_smae().eval()
     images, noise = torch.randn(2, 3, 16, 40), torch.rand(2, 10)
