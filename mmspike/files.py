@@ -18,6 +18,7 @@ from mmengine.fileio import register_backend
 from mmengine.fileio.backends import LocalBackend
 from mmengine.logging import HistoryBuffer
 
+from mmspike.metafiles import weights_at
 from mmspike.pickle_names import foreign_names
 
 # mmengine allows what its own training checkpoints hold, but not the float32 scores of mmseg. A
@@ -46,7 +47,7 @@ def check_checkpoint_path(path: str | os.PathLike) -> Path:
     """Return ``path`` if a file is there.
 
     Raises:
-        FileNotFoundError: Nothing is there.
+        FileNotFoundError: Nothing is there; the message says how to get a file of the metafiles.
         IsADirectoryError: A directory is; the message lists the checkpoints in it.
     """
     path = Path(path)
@@ -55,7 +56,9 @@ def check_checkpoint_path(path: str | os.PathLike) -> Path:
         hint = f'; in it are {", ".join(inside)}' if inside else ', and no .pth file is in it'
         raise IsADirectoryError(f'the checkpoint {path} is a directory{hint}')
     if not path.is_file():
-        raise FileNotFoundError(f'there is no checkpoint file {path}')
+        known = weights_at(path)
+        source = f': {known.how_to_get(path)}' if known else ''
+        raise FileNotFoundError(f'there is no checkpoint file {path}{source}')
     return path
 
 

@@ -93,6 +93,19 @@ def choose_checkpoint(cfg: Config, args: argparse.Namespace) -> dict | None:
     return read_training_checkpoint(source) if source and '://' not in source else None
 
 
+def check_stored_logits(model: dict) -> None:
+    """See that the folder of a teacher's logits is complete, if the model names one.
+
+    Raises:
+        FileNotFoundError, ValueError: There is no such folder, or it is not complete.
+    """
+    folder = model.get('teacher_logits')
+    if folder:
+        from mmspike.classifiers.logits_folder import read_header  # needs mmpretrain
+
+        read_header(Path(folder))
+
+
 def newest_in(work_dir: str, launcher: str) -> str | None:
     """The newest readable checkpoint; damaged ones are reported."""
     found, faults = newest_good_checkpoint(work_dir)
@@ -168,6 +181,7 @@ def main() -> None:
             if is_first_process(args.launcher):
                 stack.enter_context(FolderLock(cfg.work_dir))
             weights = choose_checkpoint(cfg, args)
+            check_stored_logits(cfg.model)
             adapt_to_devices(cfg, args.launcher)
         except (OSError, ValueError, FolderInUseError) as error:
             sys.exit(f'train.py: {error}')

@@ -351,6 +351,14 @@ def places(torn, tmp_path):
             ['train.py', DIGITS, '--cfg-options', 'optim_wraper.type=AmpOptimWrapper'],
             "'optim_wraper', which nothing reads; did you mean 'optim_wrapper'?",
         ),
+        (
+            ['train.py', DIGITS, '--cfg-options', 'model.teacher_logits={folder}/absent'],
+            'absent of stored logits: tools/store_logits.py makes such folders',
+        ),
+        (
+            ['test.py', DIGITS, 'metaspikformer-digits-sfa-t1d4.pth'],
+            'there is no checkpoint file metaspikformer-digits-sfa-t1d4.pth: `make demo` writes it',
+        ),
         (['test.py', DIGITS, '{torn}'], 'cannot be read as a PyTorch checkpoint'),
         (['test.py', DIGITS, '{folder}'], 'is a directory; in it are'),
     ],
