@@ -8,7 +8,7 @@ from mmengine.model.weight_init import PretrainedInit, initialize
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmspike.checks import check_finite
+from mmspike.checks import check_finite, check_number
 from mmspike.layers import TemporalMean, recompute
 from mmspike.pretrained import check_pretrained
 from mmspike.temporal import TemporalModule, encode_input, set_timesteps
@@ -234,7 +234,12 @@ class StagedBackbone(TemporalModule, BaseModule):
 
 
 def rising_rates(largest: float, count: int) -> list[float]:
-    """Rates of stochastic depth: from 0 at the first of ``count`` blocks to ``largest``."""
+    """Rates of stochastic depth: from 0 at the first of ``count`` blocks to ``largest``.
+
+    Raises:
+        TypeError, ValueError: ``largest`` is no number from 0 to 1.
+    """
+    largest = check_number('drop_path_rate', largest, at_least=0, at_most=1)
     return [largest * i / max(count - 1, 1) for i in range(count)]
 
 
@@ -258,3 +263,31 @@ def named_arch(arch: str | dict, archs: dict[str, dict]) -> dict:
     if set(arch) != keys:
         raise ValueError(f'an arch dict needs exactly the keys {sorted(keys)}, got {sorted(arch)}')
     return dict(arch)
+
+
+def check_per_stage(arch: Mapping, stages: int, *keys: str) -> None:
+    """Check that settings of an architecture have one number for each stage.
+
+    Raises:
+        ValueError: One has not.
+    """
+    for key in keys:
+        if not isinstance(arch[key], Sequence) or len(arch[key]) != stages:
+            raise ValueError(
+                f'{key} of an arch needs one number for each of the {stages} stages, got '
+                f'{arch[key]!r}'
+            )
+
+
+def check_whole(arch: Mapping, *keys: str, at_least: int = 1) -> None:
+    """Check that settings of an architecture are whole numbers, or sequences of some.
+
+    Raises:
+        ValueError: One is not, or is smaller than ``at_least``.
+    """
+    for key in keys:
+        numbers = arch[key] if isinstance(arch[key], Sequence) else (arch[key],)
+        if not numbers or not all(isinstance(n, int) and n >= at_least for n in numbers):
+            raise ValueError(
+                f'{key} of an arch must be whole numbers from {at_least} on, got {arch[key]!r}'
+            )

@@ -26,7 +26,14 @@ from mmengine.model import BaseModule, Sequential
 from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 
-from mmspike.backbones.base import Stage, StagedBackbone, named_arch, rising_rates
+from mmspike.backbones.base import (
+    Stage,
+    StagedBackbone,
+    check_per_stage,
+    check_whole,
+    named_arch,
+    rising_rates,
+)
 from mmspike.backbones.mst_patches import IMAGE_CHANNELS, PATCH_SIZE, PatchEmbedding, PatchMerging
 from mmspike.layers import DropPath, SpikeWindowAttention, spike_conv
 from mmspike.registry import MODELS
@@ -267,14 +274,6 @@ def read_arch(arch: str | dict) -> dict:
     count = len(depths)
     if isinstance(windows, int):
         arch['window_size'] = (windows,) * count
-    for key in ('num_heads', 'window_size'):
-        if not isinstance(arch[key], Sequence) or len(arch[key]) != count:
-            raise ValueError(
-                f'{key} of an arch needs one number for each of the {count} stages in depths, '
-                f'got {arch[key]}'
-            )
-    for key, value in arch.items():
-        numbers = value if isinstance(value, Sequence) else (value,)
-        if not numbers or not all(isinstance(n, int) and n >= 1 for n in numbers):
-            raise ValueError(f'{key} of an arch must be whole numbers from 1 on, got {value!r}')
+    check_per_stage(arch, count, 'num_heads', 'window_size')
+    check_whole(arch, *arch)
     return arch

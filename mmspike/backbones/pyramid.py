@@ -6,7 +6,14 @@ from operator import mul
 
 from torch import nn
 
-from mmspike.backbones.base import Stage, StagedBackbone, named_arch, rising_rates
+from mmspike.backbones.base import (
+    Stage,
+    StagedBackbone,
+    check_per_stage,
+    check_whole,
+    named_arch,
+    rising_rates,
+)
 from mmspike.layers import fold_rep_convs, spike_conv
 
 
@@ -113,14 +120,12 @@ def read_pyramid(arch: str | dict, archs: dict[str, dict]) -> dict:
     """Settings of an architecture, by name or as a dict, one number per stage where there are many.
 
     Raises:
-        ValueError: The name is unknown, or a key is missing, unknown or of the wrong length.
+        ValueError: The name is unknown, a key is missing, unknown or of the wrong length, or a
+            number not acceptable.
     """
     arch = named_arch(arch, archs)
     stages = len(next(iter(archs.values()))['depths'])
-    for key in ('embed_dims', 'depths'):
-        if len(arch[key]) != stages:
-            raise ValueError(
-                f'{key} of an arch needs one number for each of the {stages} stages, '
-                f'got {arch[key]}'
-            )
+    check_per_stage(arch, stages, 'embed_dims', 'depths')
+    check_whole(arch, 'embed_dims', 'num_heads', 'stem_stride')
+    check_whole(arch, 'depths', at_least=0)
     return arch

@@ -20,7 +20,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmspike.backbones.base import StagedBackbone, named_arch, rising_rates
+from mmspike.backbones.base import StagedBackbone, check_whole, named_arch, rising_rates
 from mmspike.layers import DropPath, SpikeDrivenSelfAttention, SpikeMLP, spike_conv
 from mmspike.registry import MODELS
 
@@ -262,9 +262,7 @@ def read_arch(arch: str | dict) -> dict:
         ValueError: The name is unknown, a key is missing or unknown, or a number not acceptable.
     """
     arch = named_arch(arch, ARCHS)
-    dims, depth = arch['embed_dims'], arch['depth']
-    if dims < 8 or dims % 8:
-        raise ValueError(f'embed_dims of an arch must be a multiple of 8, got {dims}')
-    if depth < 1:
-        raise ValueError(f'depth of an arch must be at least 1, got {depth}')
+    check_whole(arch, *arch)
+    if arch['embed_dims'] % 8:
+        raise ValueError(f'embed_dims of an arch must be a multiple of 8, got {arch["embed_dims"]}')
     return arch

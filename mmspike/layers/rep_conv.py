@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmspike.checks import check_number
 from mmspike.execution.spike_train import SpikeTrain, without_flow
 from mmspike.registry import MODELS
 
@@ -41,8 +42,8 @@ class RepConv(BaseModule):
         norm_cfg: Config of the norms: batch norms with factors and running statistics.
 
     Raises:
-        ValueError: An argument is not possible. When weights are loaded: they are those of the one
-            convolution.
+        TypeError, ValueError: An argument is not possible. ValueError when weights are loaded: they
+            are those of the one convolution.
     """
 
     def __init__(
@@ -62,18 +63,19 @@ class RepConv(BaseModule):
         super().__init__()
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f'kernel_size of RepConv must be odd, got {kernel_size}')
+        hidden = int(in_channels * check_number('expansion', expansion, above=0))
+        if hidden < 1:
+            raise ValueError(
+                f'expansion={expansion} of in_channels={in_channels} leaves no channel between the '
+                'convolutions of RepConv'
+            )
+        norm1, norm2 = (_batch_norm(norm_cfg, channels) for channels in (hidden, out_channels))
         same = kernel_size // 2
         asked = (stride, same if padding is None else padding, dilation, groups, bias)
         if asked != (1, same, 1, 1, False):
             raise ValueError(
                 f'RepConv has stride 1, padding {same} for kernel_size={kernel_size}, dilation 1, '
                 f'groups 1 and no bias; got {asked}'
-            )
-        hidden = int(in_channels * expansion)
-        if hidden < 1:
-            raise ValueError(
-                f'expansion={expansion} of in_channels={in_channels} leaves no channel between the '
-                'convolutions of RepConv'
             )
         # What ConvModule asks a convolution for.
         self.in_channels, self.out_channels = in_channels, out_channels
@@ -82,14 +84,14 @@ class RepConv(BaseModule):
         self.output_padding = (0, 0)
         self.groups, self.transposed = 1, False
         self.pointwise1 = nn.Conv2d(in_channels, hidden, 1, bias=False)
-        self.norm1 = _batch_norm(norm_cfg, hidden)
+        self.norm1 = norm1
         self.depthwise = (
             nn.Conv2d(hidden, hidden, kernel_size, groups=hidden, bias=False)
             if kernel_size > 1
             else nn.Identity()
         )
         self.pointwise2 = nn.Conv2d(hidden, out_channels, 1, bias=False)
-        self.norm2 = _batch_norm(norm_cfg, out_channels)
+        self.norm2 = norm2
 
     def forward(self, x: Tensor) -> Tensor:
         """``(T*B, C, H, W)`` to ``(T*B, C', H, W)``."""
@@ -155,8 +157,8 @@ def _refuse_chain(module: nn.Module, state_dict: dict, prefix: str, *args: Any) 
         )
 
 
-def _batch_norm(norm_cfg: dict, channels: int) -> nn.Module:
-    norm = build_norm_layer(norm_cfg, channels)[1]
+def _batch_norm(norm_cfg: dict | None, channels: int) -> nn.Module:
+    norm = None if norm_cfg is None else build_norm_layer(norm_cfg, channels)[1]
     if isinstance(norm, _BatchNorm) and norm.affine and norm.track_running_stats:
         return norm
     raise ValueError(

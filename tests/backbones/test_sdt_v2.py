@@ -183,9 +183,16 @@ def test_one_step_is_expanded_to_four():
 
 @pytest.mark.parametrize(
     ('arch', 'message'),
-    [('16M', "unknown arch '16M'; known are 15M, 31M, 55M, 124M"), (dict(SMALL_ARCH, depths=(1, 1)),
-     'depths of an arch needs one number for each of the 5 stages')],
-)  # fmt: skip
+    [
+        ('16M', "unknown arch '16M'; known are 15M, 31M, 55M, 124M"),
+        (dict(SMALL_ARCH, depths=(1, 1)), 'depths .* one number for each of the 5 stages'),
+        (dict(SMALL_ARCH, depths=3), 'depths .* one number for each of the 5 stages, got 3'),
+        (dict(SMALL_ARCH, depths=(1, 1, 1, 1, -1)), 'depths .* whole numbers from 0 on'),
+        (dict(SMALL_ARCH, embed_dims='abcde'), "embed_dims .* from 1 on, got 'abcde'"),
+        (dict(SMALL_ARCH, num_heads=0), 'num_heads .* from 1 on, got 0'),
+        (dict(SMALL_ARCH, stem_stride='2'), "stem_stride .* from 1 on, got '2'"),
+    ],
+)
 def test_an_arch_that_is_none(arch, message):
     with pytest.raises(ValueError, match=message):
         SDTV2(arch)

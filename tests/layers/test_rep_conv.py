@@ -128,6 +128,8 @@ def test_norms_that_mmcv_has_merged_before():
         (dict(kernel_size=1, bias=True), 'no bias'),
         (dict(kernel_size=1, groups=2), 'groups 1'),
         (dict(kernel_size=1, expansion=0.2), 'expansion=0.2 of in_channels=4 leaves no channel'),
+        (dict(kernel_size=1, expansion=0), 'expansion must be finite and above 0, got 0'),
+        (dict(kernel_size=1, bias=True, norm_cfg=None), 'must be batch norms .* norm_cfg=None'),
         (dict(kernel_size=1, norm_cfg=dict(type='GN', num_groups=2)), "must be .*'type': 'GN'"),
         (dict(kernel_size=1, norm_cfg=dict(type='BN', affine=False)), 'with factors'),
         (dict(kernel_size=1, norm_cfg=dict(type='BN', track_running_stats=False)), 'statistics'),
