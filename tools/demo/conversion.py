@@ -9,16 +9,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from classification import Classification
-from common import Evaluation, Task
+from common import Evaluation
 from console import console
 from mmengine.registry import MODELS
+from network import Network
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmspike.ann2snn import convert_to_spiking, simulate
-from mmspike.apis.config import load_config
 from mmspike.apis.evaluation import evaluate
 from mmspike.classifiers import AccuracyOverTime
 from mmspike.energy import EnergyCounter, EnergyReport, Origin, write_report
@@ -29,16 +29,15 @@ TIMESTEPS = 64
 NETWORKS = ('all spikes', 'masked')
 
 
-class Masked(Classification):
+class Masked(Network):
     """The same network, fine-tuned while 75 % of the spikes of its self-attention are dropped."""
 
     title = 'MST, masked'
     config = 'configs/classification/mst/mst-digits-qcfs32-t1-rsm_1xb32-coslr-ft-10e_digits.py'
+    scope = Classification.scope
+    metrics = Classification.metrics
     begins_with = ('load_from', 'model.teacher_checkpoint')
     unit_seconds = 7.0
-
-    def expected(self) -> dict[str, float]:
-        return self.expected_training()  # the converted network's task evaluates both
 
 
 class Conversion(Classification):
@@ -49,14 +48,13 @@ class Conversion(Classification):
     unit_seconds = 5.0
 
     @property
-    def trainings(self) -> list[Task]:
+    def trainings(self) -> list[Network]:
         return [self, self._masked]
 
     @cached_property
     def _masked(self) -> Masked:
         """It begins with this network's weights, and learns from its answers."""
-        cfg = load_config(Masked.config, self.options)
-        return Masked(Path(Masked.config), cfg, self.options, self.demo)
+        return Masked.with_options(self.options, self.demo)
 
     def expected(self) -> dict[str, float]:
         steps = super().expected()

@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 from classification import Classification
-from common import Demo, Task
+from common import Task
 from console import console
 from conversion import Conversion
 from detection import Detection
 from events import Events
+from network import Demo
 from progress import Steps
 from rich.panel import Panel
 from segmentation import Segmentation
