@@ -25,3 +25,22 @@ def digits_of_split(split: str) -> tuple[np.ndarray, np.ndarray]:
     chosen = np.sort({'train': train, 'test': test}[split])
     images = np.round(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
     return images[chosen], labels[chosen].astype(np.int64)
+
+
+def share_of_each_class(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Draw a share of the samples of each class, at least one of each.
+
+    Args:
+        labels: ``(M,)``.
+        share: Between 0 and 1.
+        seed: Of the draw.
+
+    Returns:
+        Indices of the samples drawn, in ascending order, int64.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        drawn.append(rng.permutation(members)[: max(1, round(share * len(members)))])
+    return np.sort(np.concatenate(drawn))

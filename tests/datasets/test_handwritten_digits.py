@@ -9,8 +9,8 @@ from sklearn.datasets import load_digits
 from mmspike.datasets.handwritten_digits import HandwrittenDigits
 
 
-def items(split):
-    dataset = HandwrittenDigits(split)
+def items(split, **options):
+    dataset = HandwrittenDigits(split, **options)
     return [dataset.get_data_info(i) for i in range(len(dataset))]
 
 
@@ -66,3 +66,41 @@ def test_goes_through_a_pipeline_of_the_host():
 def test_unknown_split():
     with pytest.raises(ValueError, match="got 'val'"):
         HandwrittenDigits('val')
+
+
+def contents(split, **options):
+    return [(item['gt_label'], item['img'].tobytes()) for item in items(split, **options)]
+
+
+def test_a_share_of_the_training_images_is_stratified():
+    few = contents('train', share=0.1)
+    assert len(few) == 142
+    assert set(Counter(label for label, _ in few).values()) <= {14, 15}
+    # It is a part of the split, in its order.
+    everything = iter(contents('train'))
+    assert all(one in everything for one in few)
+
+
+def test_a_seed_draws_the_same_share_every_time_and_another_seed_another():
+    a, b = (contents('train', share=0.1, seed=seed) for seed in (0, 1))
+    assert a == contents('train', share=0.1)
+    assert len(set(a) & set(b)) < 40  # 14 are expected by chance
+
+
+def test_no_class_is_left_out():
+    assert sorted(label for label, _ in contents('train', share=1e-6)) == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ('options', 'error', 'message'),
+    [
+        (dict(share=0), ValueError, 'share must be finite and above 0 and at most 1, got 0'),
+        (dict(share=1.5), ValueError, 'share must be .* at most 1, got 1.5'),
+        (dict(share='10 %'), TypeError, "share must be a number, got '10 %'"),
+        (dict(seed=-1), ValueError, 'seed must be at least 0, got -1'),
+        (dict(seed=0.5), TypeError, 'seed must be an int, got 0.5'),
+    ],
+)
+def test_bad_shares(options, error, message):
+    with pytest.raises(error, match=message):
+        HandwrittenDigits('train', **options)
