@@ -81,7 +81,7 @@ def read_samples(folder: Path, header: LogitsHeader) -> tuple[list[str] | None, 
     expected = dict(paths=paths if header.key == 'img_path' else None, labels=labels)
     wrong = [
         name for name, values in expected.items()
-        if values is not None and len(values) != header.samples
+        if values is not None and not (isinstance(values, list) and len(values) == header.samples)
     ]  # fmt: skip
     if wrong or (header.key == 'img_path' and paths is None):
         raise ValueError(
@@ -99,7 +99,7 @@ def open_logits(folder: Path, header: LogitsHeader) -> np.ndarray:
     """
     path, shape = folder / LOGITS, (header.samples, header.classes)
     try:
-        logits = np.load(path, mmap_mode='r', allow_pickle=False)
+        logits = np.lib.format.open_memmap(path, mode='r')
     except (OSError, ValueError, EOFError) as error:
         size = f'{path.stat().st_size} bytes' if path.is_file() else 'missing'
         raise ValueError(

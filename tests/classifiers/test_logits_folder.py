@@ -41,7 +41,10 @@ def test_another_format(folder):
         read_header(folder)
 
 
-@pytest.mark.parametrize('values', [dict(paths=['a']), dict(paths=None), dict(labels=[1, 2, 3])])
+@pytest.mark.parametrize(
+    'values',
+    [dict(paths=['a']), dict(paths=None), dict(paths='ab'), dict(labels=[1, 2, 3]), dict(labels=2)],
+)
 def test_samples_that_are_not_those_of_the_header(folder, values):
     change(folder / 'samples.json', **values)
     with pytest.raises(ValueError, match=r'samples\.json does not list the 2 samples'):
@@ -73,6 +76,13 @@ def test_missing_logits(folder):
 def test_logits_of_another_shape(folder, logits):
     np.save(folder / 'logits.npy', logits)
     with pytest.raises(ValueError, match='float32 logits of 2 samples and 3 classes are expected'):
+        open_logits(folder, read_header(folder))
+
+
+def test_logits_in_an_archive(folder):
+    np.savez(folder / 'archive.npz', np.ones((2, 3), np.float32))
+    (folder / 'archive.npz').rename(folder / 'logits.npy')
+    with pytest.raises(ValueError, match='damaged'):
         open_logits(folder, read_header(folder))
 
 
