@@ -13,11 +13,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from mmengine.config import Config
-from mmengine.fileio import load
 from mmengine.registry import DefaultScope
 
 from mmspike.deprecation import renamed_arguments
-from mmspike.metafiles import home, models, weights_of
+from mmspike.metafiles import home, metafiles, models, weights_of
 
 if TYPE_CHECKING:
     from mmengine.model import BaseModel
@@ -184,19 +183,15 @@ def _usual_weights(model: str) -> Path:
 
 
 def register_in_mmpretrain() -> None:
-    """Let ``mmpretrain.list_models``, ``get_model`` and inferencers find the classifiers by name.
+    """Let ``mmpretrain.list_models``, ``get_model`` and inferencers find its models by name.
 
-    It uses mmpretrain's ``ModelHub``, which belongs to the process; call it once.
+    They are the classifiers and the models for pre-training. It uses mmpretrain's ``ModelHub``,
+    which belongs to the process; call it once.
     """
     from mmpretrain.apis.model import ModelHub
 
-    for path in _classification_metafiles():
-        names = [entry['Name'] for entry in load(str(path))['Models']]
-        if not all(ModelHub.has(name) for name in names):
-            ModelHub.register_model_index(path, config_prefix=home())
-
-
-def _classification_metafiles() -> list[Path]:
-    root = home()
-    index = load(str(root / 'model-index.yml'))['Import']
-    return [root / path for path in index if Path(path).parts[1] == 'classification']
+    for path, content in metafiles().items():
+        names = [entry['Name'] for entry in content['Models']]
+        of_mmpretrain = Path(path).parts[1] in ('classification', 'selfsup')
+        if of_mmpretrain and not all(ModelHub.has(name) for name in names):
+            ModelHub.register_model_index(home() / path, config_prefix=home())

@@ -220,13 +220,13 @@ def test_files_that_are_no_weights_of_the_model(tmp_path):
 
 
 @pytest.mark.slow
-def test_mmpretrain_knows_the_classifiers_after_registration(run_python):
+def test_mmpretrain_knows_its_models_after_registration(run_python):
     code = f"""
 import mmpretrain, mmspike
 assert not mmpretrain.list_models('metaspikformer')
 mmspike.register_in_mmpretrain()
 mmspike.register_in_mmpretrain()  # again: nothing happens
-names = mmspike.list_models(task='classification')
+names = mmspike.list_models(task='classification') + mmspike.list_models(task='selfsup')
 assert set(names) <= set(mmpretrain.list_models()), names
 assert mmpretrain.list_models('resnet50_8xb32_in1k') == ['resnet50_8xb32_in1k']
 model = mmpretrain.get_model({DIGITS!r})
