@@ -111,4 +111,4 @@ def identify(keys: Iterable[str]) -> str:
     for family in (*converted, *OTHERS):
         if family.has(keys):
             return family.name
-    return f'a model unknown here (its {len(keys)} keys begin with {", ".join(keys[:3])})'
+    return f'a model unknown here (number of keys: {len(keys)}; first: {", ".join(keys[:3])})'

@@ -16,7 +16,7 @@ def test_each_is_declared_once_and_has_patterns():
 
 
 def test_an_unknown_file_is_told_by_its_keys():
-    assert 'its 2 keys begin with one, two' in identify(['one', 'two'])
+    assert 'number of keys: 2; first: one, two' in identify(['one', 'two'])
     assert find_converter(['one', 'two']) is None
 
 
