@@ -112,16 +112,26 @@ def get_model(
         NeuronMismatchError: The checkpoint was made with other neurons.
     """
     cfg = get_config(name)
-    if cfg.get('default_scope') not in _BUILDERS:
-        raise ValueError(
-            f'{name} is a part of configs and no model: mmspike.list_models() lists the models'
-        )
+    check_whole(cfg, name)
     cfg.merge_from_dict(dict(model=options))
     if pretrained is True:
         pretrained = _usual_weights(config_path(name).stem)
     if pretrained is None or pretrained is False:
         return _build(cfg, None, device)
     return _load(cfg, pretrained, device)
+
+
+def check_whole(cfg: Config, name: str) -> None:
+    """Check that a config has a model and names its host library.
+
+    Raises:
+        ValueError: It has not.
+    """
+    if cfg.get('model') is None or cfg.get('default_scope') not in _BUILDERS:
+        raise ValueError(
+            f'{name} is no whole config, with model and default_scope ({", ".join(_BUILDERS)}): '
+            'mmspike.list_models() lists those of mmspike'
+        )
 
 
 def _build(cfg: Config, checkpoint: str | None, device: str) -> 'BaseModel':

@@ -79,7 +79,7 @@ def test_files_outside_of_the_configs_have_no_name(tmp_path):
 
 
 def test_a_part_of_configs_is_no_model():
-    with pytest.raises(ValueError, match=r'models/mst_cls.py is a part of configs and no model'):
+    with pytest.raises(ValueError, match=r'models/mst_cls.py is no whole config, with model and'):
         mmspike.get_model('_base_/models/mst_cls.py')
 
 

@@ -5,7 +5,7 @@ from torch import nn
 from mmspike.apis.config import load_config
 from mmspike.converters import Conversion
 from mmspike.metafiles import WeightsFile, weights_files, weights_named
-from mmspike.zoo import model_on_meta
+from mmspike.zoo import check_whole, model_on_meta
 
 
 def model_of(config: str) -> nn.Module:
@@ -13,8 +13,13 @@ def model_of(config: str) -> nn.Module:
 
     Args:
         config: A path, or a name with the prefix ``mmspike::``.
+
+    Raises:
+        FileNotFoundError, ValueError: There is no such config, or it is no whole one.
     """
-    return model_on_meta(load_config(config))
+    cfg = load_config(config)
+    check_whole(cfg, config)
+    return model_on_meta(cfg)
 
 
 def published_as(conversion: Conversion, converter: str, source: str) -> list[WeightsFile]:

@@ -27,20 +27,20 @@ def convert_weights(
             need a model, or do not fit.
     """
     converter = converter_for(weights)
+    name = identify(key.removeprefix('module.') for key in weights)
     if converter is None:
-        name = identify(key.removeprefix('module.') for key in weights)
         raise ValueError(f'this looks like {name}, for which there is no converter')
     unknown = sorted(set(options) - set(converter.options))
     if unknown:
         raise TypeError(
-            f'{_named(converter)} has no option {", ".join(unknown)}; its options are '
+            f'{name} has no option {", ".join(unknown)}; its options are '
             f'{", ".join(converter.options) or "none"}'
         )
     if not converter.needs_model:
         return converter.convert(weights, **options)
     if model is None:
         raise ValueError(
-            f'this is {_named(converter)}: give the model that it is for, built from a config '
+            f'this is {name}: give the model that it is for, built from a config '
             '(to the tool: --config CONFIG)'
         )
     return converter.convert(weights, model, **options)
@@ -103,7 +103,3 @@ def convert_file(
 def converter_for(weights: Iterable[str]) -> Converter | None:
     """The converter of published weights by their names; None if there is none."""
     return find_converter(name.removeprefix('module.') for name in weights)
-
-
-def _named(converter: Converter) -> str:
-    return ' or '.join(family.name for family in converter.families)

@@ -97,7 +97,8 @@ model = dict(
 )
 """)
     status, _ = run_tool(TOOL, 'published.pth', 'ours.pth')
-    assert 'published.pth cannot be converted: ' in status
+    assert 'published.pth cannot be converted: this is an SDT v3 detection or segm' in status
+    assert 'SDT v2' not in status
     assert 'to the tool: --config CONFIG' in status
     status, said = run_tool(TOOL, 'published.pth', 'ours.pth', '--config', 'config.py')
     assert status == 0
@@ -108,6 +109,22 @@ model = dict(
     torch.save(dict(state_dict=weights), tmp_path / 'published.pth')
     status, _ = run_tool(TOOL, 'published.pth', 'none.pth', '--config', 'config.py')
     assert 'lacks 1 tensors of the model, among them decode_head.conv_seg.bias' in status
+
+
+def test_a_classifier_is_compared_with_a_config_that_is_named(run_tool, tiny, tmp_path):
+    base = ROOT / 'configs/_base_/models/metaspikformer_cls.py'
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = {str(base)!r}\ndefault_scope = 'mmpretrain'\n"
+        "model = dict(backbone=dict(arch='tiny'), head=dict(in_channels=128, num_classes=1000))\n"
+    )
+    status, said = run_tool(TOOL, tiny, 'ours.pth', '--config', 'config.py')
+    assert status == 0
+    assert 'test it with: python tools/test.py config.py ours.pth' in said
+    status, _ = run_tool(TOOL, tiny, 'other.pth', '--config', f'mmspike::{SMALL}')
+    assert 'tiny.pth does not fit the config' in status
+    status, _ = run_tool(TOOL, tiny, 'other.pth', '--config', base)
+    assert 'metaspikformer_cls.py is no whole config, with model and default_scope' in status
+    assert not (tmp_path / 'other.pth').exists()
 
 
 def test_files_that_it_cannot_convert(run_tool, tmp_path):

@@ -15,8 +15,9 @@ from mmspike.apis.published import model_of, published_as
 from mmspike.converters import Conversion
 from mmspike.converters.convert import convert_weights_of, converter_for
 from mmspike.converters.families import CONVERTERS, Converter
-from mmspike.converters.weights import read_weights, write_checkpoint
+from mmspike.converters.weights import checkpoint_of, read_weights, write_checkpoint
 from mmspike.metafiles import WeightsFile, models, weights_named
+from mmspike.weights import check_weights
 from mmspike.zoo import config_path
 
 CONSOLE = Console(soft_wrap=True, highlight=False)
@@ -26,7 +27,7 @@ def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('source', help='published file')
     parser.add_argument('target', nargs='?', help='file to write')
-    parser.add_argument('--config', help='for a detector or segmentor: the config it is for')
+    parser.add_argument('--config', help='the config it is for; a detector or segmentor needs one')
     parser.add_argument('--ema', action='store_true', help='take the averaged weights')
     parser.add_argument('--verbose', action='store_true', help='list every renamed key')
     for name, default in sorted(all_options().items()):
@@ -59,6 +60,8 @@ def convert(args: argparse.Namespace) -> None:
     model = model_of(args.config) if args.config else None
     conversion = convert_weights_of(args.source, weights, model, **options)
     converter = converter_for(weights)
+    if model is not None and not converter.needs_model:
+        check_weights(model, checkpoint_of(conversion), args.source)
     files = [] if args.config else published_as(conversion, converter.name, args.source)
     target = args.target or usual_place(args.source, files)
     write_checkpoint(conversion, args.source, target)
