@@ -149,7 +149,10 @@ OTHERS = {
         'layers.0.blocks.0.attn.relative_position_bias_table',
     ],
     'already converted': ['backbone.stages.0.downsample.conv.weight', 'head.fc.weight'],
-    r'unknown here \(number of keys: 2; first: conv1.weight, fc.bias\)': ['conv1.weight', 'fc.bias'],
+    r'unknown here \(number of keys: 2; first: conv1.weight, fc.bias\)': [
+        'conv1.weight',
+        'fc.bias',
+    ],
 }
 
 
