@@ -119,7 +119,7 @@ def test_incomplete_or_misshapen_weights_are_refused(weights):
     [
         (['downsample1_1.encode_conv.weight', 'ConvBlock1_1.0.Conv.pwconv1.0.weight'], 'SDT v3'),
         (['backbone.stages.0.conv.conv.weight'], 'already converted'),
-        (['conv1.weight'], r'unknown here \(its 1 keys'),
+        (['conv1.weight'], r'unknown here \(number of keys: 1;'),
     ],
 )
 def test_another_model_is_refused_by_name(keys, looks_like):

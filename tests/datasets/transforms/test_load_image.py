@@ -9,7 +9,12 @@ from mmspike.datasets.handwritten_digits import HandwrittenDigits
 from mmspike.datasets.transforms.load_image import LoadImage
 from support.small_runs import CONFIGS, DIGITS
 
-IN_MEMORY = [path for path in CONFIGS if path.stem.endswith(('_digits', '_cifar10', '_cifar100'))]
+# A pre-training has no test pipeline.
+IN_MEMORY = [
+    path
+    for path in CONFIGS
+    if path.stem.endswith(('_digits', '_cifar10', '_cifar100')) and path.parent.name != 'smae'
+]
 
 
 @pytest.fixture
