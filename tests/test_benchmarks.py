@@ -50,7 +50,7 @@ def test_large(run_program):
     out = run_program(
         'benchmarks/large.py', '--size', 32, '--batch', 2, '--repetitions', 1, '--device', 'cpu'
     ).stdout
-    kept = [float(number) for number in re.findall(r'(\d+) │ \d+ +│\n', out)]
+    kept = [float(number) for number in re.findall(r'(\d+) +│ \d+ +│\n', out)]
     assert len(kept) == 4
     for plain, recomputed in (kept[:2], kept[2:]):
         assert recomputed < plain / 2

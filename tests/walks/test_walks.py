@@ -81,7 +81,7 @@ WALKS = {
             'tests/backbones/test_toy.py',
             'tests/test_configs.py::test_config_takes_a_step_and_evaluates',
             'tests/test_configs.py::test_metafiles_and_configs_list_each_other',
-            'tests/test_configs.py::test_readme_table_agrees_with_the_metafiles',
+            'tests/test_configs.py::test_model_zoo_agrees_with_the_metafiles',
             'tests/test_registry.py::test_public_names',
             'tests/backbones/test_base.py',
             'tests/test_compile.py',
