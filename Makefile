@@ -1,7 +1,7 @@
 # make setup   set up .venv (also done by all the others); TORCH=2.14.1 does that, and all the others, with another
 #              torch in an environment of its own
-# make demo    train, evaluate and explain spiking transformers on real digits; TASK=cls, det, seg, mst or events
-#              runs one of its tasks; finished trainings are reused, ARGS=--fresh begins anew
+# make demo    train, evaluate and explain spiking transformers on real digits; TASK=cls, det, seg, mst,
+#              events or smae runs one of its tasks; finished trainings are reused, ARGS=--fresh begins anew
 # make test    run the tests; make test-fast leaves out the slow ones
 # make sanitize   run the kernels' tests where memory and undefined behaviour are watched
 # make mutants    plant faults in the code that computes numbers and list those that no test notices

@@ -36,7 +36,7 @@ def no_pretraining(tmp_path_factory):
 
 def options_for(task, scenes, no_pretraining):
     parts = ('train', 'val', 'test')
-    if task in ('cls', 'mst', 'events'):
+    if task in ('cls', 'mst', 'events', 'smae'):
         datasets = [f'{part}_dataloader.dataset' for part in parts]
         sizes = zip(datasets, (64, 20, 20), strict=True)
         options = ['train_cfg.max_epochs=1', *(f'{one}.indices={n}' for one, n in sizes)]
@@ -86,6 +86,11 @@ def demo(scenes, no_pretraining, tmp_path_factory, run_program):
         ('seg', ['scenes.png'], 'mIoU'),
         ('mst', ['accuracy_over_time.png', 'samples.png', 'summary.png'], 't = 64'),
         ('events', ['events.png', 'samples.png', 'summary.png'], 'top-1'),
+        (
+            'smae',
+            ['few_labels.png', 'reconstructions.png', 'samples.png', 'summary.png'],
+            'standard deviation',
+        ),
     ],
 )
 def test_one_task(task, pictures, metric, demo):
@@ -98,7 +103,7 @@ def test_one_task(task, pictures, metric, demo):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('task', ['cls', 'det', 'seg', 'mst', 'events'])
+@pytest.mark.parametrize('task', ['cls', 'det', 'seg', 'mst', 'events', 'smae'])
 def test_what_is_printed(task, demo):
     folder, printed = demo(task)
     # What libraries say, and tables of all layers, are in files.
@@ -120,7 +125,7 @@ def test_what_is_printed(task, demo):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('task', ['cls', 'det', 'seg', 'mst', 'events'])
+@pytest.mark.parametrize('task', ['cls', 'det', 'seg', 'mst', 'events', 'smae'])
 def test_the_commands_that_it_advises_work(task, demo, run_program, tmp_path):
     _, printed = demo(task)
     _, advice = printed.split('what to do next')

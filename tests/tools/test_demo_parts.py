@@ -186,6 +186,33 @@ def test_finished_trainings_have_a_date(parts, tmp_path):
     assert record.finished().date == finished.date
 
 
+def test_networks_of_masked_pretraining(parts, tmp_path):
+    """Seeds, labels and the beginning differ between them, and nothing else."""
+    smae, network = parts('smae'), parts('network')
+    options = {'train_cfg.max_epochs': 3, 'test_dataloader.batch_size': 7}
+    demo = network.Demo(tmp_path, tmp_path / 'weights', None)
+    task = smae.MaskedPreTraining.with_options(options, demo)
+    assert task.trainings == [task.pretraining, *task.networks['pre-trained'],
+                              *task.networks['from scratch']]  # fmt: skip
+    assert task.networks['pre-trained'][0] is task
+    assert len({one.work_dir for one in task.trainings}) == 7
+    assert len({one.title for one in task.trainings}) == 7
+    # The pre-training has no test set.
+    assert task.pretraining.cfg.train_cfg.max_epochs == 3
+    assert task.pretraining.cfg.test_dataloader is None
+    for pretrained, scratch in zip(*task.networks.values(), strict=True):
+        assert pretrained.seed == scratch.seed == pretrained.cfg.train_dataloader.dataset.seed
+        changes = set(parts('records').values_of(pretrained.cfg).items()) ^ set(
+            parts('records').values_of(scratch.cfg).items()
+        )
+        assert {key.rpartition('init_cfg')[0] for key, _ in changes} == {'model.backbone.'}
+        assert scratch.cfg.train_cfg.max_epochs == 3
+        assert scratch.num_images == pretrained.num_images == 142
+    assert [one.seed for one in task.networks['from scratch']] == [0, 1, 2]
+    # Networks of a tenth of the labels are of no use elsewhere.
+    assert [one.leaves_weights for one in task.trainings] == [True] + 6 * [False]
+
+
 def test_folders_of_others_are_known(parts, tmp_path):
     (tmp_path / 'thesis.txt').touch()
     record = parts('records').Record(tmp_path)

@@ -67,6 +67,30 @@ def test_confusion(pictures):
     ]
 
 
+def test_seeds_as_a_plot(pictures):
+    _, axes = plt.subplots()
+    pictures.plot_seeds(axes, {'with': [96.0, 98.0], 'without': [70.0, 76.0]}, 'few')
+    assert [bar.get_height() for bar in axes.patches] == [97, 73]
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[96, 98], [70, 76]]
+    assert [text.get_text() for text in axes.texts] == ['97.0 ± 1.4 %', '73.0 ± 4.2 %']
+    assert [label.get_text() for label in axes.get_xticklabels()] == ['with', 'without']
+
+
+def test_seeds_as_a_table(pictures):
+    table = pictures.seed_table({'with': [96.0, 98.0], 'without': [70.0, 76.0]}, 5, 'few')
+    rows = [line.split('│')[1:-1] for line in printed(table).splitlines() if '│' in line]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ['seed 5', '96.0 %', '70.0 %'],
+        ['seed 6', '98.0 %', '76.0 %'],
+        ['mean', '97.0 %', '73.0 %'],
+        ['standard deviation', '1.4 %', '4.2 %'],
+    ]
+
+
+def test_a_single_seed_has_no_spread(pictures):
+    assert pictures.deviation([97.0]) == 0
+
+
 def test_samples_in_rows(pictures):
     images = [np.zeros((2, 2), np.uint8)] * 3
     text = printed(pictures.sample_grid(images, ['a', 'b', 'c'], per_row=2))

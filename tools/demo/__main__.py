@@ -2,8 +2,9 @@
 
 Three tasks, one after the other: classify digits; find and outline them in scenes (Mask R-CNN);
 label scenes pixel by pixel (semantic FPN). The two on scenes begin with the classifier's backbone.
-Two more run if they are named: mst trains a Masked Spiking Transformer without time, converts it
-and masks its spikes; events classifies what a simulated event camera saw.
+Three more run if they are named: mst trains a Masked Spiking Transformer without time, converts it
+and masks its spikes; events classifies what a simulated event camera saw; smae pre-trains SDT v3
+large without labels and fine-tunes it on a tenth of them.
 Training runs tools/train.py as you would. An interrupted demo resumes. A finished training is
 reused; --fresh deletes it and starts again.
 """
@@ -17,7 +18,7 @@ from mmengine.config import DictAction
 
 # The tasks that run by default, then the others.
 USUAL = ('cls', 'det', 'seg')
-TASKS = (*USUAL, 'mst', 'events')
+TASKS = (*USUAL, 'mst', 'events', 'smae')
 
 
 def parse_args() -> argparse.Namespace:

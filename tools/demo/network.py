@@ -60,14 +60,21 @@ class Network:
     # Seconds of an epoch or iteration with validation, on two cores. The remaining time follows
     # from them, corrected by the measured speed of the machine.
     unit_seconds: ClassVar[float]
+    # Whether its weights are of use outside the demo.
+    leaves_weights: ClassVar[bool] = True
 
     def __init__(self, config_path: Path, cfg: Config, options: dict, demo: Demo) -> None:
         self.config_path, self.cfg, self.options, self.demo = config_path, cfg, options, demo
-        self.work_dir = demo.root / config_path.stem
+        self.work_dir = demo.root / self.name
         self.record = Record(self.work_dir)
         self.left_weights: Path | None = None
         if self.record.of_others:
             sys.exit(f'demo: {self.work_dir} holds files of others; name another --work-dir')
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.config_path.stem
 
     @property
     def finished(self) -> Training | None:
@@ -128,7 +135,7 @@ class Network:
         else:
             begin = dict.fromkeys(self.begins_with, weights) if weights else {}
             self._train({**self.options, **begin})
-        if self.demo.weights:
+        if self.demo.weights and self.leaves_weights:
             self.left_weights = leave_weights(self.checkpoint, self.config_path, self.demo.weights)
             if self.left_weights is None:
                 name = self.demo.weights / weights_name(self.config_path)
@@ -167,10 +174,10 @@ class Network:
         else:
             words = [f'epoch {done:.1f}/{self._units()}']
         words.append(f'loss {[r["loss"] for r in records if "loss" in r][-1]:.2f}')
-        name, (key, scale) = next(iter(self.metrics.items()))
-        values = [record[key] for record in records if key in record]
-        if values:
-            words.append(f'{name} {values[-1] * scale:.1f} %')
+        for name, (key, scale) in list(self.metrics.items())[:1]:
+            values = [record[key] for record in records if key in record]
+            if values:
+                words.append(f'{name} {values[-1] * scale:.1f} %')
         return ', '.join(words)
 
     @property
@@ -188,6 +195,10 @@ class Network:
     def _iterations_per_unit(self) -> int:
         if self._by_iteration:
             return 1
+        return math.ceil(self.num_images / self.cfg.train_dataloader.batch_size)
+
+    @property
+    def num_images(self) -> int:
+        """Number of training images."""
         init_default_scope(self.scope)
-        images = len(DATASETS.build(self.cfg.train_dataloader.dataset))
-        return math.ceil(images / self.cfg.train_dataloader.batch_size)
+        return len(DATASETS.build(self.cfg.train_dataloader.dataset))

@@ -82,6 +82,49 @@ def draw_samples(figure: Figure, predictions: Sequence[Prediction], classes: Seq
         axes.axis('off')
 
 
+def plot_seeds(axes: Axes, accuracies: dict[str, Sequence[float]], title: str) -> None:
+    """Mean over seeds as a bar with its value, each seed as a point.
+
+    Args:
+        axes: Where to draw.
+        accuracies: Name to accuracies in %, one per seed.
+        title: Title of the plot.
+    """
+    for x, (values, colour) in enumerate(zip(accuracies.values(), (BLUE, ORANGE), strict=True)):
+        mean = np.mean(values)
+        axes.bar(x, mean, width=0.6, color=colour, alpha=0.5)
+        axes.plot(np.full(len(values), x), values, 'o', color='black', markersize=4)
+        axes.text(x, 2, f'{mean:.1f} ± {deviation(values):.1f} %', ha='center', fontsize=11)
+    axes.set_xticks(range(len(accuracies)), list(accuracies))
+    axes.set(ylim=(0, 102), ylabel='test top-1 (%)', title=title)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Standard deviation of a sample; 0 for a single value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def seed_table(accuracies: dict[str, Sequence[float]], first: int, title: str) -> Table:
+    """Accuracies of all seeds, their mean and standard deviation.
+
+    Args:
+        accuracies: Name to accuracies in %, one per seed.
+        first: The first seed.
+        title: Title of the table.
+    """
+    table = Table(title=title, title_justify='left')
+    table.add_column('')
+    for name in accuracies:
+        table.add_column(name, justify='right')
+    columns = list(accuracies.values())
+    for i, values in enumerate(zip(*columns, strict=True)):
+        table.add_row(f'seed {first + i}', *(f'{value:.1f} %' for value in values))
+    table.add_section()
+    table.add_row('mean', *(f'{np.mean(values):.1f} %' for values in columns))
+    table.add_row('standard deviation', *(f'{deviation(values):.1f} %' for values in columns))
+    return table
+
+
 def confusion_table(matrix: np.ndarray, classes: Sequence[str]) -> Table:
     """Rows are true classes, columns predictions; mistakes are red.
 

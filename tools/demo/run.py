@@ -15,6 +15,7 @@ from network import Demo
 from progress import Steps
 from rich.panel import Panel
 from segmentation import Segmentation
+from smae import MaskedPreTraining
 from summary import print_summary, result_line
 
 from mmspike.apis.config import load_config
@@ -25,6 +26,7 @@ KINDS: dict[str, type[Task]] = {
     'seg': Segmentation,
     'mst': Conversion,
     'events': Events,
+    'smae': MaskedPreTraining,
 }
 
 
