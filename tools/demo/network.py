@@ -168,17 +168,16 @@ class Network:
         self.record.finish(time.perf_counter() - began, resumed)
 
     def _position(self, done: float, records: list[dict]) -> str:
-        """Where the training is, in at most 40 characters."""
-        if self._by_iteration:
-            words = [f'iter {done:.0f}/{self._units()}']
-        else:
-            words = [f'epoch {done:.1f}/{self._units()}']
-        words.append(f'loss {[r["loss"] for r in records if "loss" in r][-1]:.2f}')
-        for name, (key, scale) in list(self.metrics.items())[:1]:
-            values = [record[key] for record in records if key in record]
-            if values:
-                words.append(f'{name} {values[-1] * scale:.1f} %')
-        return ', '.join(words)
+        """Where the training is and what it reached, in at most 40 characters."""
+        where = f'iter {done:.0f}' if self._by_iteration else f'epoch {done:.1f}'
+        losses = [f'loss {record["loss"]:.2f}' for record in records if 'loss' in record]
+        values = [
+            f'{name} {record[key] * scale:.1f} %'
+            for name, (key, scale) in list(self.metrics.items())[:1]
+            for record in records
+            if key in record
+        ]
+        return f'{where}/{self._units()}, {(values or losses)[-1]}'
 
     @property
     def _by_iteration(self) -> bool:
