@@ -186,6 +186,20 @@ def test_finished_trainings_have_a_date(parts, tmp_path):
     assert record.finished().date == finished.date
 
 
+@pytest.mark.parametrize(
+    ('trainings', 'took'),
+    [
+        ([('1', 10.0, False), ('2', 5.4, False)], '15 s'),
+        ([('1', 10.0, True), ('2', 5.4, False)], '15 s since it was resumed'),
+        ([('1', None, False), ('2', 5.4, False)], 'earlier'),
+    ],
+)
+def test_trainings_together(parts, trainings, took):
+    records = parts('records')
+    together = records.together([records.Training(*one) for one in trainings])
+    assert (together.took, together.date) == (took, '2')
+
+
 def test_networks_of_masked_pretraining(parts, tmp_path):
     """Seeds, labels and the beginning differ between them, and nothing else."""
     smae, network = parts('smae'), parts('network')

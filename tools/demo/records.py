@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,16 @@ class Training:
         if self.seconds is None:
             return 'earlier'
         return f'{self.seconds:.0f} s' + (' since it was resumed' if self.resumed else '')
+
+
+def together(trainings: Sequence[Training]) -> Training:
+    """Several trainings as one, with the time of all; not known if that of one is not."""
+    times = [training.seconds for training in trainings]
+    return Training(
+        date=max(training.date for training in trainings),
+        seconds=None if None in times else sum(times),
+        resumed=any(training.resumed for training in trainings),
+    )
 
 
 class Record:

@@ -14,6 +14,7 @@ from common import Evaluation, Result
 from console import console
 from network import Demo, Network
 from pictures import plot_seeds, seed_table
+from records import together
 from rich.console import Console
 
 from mmspike.apis.evaluation import build_test_loader, evaluate
@@ -176,7 +177,8 @@ class MaskedPreTraining(FewLabels, Classification):
         result = super().report()
         means = {name: float(np.mean(values)) for name, values in self.accuracies.items()}
         metrics = {'mean top-1': means[PRETRAINED], SCRATCH: means[SCRATCH]}
-        return replace(result, metrics=metrics)
+        trainings = together([network.finished for network in self.trainings])
+        return replace(result, metrics=metrics, training_time=trainings.took)
 
     def next_commands(self, weights: Path) -> list[tuple[str, str]]:
         encoder = self.pretraining.left_weights or self.pretraining.checkpoint
