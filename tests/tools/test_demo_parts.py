@@ -17,8 +17,13 @@ from support.paths import ROOT
 
 @pytest.fixture
 def parts(monkeypatch):
-    """Import a module of the demo by its name."""
-    monkeypatch.syspath_prepend(ROOT / 'tools/demo')
+    """Import a module of the demo by its name, also where a benchmark has the same name."""
+    folder = ROOT / 'tools/demo'
+    monkeypatch.syspath_prepend(folder)
+    for path in folder.glob('*.py'):
+        loaded = sys.modules.get(path.stem)
+        if loaded is not None and Path(loaded.__file__) != path:
+            monkeypatch.delitem(sys.modules, path.stem)
     return lambda name: __import__(name)
 
 

@@ -49,7 +49,7 @@ class Walk:
 
 
 # Of the general tests those that take the toy, and those of whole lists.
-CHOSEN = 'toy or each_other or readme_table or public_names'
+CHOSEN = 'toy or each_other or model_zoo or public_names'
 OUTER = '''
 
 def of_outer(function: str, args: tuple, kwargs: dict) -> Work | None:
