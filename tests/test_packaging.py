@@ -69,6 +69,7 @@ def wheel(wheels):
     return wheels[0]
 
 
+@pytest.mark.slow
 def test_editable_installation_works_beside_the_clone(wheels):
     """In the folder that holds the clone, a finder would come after an empty package `mmspike`."""
     names = zipfile.ZipFile(wheels[1]).namelist()
