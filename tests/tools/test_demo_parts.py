@@ -20,7 +20,7 @@ def parts(monkeypatch):
     """Import a module of the demo by its name, also where a benchmark has the same name."""
     folder = ROOT / 'tools/demo'
     monkeypatch.syspath_prepend(folder)
-    for path in folder.glob('*.py'):
+    for path in folder.glob('[!_]*.py'):
         loaded = sys.modules.get(path.stem)
         if loaded is not None and Path(loaded.__file__) != path:
             monkeypatch.delitem(sys.modules, path.stem)
