@@ -83,7 +83,7 @@ def draw_samples(figure: Figure, predictions: Sequence[Prediction], classes: Seq
 
 
 def plot_seeds(axes: Axes, accuracies: dict[str, Sequence[float]], title: str) -> None:
-    """Mean over seeds as a bar with its value, each seed as a point.
+    """Mean over seeds as a bar with its value, each seed as a point, side by side.
 
     Args:
         axes: Where to draw.
@@ -93,7 +93,8 @@ def plot_seeds(axes: Axes, accuracies: dict[str, Sequence[float]], title: str) -
     for x, (values, colour) in enumerate(zip(accuracies.values(), (BLUE, ORANGE), strict=True)):
         mean = np.mean(values)
         axes.bar(x, mean, width=0.6, color=colour, alpha=0.5)
-        axes.plot(np.full(len(values), x), values, 'o', color='black', markersize=4)
+        places = x + 0.1 * (np.arange(len(values)) - (len(values) - 1) / 2)
+        axes.plot(places, values, 'o', color='black', markersize=4)
         axes.text(x, 2, f'{mean:.1f} ± {deviation(values):.1f} %', ha='center', fontsize=11)
     axes.set_xticks(range(len(accuracies)), list(accuracies))
     axes.set(ylim=(0, 102), ylabel='test top-1 (%)', title=title)

@@ -18,14 +18,14 @@ param_scheduler = [
     ),
     dict(
         type='CosineAnnealingLR',
-        T_max=18,
+        T_max=28,
         eta_min=1e-5,
         by_epoch=True,
         begin=2,
-        end=20,
+        end=30,
         convert_to_iter_based=True,
     ),
 ]
-train_cfg = dict(max_epochs=20, val_interval=5)
+train_cfg = dict(max_epochs=30, val_interval=10)
 auto_scale_lr = dict(base_batch_size=16)
 default_hooks = dict(logger=dict(interval=9))
