@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mmspike.visualization.plots import BLUE, ORANGE, RED
+from mmspike.visualization.plots import BLUE, LINES, ORANGE, RED
 from mmspike.visualization.terminal import image_blocks
 
 
@@ -90,8 +90,8 @@ def plot_seeds(axes: Axes, accuracies: dict[str, Sequence[float]], title: str) -
         accuracies: Name to accuracies in %, one per seed.
         title: Title of the plot.
     """
-    for x, (values, colour) in enumerate(zip(accuracies.values(), (BLUE, ORANGE), strict=True)):
-        mean = np.mean(values)
+    for x, values in enumerate(accuracies.values()):
+        colour, mean = LINES[x % len(LINES)][0], np.mean(values)
         axes.bar(x, mean, width=0.6, color=colour, alpha=0.5)
         places = x + 0.1 * (np.arange(len(values)) - (len(values) - 1) / 2)
         axes.plot(places, values, 'o', color='black', markersize=4)

@@ -9,9 +9,11 @@ from typing import ClassVar, Self
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from baseline import svm_accuracy
 from classification import Classification
 from common import Evaluation, Result
 from console import console
+from mmengine.registry import DATASETS
 from network import Demo, Network
 from pictures import plot_seeds, seed_table
 from records import together
@@ -26,7 +28,7 @@ NUM_RECONSTRUCTIONS = 8
 # Two thirds of the recipe's epochs: with more of them, classifiers were not better.
 SHORTER = {'train_cfg.max_epochs': 20, 'param_scheduler.1.T_max': 17, 'param_scheduler.1.end': 20}
 COMPARISON = 'networks of all seeds'
-PRETRAINED, SCRATCH = 'pre-trained', 'from scratch'
+PRETRAINED, SCRATCH, PIXELS = 'pre-trained', 'from scratch', 'SVM on pixels'
 
 
 class PreTraining(Network):
@@ -144,7 +146,7 @@ class MaskedPreTraining(FewLabels, Classification):
         pictures = super().draw(evaluation)
         title = f'top-1 with {self.num_images} labels'
         console.print(seed_table(self.accuracies, self.seed, title))
-        figure, axes = plt.subplots(figsize=(5, 4.2), layout='constrained')
+        figure, axes = plt.subplots(figsize=(6, 4.2), layout='constrained')
         plot_seeds(axes, self.accuracies, title)
         return [
             *pictures,
@@ -154,7 +156,7 @@ class MaskedPreTraining(FewLabels, Classification):
 
     @cached_property
     def accuracies(self) -> dict[str, list[float]]:
-        """Top-1 in % on the test set, a number per seed."""
+        """Top-1 in % on the test set, a number per seed: both networks, and no network."""
         loader = build_test_loader(self.cfg)
         total, done = len(list(self._all_networks())), 0
         found: dict[str, list[float]] = {name: [] for name in self.networks}
@@ -168,6 +170,10 @@ class MaskedPreTraining(FewLabels, Classification):
                     found[name].append(metrics['accuracy/top1'])
                     done += 1
                     update(done / total, f'network {done}/{total}')
+        found[PIXELS] = [
+            svm_accuracy(DATASETS.build(network.cfg.train_dataloader.dataset), loader.dataset)
+            for network in self.networks[PRETRAINED]
+        ]
         return found
 
     def _reconstructions(self, evaluation: Evaluation) -> plt.Figure:
