@@ -94,6 +94,7 @@ for path in {[str(path) for path in CONFIGS]!r}:
     return {Path(line[1]): (line[2], int(line[3])) for line in lines if line and line[0] == 'built'}
 
 
+@pytest.mark.slow
 def test_configs_build_in_a_fresh_process_with_the_host_scope(built):
     assert list(built) == CONFIGS
     for path, (library, _) in built.items():
@@ -184,6 +185,7 @@ def test_model_zoo_agrees_with_the_metafiles():
                     assert any(f'{value:.1f}' in cell for cell in cells), row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', CONFIGS, ids=name_of)
 def test_metafile_counts_parameters(path, built):
     name = str(path.relative_to(ROOT))

@@ -77,6 +77,7 @@ def test_editable_installation_works_beside_the_clone(wheels):
     assert not any(name.endswith('_finder.py') for name in names)
 
 
+@pytest.mark.slow
 def test_wheel_from_the_sdist_holds_configs_and_tools(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for name in EXPECTED:

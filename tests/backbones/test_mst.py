@@ -298,6 +298,7 @@ def test_initialisation_by_config():
     assert all((m.weight == 0.125).all() for m in net.modules() if isinstance(m, nn.Conv2d))
 
 
+@pytest.mark.slow
 def test_compiles_into_one_graph():
     net = small_net(neuron_cfg=SPIKING, timesteps=2)
     image = torch.randn(2, 3, 18, 18)

@@ -120,5 +120,6 @@ def test_other_errors_stay_what_they_are_with_a_note(pictures):
     assert str(pictures / '0.png') in error.value.__notes__[0]
 
 
+@pytest.mark.slow
 def test_whole_files_are_read_as_before(pictures):
     train(pictures)

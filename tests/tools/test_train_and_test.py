@@ -123,6 +123,7 @@ def test_resuming_passes_over_what_is_damaged(uninterrupted, tmp_path, run_tool,
     assert told.endswith(f'resuming from {good}')
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_refused_with_the_good_one_beside_it(uninterrupted, tmp_path, run_tool):
     config, whole = uninterrupted
     work_dir = shutil.copytree(whole, tmp_path / 'work')
@@ -175,6 +176,7 @@ def mismatches(whole: Path, folder: Path) -> dict[str, Path]:
     return files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('file', 'parts'),
     [
@@ -200,6 +202,7 @@ def test_weights_that_do_not_fit_are_no_result(uninterrupted, tmp_path, run_tool
         assert status.startswith(f'train.py: {path} does not fit the config')
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_can_be_allowed(uninterrupted, tmp_path, run_tool):
     config, whole = uninterrupted
     path = mismatches(whole, tmp_path)['classes']
@@ -210,6 +213,7 @@ def test_weights_that_do_not_fit_can_be_allowed(uninterrupted, tmp_path, run_too
     assert 'accuracy/top1' in printed
 
 
+@pytest.mark.slow
 def test_the_config_of_a_resumed_training_only_loads(uninterrupted, tmp_path, run_tool):
     config, whole = uninterrupted
     path = tmp_path / 'weights.pth'
@@ -400,6 +404,7 @@ def test_misspelled_option_of_a_part_names_it(tmp_path, run_program):
     assert "unexpected keyword argument 'timestep'" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_progress_is_written_while_training(uninterrupted):
     _, whole = uninterrupted
     records = [
