@@ -135,12 +135,16 @@ def integer_leaky_integrate_and_fire(
     keep_state: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
     """I-LIF, see :func:`mmspike.neurons.reference.integer_leaky_integrate_and_fire`."""
-    settings = IntegerSettings(D, norm, rounding, grad_window, decay, detach_reset)
+    settings: dict[str, Any] = dict(
+        D=D, norm=norm, decay=decay, detach_reset=detach_reset, rounding=rounding,
+        grad_window=grad_window,
+    )  # fmt: skip
     if use_kernels(x):
+        made = IntegerSettings(**settings)
         v = None if v is None else v.float()
-        out, v_end, _ = ops.run(ops.ilif, x, v, *settings, keep_state, _wants_grad(x, v))
+        out, v_end, _ = ops.run(ops.ilif, x, v, *made, keep_state, _wants_grad(x, v))
         return out, v_end if keep_state else None
-    out, v = reference.integer_leaky_integrate_and_fire(x, v, **settings._asdict())
+    out, v = reference.integer_leaky_integrate_and_fire(x, v, **settings)
     return out, v if keep_state else None
 
 
