@@ -46,7 +46,7 @@ docs: setup
 	$(BIN)/python tools/docs/tables.py
 
 parity: setup
-	@PYTHONPATH=. $(BIN)/python tests/parity_tables.py $(ARGS)
+	@PYTHONPATH=. $(BIN)/python tests/reference_cases.py $(ARGS)
 
 bench: setup
 	$(BIN)/python benchmarks/neurons.py $(ARGS)

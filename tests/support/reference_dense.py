@@ -30,10 +30,11 @@ class DenseModel(ReferenceModel):
 
 
 def arch_of(case: Case, rename_key: Callable[[str], str | None]) -> dict:
-    """The architecture of a case's backbone, from the shapes of its weights."""
+    """The architecture of a case's backbone, from the shapes of its weights, and its heads."""
     tensors = {
         rename_key(key.removeprefix('backbone.')): value
         for key, value in case.weights().items()
         if key.startswith('backbone.')
     }
-    return read_pyramid_of(tensors, stages=5)
+    num_heads = case.meta['constructor']['backbone']['num_heads']
+    return dict(read_pyramid_of(tensors, stages=5), num_heads=num_heads)

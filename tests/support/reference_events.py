@@ -4,10 +4,11 @@ from torch import Tensor, nn
 
 from mmspike import set_timesteps
 from mmspike.backbones import MetaSpikformer
+from mmspike.backbones.meta_spikformer import ARCHS
 from mmspike.converters import convert_sdtv3_events
 from mmspike.neurons import SFA
 from support.reference_cases import Case
-from support.reference_model import ReferenceModel
+from support.reference_model import ReferenceModel, with_heads
 
 
 class Sdtv3EventClassifier(ReferenceModel):
@@ -15,11 +16,12 @@ class Sdtv3EventClassifier(ReferenceModel):
 
     def __init__(self, case: Case) -> None:
         super().__init__()
-        norm = case.meta['constructor']['D_Norm']
+        options = case.meta['constructor']
+        norm = options['D_Norm']
         conversion = convert_sdtv3_events(case.weights(), norm=norm)
         self.backbone = MetaSpikformer(
-            conversion.arch,
-            in_channels=2,
+            with_heads(conversion.arch, ARCHS, options['num_heads']),
+            in_channels=options['in_channels'],
             out_indices=(1, 2, 3, 4),
             neuron_cfg=dict(type='mmspike.SFA', D=4, norm=norm),
             layer_scale_init_value=1e-6,

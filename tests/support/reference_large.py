@@ -3,10 +3,11 @@
 from torch import Tensor
 
 from mmspike.backbones import SDTV3Large
+from mmspike.backbones.sdt_v3_large import ARCHS
 from mmspike.converters import convert_sdtv3_large
 from mmspike.heads.cls import SpikeDistillClsHead
 from support.reference_cases import Case
-from support.reference_model import ReferenceModel
+from support.reference_model import ReferenceModel, with_heads
 
 NEURON = dict(type='mmspike.SFA', D=4, rounding='half_up', grad_window='strict')
 
@@ -18,7 +19,8 @@ class Sdtv3LargeClassifier(ReferenceModel):
         super().__init__()
         conversion = convert_sdtv3_large(case.weights())
         options = case.meta['constructor']
-        self.backbone = SDTV3Large(conversion.arch)
+        arch = with_heads(conversion.arch, ARCHS, options['num_heads'])
+        self.backbone = SDTV3Large(arch, in_channels=options['in_channels'])
         self.head = SpikeDistillClsHead(
             options['num_classes'],
             options['embed_dim'][-1],

@@ -2,8 +2,14 @@
 
 from torch import Tensor, nn
 
+from mmspike.backbones.base import named_arch
 from mmspike.converters import Conversion
 from support.reference_cases import Case, Difference
+
+
+def with_heads(arch: str | dict, archs: dict[str, dict], num_heads: int) -> dict:
+    """An architecture read from weights, in which heads leave no trace, with its heads."""
+    return dict(named_arch(arch, archs), num_heads=num_heads)
 
 
 class ReferenceModel(nn.Module):

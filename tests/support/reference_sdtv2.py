@@ -5,6 +5,7 @@ from torch import Tensor
 
 from mmspike import set_timesteps
 from mmspike.backbones import SDTV2
+from mmspike.backbones.sdt_v2 import ARCHS
 from mmspike.converters import convert_sdtv2
 from mmspike.converters.sdtv2 import rename_key
 from mmspike.heads.cls import SpikeDistillClsHead, SpikeLinearClsHead
@@ -13,7 +14,7 @@ from mmspike.heads.seg import SpikeFPNHead
 from mmspike.necks import SpikeFPN
 from support.reference_cases import Case
 from support.reference_dense import DenseModel, arch_of
-from support.reference_model import ReferenceModel
+from support.reference_model import ReferenceModel, with_heads
 
 LIF = dict(type='mmspike.LIF')
 
@@ -25,7 +26,8 @@ class SDTV2Classifier(ReferenceModel):
         super().__init__()
         conversion = convert_sdtv2(case.weights())
         options = case.meta['constructor']
-        self.backbone = SDTV2(conversion.arch, in_channels=options['in_channels'])
+        arch = with_heads(conversion.arch, ARCHS, options['num_heads'])
+        self.backbone = SDTV2(arch, in_channels=options['in_channels'])
         head = SpikeDistillClsHead if options['kd'] else SpikeLinearClsHead
         self.head = head(options['num_classes'], options['embed_dim'][-1], neuron_cfg=LIF)
         self.load(conversion, case)
@@ -48,7 +50,11 @@ class SDTV2Detector(DenseModel):
         super().__init__()
         options = case.meta['constructor']
         integers = dict(type='mmspike.SFA', D=4, norm=1)
-        self.backbone = SDTV2(arch_of(case, rename_key), out_indices=(1, 2, 3, 4))
+        self.backbone = SDTV2(
+            arch_of(case, rename_key),
+            in_channels=options['backbone']['in_channels'],
+            out_indices=(1, 2, 3, 4),
+        )
         # In evaluation the reference's neck fires 0 or 1: not meant, but published.
         self.neck = SpikeFPN(neuron_cfg=dict(integers, eval_D=1), **options['neck'])
         with DefaultScope.overwrite_default_scope('mmdet'):
@@ -72,7 +78,12 @@ class SDTV2Segmentor(DenseModel):
     def __init__(self, case: Case) -> None:
         super().__init__()
         options = case.meta['constructor']
-        self.backbone = SDTV2(arch_of(case, rename_key), out_indices=(0, 1, 2, 4), readout=True)
+        self.backbone = SDTV2(
+            arch_of(case, rename_key),
+            in_channels=options['backbone']['in_channels'],
+            out_indices=(0, 1, 2, 4),
+            readout=True,
+        )
         self.neck = SpikeFPN(neuron_cfg=LIF, **options['neck'])
         loss = dict(type='mmseg.CrossEntropyLoss')
         head = dict(options['decode_head'], dropout_ratio=0.0, loss_decode=loss)

@@ -5,6 +5,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmspike.backbones import MetaSpikformer
+from mmspike.backbones.meta_spikformer import ARCHS
 from mmspike.converters import convert_sdtv3
 from mmspike.converters.sdtv3 import rename_key
 from mmspike.heads.det import SpikeFCNMaskHead, SpikeRPNHead, SpikeShared2FCBBoxHead
@@ -14,7 +15,7 @@ from mmspike.necks import SpikeFPN
 from mmspike.neurons import SFA
 from support.reference_cases import Case
 from support.reference_dense import DenseModel, arch_of
-from support.reference_model import ReferenceModel
+from support.reference_model import ReferenceModel, with_heads
 
 
 class Sdtv3Classifier(ReferenceModel):
@@ -25,7 +26,12 @@ class Sdtv3Classifier(ReferenceModel):
     def __init__(self, case: Case) -> None:
         super().__init__()
         conversion = convert_sdtv3(case.weights())
-        self.backbone = MetaSpikformer(conversion.arch, out_indices=(0, 1, 2, 3, 4))
+        options = case.meta['constructor']
+        self.backbone = MetaSpikformer(
+            with_heads(conversion.arch, ARCHS, options['num_heads']),
+            in_channels=options['in_channels'],
+            out_indices=(0, 1, 2, 3, 4),
+        )
         self.head = nn.ModuleDict(dict(neuron=SFA(D=4, norm=1)))
         weight = conversion.state_dict['head.fc.weight']
         self.head['fc'] = nn.Linear(weight.shape[1], weight.shape[0])
@@ -47,7 +53,11 @@ class Sdtv3Detector(DenseModel):
         integers = dict(type='mmspike.SFA', D=4, norm=1)
         # In evaluation the reference's neck fires 0 or 1: not meant, but published.
         defect = {} if 'train branch' in case.meta['mode'] else dict(eval_D=1)
-        self.backbone = MetaSpikformer(arch_of(case, rename_key), out_indices=(1, 2, 3, 4))
+        self.backbone = MetaSpikformer(
+            arch_of(case, rename_key),
+            in_channels=options['backbone']['in_channels'],
+            out_indices=(1, 2, 3, 4),
+        )
         self.neck = SpikeFPN(neuron_cfg=dict(integers, **defect), **options['neck'])
         with DefaultScope.overwrite_default_scope('mmdet'):
             self.rpn_head = SpikeRPNHead(neuron_cfg=integers, **options['rpn_head'])
@@ -79,6 +89,7 @@ class Sdtv3Segmentor(DenseModel):
         shared = dict(neuron_cfg=integers, norm_cfg=dict(type='BN'))
         self.backbone = MetaSpikformer(
             arch_of(case, rename_key),
+            in_channels=options['backbone']['in_channels'],
             out_indices=(0, 1, 2, 4),
             neuron_cfg=integers,
             layer_scale_init_value=1e-6,

@@ -2,10 +2,11 @@
 
 from torch import Tensor
 
+from mmspike.backbones.sdt_v3_large import ARCHS
 from mmspike.converters import convert_sdtv3_smae
 from mmspike.selfsup import SMAEDecoder, SMAEEncoder, SMAEHead
 from support.reference_cases import Case
-from support.reference_model import ReferenceModel
+from support.reference_model import ReferenceModel, with_heads
 
 LOSS = dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2')
 
@@ -17,14 +18,25 @@ class SmaeReference(ReferenceModel):
         super().__init__()
         conversion = convert_sdtv3_smae(case.weights())
         options = case.meta['constructor']
-        self.backbone = SMAEEncoder(conversion.arch, legacy_token_order=True)
+        patch_size, channels = options['patch_size'], options['in_channels']
+        # An argument of the reference's forward: 1 where a patch is visible.
+        visible = float(case.expected('active')[0].mean())
+        self.backbone = SMAEEncoder(
+            with_heads(conversion.arch, ARCHS, options['num_heads']),
+            in_channels=channels,
+            mask_ratio=1 - visible,
+            legacy_token_order=True,
+        )
         self.neck = SMAEDecoder(
+            (options['img_size_h'], options['img_size_w']),
+            patch_size,
             embed_dim=options['embed_dim'][-1],
             decoder_embed_dim=options['decoder_embed_dim'],
             decoder_depth=options['decoder_depth'],
             decoder_num_heads=options['decoder_num_heads'],
+            in_chans=channels,
         )
-        self.head = SMAEHead(LOSS, norm_pix=True)
+        self.head = SMAEHead(LOSS, norm_pix=True, patch_size=patch_size, in_channels=channels)
         self.load(conversion, case)
 
     def forward(self, x: Tensor, noise: Tensor) -> dict[str, Tensor]:

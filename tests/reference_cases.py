@@ -1,6 +1,6 @@
-"""Writes the tables of docs/parity.md: how far our models are from the reference implementations.
+"""Runs our models on the reference cases and writes the tables of docs/parity.md.
 
-    python tests/parity_tables.py [CASE ...]
+    python tests/reference_cases.py [CASE ...]
 
 Without names, all cases are measured; with names, these only, and the other rows stay.
 """
