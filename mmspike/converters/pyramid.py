@@ -1,9 +1,11 @@
 """Names of the reference's pyramids: SDT v2, SDT v3 base and SDT v3 large have the same stages."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from mmspike.converters.weights import sizes_of
 
@@ -19,29 +21,15 @@ _PLACES = {
     'ConvBlock2_1.0': 'stages.2.blocks.0',
     'ConvBlock2_2.0': 'stages.2.blocks.1',
 }
+# The convolution that sees the image, by its name of ours.
+STEM = 'backbone.stages.0.downsample.conv.weight'
 # What all families have: (pattern inside a place, replacement).
 COMMON_PARTS = (
     (r'^encode_(conv|bn)\.', r'\1.'),
+    (r'^attn\.([qkv])_conv\.1\.', r'attn.\1.bn.'),
+    (r'^attn\.proj_conv\.1\.', r'attn.out.bn.'),
     (r'^mlp\.fc(\d)_(conv|bn)\.', r'mlp.fc\1.\2.'),
 )
-
-# A classifier, and one that learned from a teacher.
-_HEADS = {'head.': 'head.fc.', 'head_kd.': 'head.fc_distill.'}
-
-
-def rename_classifier(key: str) -> str | None:
-    """Name of ours for a name of a reference's one or two classifiers; None if it is of neither."""
-    for old, new in _HEADS.items():
-        if key.startswith(old):
-            return new + key.removeprefix(old)
-    return None
-
-
-def classifier_keys(tensors: dict[str, Tensor]) -> list[str]:
-    """Keys of the classifier, and of the second one where there is any of it."""
-    second = any(key.startswith(_HEADS['head_kd.']) for key in tensors)
-    layers = [_HEADS['head.'], *([_HEADS['head_kd.']] if second else [])]
-    return [layer + part for layer in layers for part in ('weight', 'bias')]
 
 
 def rename_in_pyramid(key: str, parts: Sequence[tuple[str, str]]) -> str | None:
@@ -92,3 +80,30 @@ def read_pyramid_of(tensors: dict[str, Tensor], stages: int) -> dict:
         num_heads=8,
         stem_stride=2,
     )
+
+
+def build_pyramid(
+    kind: Callable[..., nn.Module],
+    archs: dict[str, dict],
+    arch: dict,
+    tensors: dict[str, Tensor],
+    **options: Any,
+) -> tuple[nn.Module, str | dict]:
+    """The backbone that weights fit, without memory for its tensors, and its architecture.
+
+    Args:
+        kind: Class of the backbone.
+        archs: Its architectures by name.
+        arch: The one that was read from the weights. The result has its name, if it has one.
+        tensors: Name of ours to tensor.
+        **options: Other options of the class.
+    """
+    channels = tensors[STEM].shape[1]
+    with torch.device('meta'):
+        backbone = kind(arch, in_channels=channels, **options)
+    return backbone, next((name for name, known in archs.items() if known == arch), arch)
+
+
+def layer_scale_of(tensors: dict[str, Tensor]) -> float | None:
+    """Option ``layer_scale_init_value``: None without factors on the branches of the blocks."""
+    return 1e-6 if any('.scale1.' in key for key in tensors) else None

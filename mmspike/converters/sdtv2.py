@@ -4,25 +4,18 @@ The published files hold ``{'model': ..., 'optimizer': ..., 'args': Namespace, .
 distilled models have a second classifier, ``head_kd``.
 """
 
-import torch
 from torch import Tensor, nn
 
 from mmspike.backbones.sdt_v2 import ARCHS, SDTV2
 from mmspike.converters.families import Family, converter_of
 from mmspike.converters.pyramid import (
     COMMON_PARTS,
-    classifier_keys,
+    build_pyramid,
     read_pyramid_of,
-    rename_classifier,
     rename_in_pyramid,
-    with_2d_pointwise,
 )
-from mmspike.converters.weights import (
-    Conversion,
-    check_family,
-    fit_to_model,
-    rename,
-)
+from mmspike.converters.pyramid_classifier import convert_pyramid_classifier, rename_classifier
+from mmspike.converters.weights import Conversion
 from mmspike.neurons import LIF
 
 FAMILY = Family(
@@ -30,6 +23,9 @@ FAMILY = Family(
     (r'^downsample1_1\.encode_conv\.', r'^ConvBlock1_1\.0\.Conv\.pwconv1\.weight$'),
 )
 NUM_STAGES = 5
+# Layers of a RepConv; the first norm has a border.
+_LAYERS = (('0', 'pointwise1'), (r'1\.bn', 'norm1'), (r'2\.0', 'depthwise'),
+           (r'2\.1', 'pointwise2'), (r'2\.2', 'norm2'))  # fmt: skip
 # (pattern inside a block, replacement)
 _PARTS = (
     *COMMON_PARTS,
@@ -38,18 +34,8 @@ _PARTS = (
     (r'^Conv\.dwconv\.', r'sep_conv.depthwise.conv.'),
     (r'^conv(\d)\.', r'conv\1.conv.'),
     (r'^bn(\d)\.', r'conv\1.bn.'),
-    # RepConv: pointwise, norm with a border, (depthwise, pointwise, norm)
-    (r'^attn\.([qkv])_conv\.0\.body\.', r'attn.\1.conv.body.'),
-    (r'^attn\.proj_conv\.0\.body\.', r'attn.out.conv.body.'),
-    (r'^attn\.([qkv])_conv\.1\.', r'attn.\1.bn.'),
-    (r'^attn\.proj_conv\.1\.', r'attn.out.bn.'),
-)
-_BODY = (
-    ('.conv.body.0.', '.conv.pointwise1.'),
-    ('.conv.body.1.bn.', '.conv.norm1.'),
-    ('.conv.body.2.0.', '.conv.depthwise.'),
-    ('.conv.body.2.1.', '.conv.pointwise2.'),
-    ('.conv.body.2.2.', '.conv.norm2.'),
+    *((rf'^attn\.([qkv])_conv\.0\.body\.{old}\.', rf'attn.\1.conv.{new}.') for old, new in _LAYERS),
+    *((rf'^attn\.proj_conv\.0\.body\.{old}\.', f'attn.out.conv.{new}.') for old, new in _LAYERS),
 )
 
 
@@ -64,29 +50,15 @@ def convert_sdtv2(weights: dict[str, Tensor]) -> Conversion:
         ValueError: The weights belong to another model; the message says what it looks like. Or a
             tensor has a shape that no SDTV2 has.
     """
-    weights = check_family(weights, FAMILY)
-    renamed, tensors, unexpected = rename(weights, rename_key)
-    tensors = with_2d_pointwise(tensors)
-    arch = read_pyramid_of(tensors, NUM_STAGES)
-    with torch.device('meta'):
-        backbone = SDTV2(
-            arch, in_channels=tensors['backbone.stages.0.downsample.conv.weight'].shape[1]
-        )
-        model = nn.ModuleDict(dict(backbone=backbone, head=nn.ModuleDict(dict(neuron=LIF()))))
-    return fit_to_model(
-        model,
-        renamed,
-        tensors,
-        known=[*model.state_dict(), *classifier_keys(tensors)],
-        unexpected=unexpected,
-        arch=next((name for name, known in ARCHS.items() if known == arch), arch),
-        meta=dict(neuron=LIF().describe()),
+
+    def backbone_for(tensors: dict[str, Tensor]) -> tuple[nn.Module, str | dict]:
+        return build_pyramid(SDTV2, ARCHS, read_pyramid_of(tensors, NUM_STAGES), tensors)
+
+    return convert_pyramid_classifier(
+        weights, FAMILY, rename_key, backbone_for, neuron=LIF(), head_neuron=LIF()
     )
 
 
 def rename_key(key: str) -> str | None:
     """Name of ours for a name of the reference's classifier; None if it has none."""
-    name = rename_classifier(key) or rename_in_pyramid(key, _PARTS)
-    for old, new in _BODY:
-        name = name and name.replace(old, new)
-    return None if name and '.body.' in name else name
+    return rename_classifier(key) or rename_in_pyramid(key, _PARTS)

@@ -5,27 +5,19 @@ neurons clamp to 0..4, round half to even and divide by 4; the one before the cl
 by 1.
 """
 
-import torch
 from torch import Tensor, nn
 
-from mmspike.backbones.meta_spikformer import (
-    ARCHS,
-    NUM_STAGES,
-    MetaSpikformer,
-)
+from mmspike.backbones.meta_spikformer import ARCHS, NUM_STAGES, MetaSpikformer
 from mmspike.converters.families import Family, converter_of
 from mmspike.converters.pyramid import (
     COMMON_PARTS,
+    build_pyramid,
+    layer_scale_of,
     read_pyramid_of,
     rename_in_pyramid,
-    with_2d_pointwise,
 )
-from mmspike.converters.weights import (
-    Conversion,
-    check_family,
-    fit_to_model,
-    rename,
-)
+from mmspike.converters.pyramid_classifier import convert_pyramid_classifier
+from mmspike.converters.weights import Conversion
 from mmspike.neurons import SFA
 
 # Keys of all files of this network, and of those for event cameras alone.
@@ -42,9 +34,7 @@ _PARTS = (
     (r'^conv(\d)\.', r'conv\1.conv.'),
     (r'^bn(\d)\.', r'conv\1.bn.'),
     (r'^attn\.([qkv])_conv\.0\.', r'attn.\1.conv.'),
-    (r'^attn\.([qkv])_conv\.1\.', r'attn.\1.bn.'),
     (r'^attn\.proj_conv\.0\.', r'attn.out.conv.'),
-    (r'^attn\.proj_conv\.1\.', r'attn.out.bn.'),
     (r'^layer_scale(\d)$', r'scale\1.weight'),
 )
 
@@ -78,30 +68,24 @@ def convert_classifier(
     Raises:
         ValueError: See :func:`convert_sdtv3`.
     """
-    weights = check_family(weights, family)
-    renamed, tensors, unexpected = rename(weights, rename_key)
-    tensors = with_2d_pointwise(tensors)
-    arch = read_pyramid_of(tensors, NUM_STAGES)
-    has_scale = any('.scale1.' in key for key in tensors)
-    neuron, head_neuron = SFA(D=D, norm=norm), SFA(D=D, norm=1)
-    with torch.device('meta'):
-        backbone = MetaSpikformer(
-            arch,
-            in_channels=tensors['backbone.stages.0.downsample.conv.weight'].shape[1],
+
+    def backbone_for(tensors: dict[str, Tensor]) -> tuple[nn.Module, str | dict]:
+        return build_pyramid(
+            MetaSpikformer,
+            ARCHS,
+            read_pyramid_of(tensors, NUM_STAGES),
+            tensors,
             neuron_cfg=dict(type='mmspike.SFA', D=D, norm=norm),
-            layer_scale_init_value=1e-6 if has_scale else None,
+            layer_scale_init_value=layer_scale_of(tensors),
         )
-        head = nn.ModuleDict(dict(neuron=head_neuron))
-        model = nn.ModuleDict(dict(backbone=backbone, head=head))
-    known = [*model.state_dict(), 'head.fc.weight', 'head.fc.bias']
-    return fit_to_model(
-        model,
-        renamed,
-        tensors,
-        known=known,
-        unexpected=unexpected,
-        arch=next((name for name, known in ARCHS.items() if known == arch), arch),
-        meta=dict(neuron=neuron.describe(), head_neuron=head_neuron.describe()),
+
+    return convert_pyramid_classifier(
+        weights,
+        family,
+        rename_key,
+        backbone_for,
+        neuron=SFA(D=D, norm=norm),
+        head_neuron=SFA(D=D, norm=1),
     )
 
 

@@ -6,26 +6,19 @@ neurons clamp to 0..D, round halves up and divide by D; the one before the secon
 files alone: 4 in ``1x4``, 8 in ``1x8``.
 """
 
-import torch
 from torch import Tensor, nn
 
 from mmspike.backbones.sdt_v3_large import ARCHS, CONV_STAGES, SDTV3Large
 from mmspike.converters.families import Family, converter_of
 from mmspike.converters.pyramid import (
     COMMON_PARTS,
-    classifier_keys,
+    build_pyramid,
+    layer_scale_of,
     read_pyramid_of,
-    rename_classifier,
     rename_in_pyramid,
-    with_2d_pointwise,
 )
-from mmspike.converters.weights import (
-    Conversion,
-    check_family,
-    fit_to_model,
-    rename,
-    sizes_of,
-)
+from mmspike.converters.pyramid_classifier import convert_pyramid_classifier, rename_classifier
+from mmspike.converters.weights import Conversion, sizes_of
 from mmspike.neurons import SFA
 
 FAMILY = Family(
@@ -43,8 +36,6 @@ _PARTS = (
     *((rf'^rep_conv\.{old}\.', f'rep_conv.conv.{new}.') for old, new in _LAYERS),
     *((rf'^attn\.([qkv])_conv\.0\.{old}\.', rf'attn.\1.conv.{new}.') for old, new in _LAYERS),
     *((rf'^attn\.proj_conv\.0\.{old}\.', f'attn.out.conv.{new}.') for old, new in _LAYERS),
-    (r'^attn\.([qkv])_conv\.1\.', r'attn.\1.bn.'),
-    (r'^attn\.proj_conv\.1\.', r'attn.out.bn.'),
     (r'^layer_scale(\d)$', r'scale\1.weight'),
 )
 
@@ -64,21 +55,13 @@ def convert_sdtv3_large(weights: dict[str, Tensor], *, D: int = 4) -> Conversion
         ValueError: The weights belong to another model; the message says what it looks like. Or a
             tensor has a shape that no SDTV3Large has.
     """
-    weights = check_family(weights, FAMILY)
-    renamed, tensors, unexpected = rename(weights, rename_key)
-    tensors = with_2d_pointwise(tensors)
-    backbone, arch = large_backbone(tensors, D)
-    head_neuron = large_neuron(D, norm=1)
-    head = nn.ModuleDict(dict(neuron=head_neuron))
-    model = nn.ModuleDict(dict(backbone=backbone, head=head))
-    return fit_to_model(
-        model,
-        renamed,
-        tensors,
-        known=[*model.state_dict(), *classifier_keys(tensors)],
-        unexpected=unexpected,
-        arch=arch,
-        meta=dict(neuron=large_neuron(D).describe(), head_neuron=head_neuron.describe()),
+    return convert_pyramid_classifier(
+        weights,
+        FAMILY,
+        rename_key,
+        lambda tensors: large_backbone(tensors, D),
+        neuron=large_neuron(D),
+        head_neuron=large_neuron(D, norm=1),
     )
 
 
@@ -92,7 +75,7 @@ def large_neuron(D: int, norm: float | None = None) -> SFA:
     return SFA(D=D, norm=norm, rounding='half_up', grad_window='strict')
 
 
-def large_backbone(tensors: dict[str, Tensor], D: int) -> tuple[SDTV3Large, str | dict]:
+def large_backbone(tensors: dict[str, Tensor], D: int) -> tuple[nn.Module, str | dict]:
     """The backbone that weights fit, without memory for its tensors, and its architecture.
 
     Args:
@@ -108,11 +91,11 @@ def large_backbone(tensors: dict[str, Tensor], D: int) -> tuple[SDTV3Large, str 
     if chain in tensors:
         inner, outer, *_ = sizes_of(tensors, chain, 4)
         arch['rep_expansion'] = inner / outer
-    with torch.device('meta'):
-        backbone = SDTV3Large(
-            arch,
-            in_channels=tensors['backbone.stages.0.downsample.conv.weight'].shape[1],
-            neuron_cfg=dict(type='mmspike.SFA', D=D, rounding='half_up', grad_window='strict'),
-            layer_scale_init_value=1e-6 if any('.scale1.' in key for key in tensors) else None,
-        )
-    return backbone, next((name for name, known in ARCHS.items() if known == arch), arch)
+    return build_pyramid(
+        SDTV3Large,
+        ARCHS,
+        arch,
+        tensors,
+        neuron_cfg=dict(type='mmspike.SFA', D=D, rounding='half_up', grad_window='strict'),
+        layer_scale_init_value=layer_scale_of(tensors),
+    )

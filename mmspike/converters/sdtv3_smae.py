@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmspike.converters.families import Family, converter_of
-from mmspike.converters.pyramid import with_2d_pointwise
+from mmspike.converters.pyramid import STEM, with_2d_pointwise
 from mmspike.converters.sdtv3_large import large_backbone, large_neuron
 from mmspike.converters.sdtv3_large import rename_key as rename_encoder
 from mmspike.converters.weights import (
@@ -86,7 +86,7 @@ def _decoder(tensors: dict[str, Tensor]) -> nn.Module:
     width, channels = sizes_of(tensors, 'neck.decoder_embed.weight', 2)
     _, patches, _ = sizes_of(tensors, 'neck.decoder_pos_embed', 3)
     pixels, _ = sizes_of(tensors, 'neck.decoder_pred.weight', 2)
-    image_channels = tensors['backbone.stages.0.downsample.conv.weight'].shape[1]
+    image_channels = tensors[STEM].shape[1]
     patch_size = math.isqrt(pixels // image_channels) or 1
     blocks = {
         match[1] for key in tensors if (match := re.match(r'neck\.decoder_blocks\.(\d+)', key))
