@@ -247,8 +247,11 @@ def _show(description: dict) -> str:
 
 
 def set_stateful(model: nn.Module, stateful: bool = True) -> None:
-    """Let every neuron of ``model`` carry its state from call to call, or no longer, from rest."""
+    """Let every neuron of ``model`` carry its state from call to call, or no longer, from rest.
+
+    So do other modules with a memory and the attribute ``stateful``.
+    """
     for module in model.modules():
-        if isinstance(module, BaseNeuron):
+        if isinstance(module, MemoryModule) and hasattr(module, 'stateful'):
             module.stateful = stateful
             module.reset()

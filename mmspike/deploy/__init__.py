@@ -1,0 +1,1 @@
+"""Trained networks outside of Python's torch: ONNX, integers, NIR."""
