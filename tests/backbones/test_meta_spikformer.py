@@ -10,7 +10,8 @@ from mmspike.backbones import MetaSpikformer
 from mmspike.backbones.meta_spikformer import ARCHS
 from mmspike.converters.sdtv3 import rename_key
 from mmspike.layers import DropPath
-from mmspike.neurons import BaseNeuron, NeuronMismatchError, set_stateful
+from mmspike.neurons import NeuronMismatchError, set_stateful
+from support.neuron_outputs import compare_neurons, name_by_layer
 from support.parity import agrees, compare
 from support.reference_cases import DATA, Case, cases
 from support.reference_sdtv3 import Sdtv3Classifier
@@ -50,42 +51,27 @@ def test_outputs_features_and_gradients_equal_the_reference(case):
     assert [row for row in compare(case) if not agrees(case, row)] == []
 
 
-def neuron_of_ours(name):
-    """Our name of a neuron of the reference: it stands before, or in q, k, v behind, a layer."""
-    if name == 'spike':
-        return 'head.neuron'
-    place, _, spike = name.rpartition('.')
-    layer = {
-        'encode_spike': 'encode_conv.weight',
-        'spike1': 'pwconv1.0.weight' if place.lower().endswith('conv') else 'conv1.weight',
-        'spike2': 'dwconv.0.weight' if place.lower().endswith('conv') else 'conv2.weight',
-        'spike3': 'pwconv2.0.weight',
-        'q_spike': 'q_conv.0.weight',
-        'k_spike': 'k_conv.0.weight',
-        'v_spike': 'v_conv.0.weight',
-        'attn_spike': 'proj_conv.0.weight',
-        'head_spike': 'q_conv.0.weight',
-        'fc1_spike': 'fc1_conv.weight',
-        'fc2_spike': 'fc2_conv.weight',
-    }[spike]
-    ours = rename_key(f'{place}.{layer}').removesuffix('conv.weight')
-    return ours.removesuffix('q.') + 'neuron' if spike == 'head_spike' else ours + 'activate'
+# A neuron of the reference -> a weight of the layer that it stands before, or in q, k, v behind.
+LAYERS = {
+    'encode_spike': 'encode_conv.weight',
+    'conv.spike1': 'pwconv1.0.weight',
+    'conv.spike2': 'dwconv.0.weight',
+    'conv.spike3': 'pwconv2.0.weight',
+    'spike1': 'conv1.weight',
+    'spike2': 'conv2.weight',
+    'q_spike': 'q_conv.0.weight',
+    'k_spike': 'k_conv.0.weight',
+    'v_spike': 'v_conv.0.weight',
+    'attn_spike': 'proj_conv.0.weight',
+    'head_spike': 'q_conv.0.weight',
+    'fc1_spike': 'fc1_conv.weight',
+    'fc2_spike': 'fc2_conv.weight',
+}
 
 
 def test_every_neuron_fires_as_in_the_reference():
     case = Case.load('sdtv3_base_s')
-    model = Sdtv3Classifier(case)
-    means = {}
-    for name, module in model.named_modules():
-        if isinstance(module, BaseNeuron):
-            module.register_forward_hook(
-                lambda module, _, out, name=name: means.update({name: out.mean().item()})
-            )
-    model(case.input())
-    names, expected = (case.numbers[f'stat_{key}'].tolist() for key in ('names', 'mean'))
-    assert len(means) == len(names) == 105
-    for name, mean in zip(names, expected, strict=True):
-        assert means[neuron_of_ours(name)] == pytest.approx(mean, abs=1e-6), name
+    assert compare_neurons(Sdtv3Classifier(case), case, name_by_layer(LAYERS, rename_key)) == 105
 
 
 @pytest.mark.parametrize('size', [(32, 32), (33, 47), (1, 40)])

@@ -11,6 +11,7 @@ from mmspike.backbones import MST
 from mmspike.converters.mst import rename_key
 from mmspike.layers import SpikeWindowAttention
 from mmspike.neurons import BaseNeuron, set_stateful
+from support.neuron_outputs import compare_neurons
 from support.parity import agrees, compare
 from support.reference_cases import DATA, Case, cases
 from support.reference_mst import MstClassifier
@@ -84,19 +85,10 @@ def test_converted_and_simulated_in_chunks_it_is_the_reference_spiking_network(r
 def test_every_neuron_puts_out_what_the_reference_does(name):
     case = Case.load(name)
     model = MstClassifier(case, timesteps=64 if 'snn' in name else 1)
-    means = {}
-    for place, module in model.named_modules():
-        if isinstance(module, BaseNeuron | nn.ReLU):
-            module.register_forward_hook(
-                lambda module, _, out, place=place: means.update({place: out.mean().item()})
-            )
-    with torch.no_grad():
-        model(case.input())
-    names, expected = (case.numbers[f'stat_{key}'].tolist() for key in ('names', 'mean'))
-    assert len(means) == len(names)
-    for theirs, mean in zip(names, expected, strict=True):
-        ours = rename_key(f'{theirs}.up').removesuffix('.threshold')
-        assert means[ours] == pytest.approx(mean, rel=1e-5, abs=1e-6), theirs
+    compare_neurons(
+        model, case, lambda theirs: rename_key(f'{theirs}.up').removesuffix('.threshold'),
+        kinds=(BaseNeuron, nn.ReLU), rel=1e-5,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

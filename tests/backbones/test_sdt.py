@@ -10,8 +10,9 @@ from mmspike.backbones import SDT
 from mmspike.converters.sdt import rename_key
 from mmspike.layers import DropPath, SpikeDrivenSelfAttention
 from mmspike.necks import SpikeFPN
-from mmspike.neurons import LIF, PLIF, BaseNeuron
+from mmspike.neurons import LIF, PLIF
 from mmspike.recorders.attention_maps import attention_blocks
+from support.neuron_outputs import compare_neurons
 from support.parity import agrees, compare
 from support.reference_cases import DATA, Case, cases
 from support.reference_sdt import SDTClassifier
@@ -57,20 +58,10 @@ def test_outputs_spikes_and_gradients_equal_the_reference(case):
 @pytest.mark.parametrize('case', cases('sdt_v1'))
 def test_every_neuron_fires_as_in_the_reference(case):
     case = Case.load(case)
-    model = SDTClassifier(case)
-    means = {}
-    for name, module in model.named_modules():
-        if isinstance(module, BaseNeuron):
-            module.register_forward_hook(
-                lambda module, _, out, name=name: means.update({name: out.mean().item()})
-            )
-    model(case.input())
-    names, expected = (case.numbers[f'stat_{key}'].tolist() for key in ('names', 'mean'))
-    assert len(means) == len(names) == 19
-    for name, mean in zip(names, expected, strict=True):
-        # A name of a learned decay, which PLIF neurons have there.
-        ours = rename_key(f'{name}.w').removesuffix('.w')
-        assert means[ours] == pytest.approx(mean, abs=1e-6), name
+    # A name of a learned decay, which PLIF neurons have there.
+    assert compare_neurons(
+        SDTClassifier(case), case, lambda name: rename_key(f'{name}.w').removesuffix('.w')
+    ) == 19  # fmt: skip
 
 
 @pytest.mark.parametrize(

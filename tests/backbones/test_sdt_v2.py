@@ -14,6 +14,7 @@ from mmspike.execution import check_spike_driven, set_execution
 from mmspike.layers import RepConv
 from mmspike.neurons import BaseNeuron
 from support.firing_networks import give_statistics
+from support.neuron_outputs import compare_neurons, name_by_layer
 from support.parity import agrees, compare
 from support.reference_cases import DATA, Case, cases
 from support.reference_sdtv2 import SDTV2Classifier
@@ -68,43 +69,26 @@ def test_outputs_features_and_gradients_equal_the_reference(case):
     assert [row for row in rows if not agrees(case, row)] == []
 
 
-def neuron_of_ours(name):
-    """Our name of a neuron of the reference: it stands before, or in q, k, v behind, a layer."""
-    if name == 'lif':
-        return 'head.neuron'
-    place, _, lif = name.rpartition('.')
-    layer = {
-        'encode_lif': 'encode_conv.weight',
-        'lif1': 'pwconv1.weight' if place.endswith('Conv') else 'conv1.weight',
-        'lif2': 'dwconv.weight' if place.endswith('Conv') else 'conv2.weight',
-        'q_lif': 'q_conv.1.weight',
-        'k_lif': 'k_conv.1.weight',
-        'v_lif': 'v_conv.1.weight',
-        'attn_lif': 'proj_conv.1.weight',
-        'head_lif': 'q_conv.1.weight',
-        'fc1_lif': 'fc1_conv.weight',
-        'fc2_lif': 'fc2_conv.weight',
-    }[lif]
-    ours = rename_key(f'{place}.{layer}').removesuffix('.weight').rpartition('.')[0]
-    if lif == 'head_lif':
-        return ours.removesuffix('q') + 'neuron'
-    return f'{ours}.activate'
+# A neuron of the reference -> a weight of the layer that it stands before, or in q, k, v behind.
+LAYERS = {
+    'encode_lif': 'encode_conv.weight',
+    'conv.lif1': 'pwconv1.weight',
+    'conv.lif2': 'dwconv.weight',
+    'lif1': 'conv1.weight',
+    'lif2': 'conv2.weight',
+    'q_lif': 'q_conv.1.weight',
+    'k_lif': 'k_conv.1.weight',
+    'v_lif': 'v_conv.1.weight',
+    'attn_lif': 'proj_conv.1.weight',
+    'head_lif': 'q_conv.1.weight',
+    'fc1_lif': 'fc1_conv.weight',
+    'fc2_lif': 'fc2_conv.weight',
+}
 
 
 def test_every_neuron_fires_as_in_the_reference():
     case = Case.load('meta_spikeformer_v2')
-    model = SDTV2Classifier(case)
-    means = {}
-    for name, module in model.named_modules():
-        if isinstance(module, BaseNeuron):
-            module.register_forward_hook(
-                lambda module, _, out, name=name: means.update({name: out.mean().item()})
-            )
-    model(case.input())
-    names, expected = (case.numbers[f'stat_{key}'].tolist() for key in ('names', 'mean'))
-    assert len(means) == len(names) == 77
-    for name, mean in zip(names, expected, strict=True):
-        assert means[neuron_of_ours(name)] == pytest.approx(mean, abs=1e-6), name
+    assert compare_neurons(SDTV2Classifier(case), case, name_by_layer(LAYERS, rename_key)) == 77
 
 
 def test_thresholds_of_the_neurons():
