@@ -71,15 +71,12 @@ def read_file(path: str | os.PathLike) -> nir.NIRGraph:
         raise FileNotFoundError(f'there is no file {path}')
     try:
         # nir 1.0.8 takes grouped convolutions for errors when it checks types.
-        graph = nir.read(path, type_check=False)
+        return nir.read(path, type_check=False)
     except Exception as error:  # h5py and nir raise whatever a damaged byte leads to
         raise ValueError(
             f'{path} ({path.stat().st_size} bytes) cannot be read as a NIR graph; it is damaged, '
             f'incomplete or another kind of file ({type(error).__name__}: {error})'
         ) from error
-    if not isinstance(graph, nir.NIRGraph):
-        raise ValueError(f'{path} holds a single {type(graph).__name__} and no graph')
-    return graph
 
 
 def _network(graph: nir.NIRGraph, dt: float, where: str) -> Network:
