@@ -249,9 +249,10 @@ def _show(description: dict) -> str:
 def set_stateful(model: nn.Module, stateful: bool = True) -> None:
     """Let every neuron of ``model`` carry its state from call to call, or no longer, from rest.
 
-    So do other modules with a memory and the attribute ``stateful``.
+    So does every other module of mmspike that has a memory and the attribute ``stateful``.
     """
-    for module in model.modules():
-        if isinstance(module, MemoryModule) and hasattr(module, 'stateful'):
+    temporal: list[Any] = [m for m in model.modules() if isinstance(m, TemporalModule)]
+    for module in temporal:
+        if hasattr(module, 'stateful'):
             module.stateful = stateful
             module.reset()

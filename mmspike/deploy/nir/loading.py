@@ -82,17 +82,18 @@ def read_file(path: str | os.PathLike) -> nir.NIRGraph:
 def _network(graph: nir.NIRGraph, dt: float, where: str) -> Network:
     """The network of a graph, or of a graph within one."""
     entry, leave = (_only(graph, kind, where) for kind in (nir.Input, nir.Output))
-    order = execution_order(_checked_edges(graph, where), entry)
+    edges = _checked_edges(graph, where)
+    order = execution_order(edges, entry)
     unreached = [name for name in graph.nodes if name not in order]
     if unreached:
         raise ValueError(f'no path leads from the input of {where} to {some_of(unreached)}')
-    if any(target == entry for _, target in graph.edges):
+    if any(target == entry for _, target in edges):
         raise ValueError(f'an edge leads into the input of {where}')
-    sources = {name: tuple(a for a, b in graph.edges if b == name) for name in order}
+    sources = {name: tuple(a for a, b in edges if b == name) for name in order}
     inner = [name for name in order if name not in (entry, leave)]
     nodes = {name: _module(graph.nodes[name], dt, f'{name} of {where}') for name in inner}
     parts = (nodes, {name: sources[name] for name in inner}, entry, sources[leave])
-    closing = closing_edges(graph.edges, order)
+    closing = closing_edges(edges, order)
     if not closing:
         return Network(*parts)
     return RecurrentNetwork(*parts, delayed=dict.fromkeys(a for a, _ in closing))
@@ -109,13 +110,14 @@ def _only(graph: nir.NIRGraph, kind: type, where: str) -> str:
 
 
 def _checked_edges(graph: nir.NIRGraph, where: str) -> list[tuple[str, str]]:
-    for edge, number in Counter(graph.edges).items():
+    edges = [(a, b) for a, b in graph.edges]
+    for edge, number in Counter(edges).items():
         missing = [name for name in edge if name not in graph.nodes]
         if missing:
             raise ValueError(f'edge {edge} of {where} names {missing[0]}, which is no node')
         if number > 1:
             raise ValueError(f'{where} has the edge {edge} {number} times')
-    return graph.edges
+    return edges
 
 
 def _module(node: nir.NIRNode, dt: float, where: str) -> nn.Module:

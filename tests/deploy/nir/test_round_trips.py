@@ -103,8 +103,8 @@ class Residual(nn.Module):
 
     def forward(self, x):
         x = self.stem(x)
-        x = self.conv1(self.neuron1(x)) + x
-        x += self.conv2(self.neuron2(x))
+        x += self.conv1(self.neuron1(x))
+        x = self.conv2(self.neuron2(x)) + x
         return torch.flatten(self.neuron3(x), 1)
 
 
