@@ -179,6 +179,13 @@ def test_loops_carry_what_was_a_step_before():
     assert torch.equal(net(x), expected)
 
 
+@torch.no_grad()
+def test_loops_of_one_node():
+    nodes = {'input': nir.Input([1]), 'a': nir.Scale(np.array([0.5])), 'output': nir.Output([1])}
+    net = loaded(nir.NIRGraph(nodes, [('input', 'a'), ('a', 'a'), ('a', 'output')]), 4)
+    assert net(torch.ones(4, 1)).flatten().tolist() == [0.5, 0.75, 0.875, 0.9375]
+
+
 def test_gradients_pass_through_loops():
     net, x = loaded(recurrent()[0]).train(), input_of().requires_grad_()
     net(x).sum().backward()

@@ -113,7 +113,8 @@ def test_residual_sums():
     graph = to_nir(net, x)
     into = {target for target in graph.nodes if sum(b == target for _, b in graph.edges) > 1}
     assert into == {'neuron2', 'neuron3'}
-    assert sum(b == 'neuron3' for _, b in graph.edges) == 3
+    # In the order in which they are added: a sum stands before what is added to it.
+    assert [a for a, b in graph.edges if b == 'neuron3'] == ['stem', 'conv1', 'conv2']
     assert assert_same_spikes(net, from_nir(graph), x, 3).any()
 
 
@@ -154,6 +155,15 @@ def test_plif_becomes_a_lif(tau):
     assert isinstance(back['0'], LIF)
     assert back['0'].tau == tau
     assert_same_spikes(net, back, x, 3)
+
+
+def test_time_constants_are_the_same_numbers():
+    """Not 3.0000000000000004: records of neurons hold them."""
+    for tau in (*range(1, 40), 1.1, 1.7, 2.3, 7 / 3):
+        back = from_nir(to_nir(LIF(tau=tau), torch.rand(1, 1)))
+        assert back['lif'].tau == pytest.approx(tau, rel=1e-15)
+        if tau != 7 / 3:
+            assert back['lif'].tau == tau
 
 
 def test_a_single_neuron_is_a_network():
