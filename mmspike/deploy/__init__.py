@@ -1,1 +1,1 @@
-"""Trained networks outside of Python's torch: ONNX, integers, NIR."""
+"""Trained networks outside of Python's torch: ONNX files, integers on ordinary CPUs, NIR."""

@@ -1,0 +1,174 @@
+"""Exporting a model to ONNX files of standard operators."""
+
+import copy
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import treespec_dumps
+
+from mmspike.ann2snn import fold_batch_norms
+from mmspike.deploy.extras import needed
+from mmspike.deploy.int8_weights import quantise_weights
+from mmspike.deploy.lowering import lower_neurons
+from mmspike.deploy.marker import mark_neurons, translations
+from mmspike.deploy.parts import NETWORK, Network, Part, parts_of
+from mmspike.execution import set_execution
+
+OPSET = 18  # what torch's exporter writes without a conversion
+PRECISIONS = ('float32', 'int8')
+
+
+@dataclass
+class Exported:
+    """One part of a model as an ONNX graph.
+
+    Attributes:
+        name: Of the part, see :class:`~mmspike.deploy.parts.Part`.
+        model: An ``onnx_ir.Model``.
+        neurons: Name to output of its neurons.
+        outputs: How its outputs were nested, as text of torch's pytrees.
+        int8_layers: Names of the layers with int8 weights.
+    """
+
+    name: str
+    model: Any
+    neurons: dict[str, Any]
+    outputs: str
+    int8_layers: list[str]
+
+
+def folded(model: nn.Module, images: Tensor) -> nn.Module:
+    """A copy of a host's model for inference, with its norms in the layers before them.
+
+    Args:
+        model: See :class:`~mmspike.deploy.parts.Network`.
+        images: A batch ``(B, C, H, W)`` or ``(B, T, C, H, W)`` that it takes.
+    """
+    model = copy.deepcopy(model).eval()
+    set_execution(model, 'integer')
+    return fold_batch_norms(model, lambda net: Network(net)(images))
+
+
+def export_parts(
+    model: nn.Module, images: Tensor, *, precision: str = 'float32', int8_read_out: bool = False
+) -> Iterator[Exported]:
+    """Export a model, one part after the other.
+
+    Args:
+        model: See :class:`~mmspike.deploy.parts.Network`; it is not changed.
+        images: A batch of two of a usual size. The batch of the files is free, and so are height
+            and width where the network allows it.
+        precision: ``'float32'``, or ``'int8'``: the spikes in 8 bits, which is exact, and weights
+            behind them rounded to int8.
+        int8_read_out: Round the weights of the heads' last layers as well.
+
+    Raises:
+        MissingExtraError: A library is not installed.
+        ValueError: The precision is unknown, or the model cannot be exported.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f'precision must be one of {PRECISIONS}, got {precision!r}')
+    for library in ('onnx', 'onnxscript', 'onnx_ir'):
+        needed(library)
+    model = folded(model, images)
+    parts = list(parts_of(model, images))
+    with torch.no_grad():
+        for part in parts:  # an export does not say how outputs are nested
+            part.module(part.sample)
+    mark_neurons(model)
+    for part in parts:
+        graph = _graph_of(part)
+        neurons = lower_neurons(graph, quantise=precision == 'int8')
+        rounded = []
+        if precision == 'int8':
+            head = f'model.{part.module.head}.' if part.name == NETWORK else ''
+            rounded = quantise_weights(graph, set(neurons.values()), None if int8_read_out else head)
+        _tidy(graph, part)
+        yield Exported(part.name, graph, neurons, treespec_dumps(part.module.spec), rounded)
+
+
+def _graph_of(part: Part) -> Any:
+    """The ONNX graph of a part, with its neurons as markers."""
+    free = {i: torch.export.Dim.AUTO for i in _free_dims(part.sample.dim())}
+    if part.name != NETWORK:
+        free = {0: torch.export.Dim.AUTO}
+    with _quiet(), torch.no_grad():
+        program = torch.export.export(
+            part.module.eval(), (part.sample,), dynamic_shapes=(free,), strict=False
+        )
+        # Without its optimisation, which would undo the markers.
+        graph = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            optimize=False,
+            verbose=False,
+            custom_translation_table=translations(),
+        ).model
+        _keep_names_of_weights(graph)
+        needed('onnxscript.optimizer').optimize(graph)
+    return graph
+
+
+def _keep_names_of_weights(graph: Any) -> None:
+    """Name transposed weights after the weights: their optimisation makes constants of them."""
+    for node in graph.graph:
+        if node.op_type == 'Transpose' and node.inputs[0].const_value is not None:
+            node.outputs[0].name = f'{node.inputs[0].name}.transposed'
+
+
+def _free_dims(dims: int) -> Sequence[int]:
+    """Batch, height and width of ``(B, C, H, W)`` or ``(B, T, C, H, W)``."""
+    return 0, dims - 2, dims - 1
+
+
+def _tidy(graph: Any, part: Part) -> None:
+    """Name inputs and outputs; leave out what is not used, and where in Python it came from."""
+    ir = needed('onnx_ir')
+    needed('onnx_ir.passes.common').RemoveUnusedNodesPass()(graph)
+    image = graph.graph.inputs[0]
+    image.name = 'images' if part.name == NETWORK else 'regions'
+    names = dict(zip(_free_dims(len(image.shape)), ('batch', 'height', 'width'), strict=True))
+    sizes = {str(size.value): names[i] for i, size in enumerate(image.shape) if i in names and not isinstance(size, int)}
+    for value in (image, *graph.graph.outputs):
+        value.shape = ir.Shape([_renamed(size, sizes) for size in value.shape])
+    for i, out in enumerate(graph.graph.outputs):
+        out.name = f'output{i}'
+    for node in graph.graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+        node.name = node.outputs[0].name
+    for value in graph.graph.initializers.values():
+        value.metadata_props.clear()
+    graph.producer_name = 'mmspike'
+
+
+def _renamed(size: Any, names: dict[str, str]) -> int | str:
+    """A size, or a formula of sizes, with the names that it is to have."""
+    if isinstance(size, int):
+        return size
+    return re.sub(r'\w+', lambda word: names.get(word[0], word[0]), str(size.value))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks about its own insides."""
+    loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript', 'onnx_ir')]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
