@@ -70,6 +70,12 @@ class Registry(MMEngineRegistry):
             raise KeyError(f"mmspike has no {self.name} named '{key}'.{meant}")
         return None
 
+    def import_parts(self, host: str) -> None:
+        """Import everything that needs no host library, or this one."""
+        self.import_from_location()
+        for module in self._hosted.pop(host, []):
+            import_module(module)
+
     def build(self, cfg: dict, *args, **kwargs):
         """As :meth:`mmengine.Registry.build`, after :meth:`check_type`."""
         self.check_type(cfg)

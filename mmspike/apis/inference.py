@@ -82,6 +82,36 @@ def _segmentor(cfg: Config, checkpoint: str, device: str) -> Any:
 _BUILDERS = {'mmpretrain': _classifier, 'mmdet': _detector, 'mmseg': _segmentor}
 
 
+def check_scope(cfg: Config, config: str) -> None:
+    """Check that a config is of a host with inferencers.
+
+    Raises:
+        ValueError: It is not.
+    """
+    scope = cfg.get('default_scope')
+    if scope not in _BUILDERS:
+        has = 'has no default_scope' if scope is None else f'has default_scope={scope!r}'
+        raise ValueError(f'{config} {has}; it must be one of {", ".join(_BUILDERS)}')
+
+
+def inferencer_of(cfg: Config, checkpoint: str | None, device: str, classes: dict) -> Any:
+    """The inferencer of the config's ``default_scope``, with what the host makes of a checkpoint.
+
+    Args:
+        cfg: Config of mmpretrain, mmdet or mmseg.
+        checkpoint: File of the weights; None for none.
+        device: Where the model is to run.
+        classes: ``classes`` and ``palette``, where they are known better than from the checkpoint.
+    """
+    with quiet_hosts():
+        inferencer = _BUILDERS[cfg.default_scope](cfg, checkpoint, device)
+    if cfg.default_scope != 'mmpretrain':
+        inferencer.model.dataset_meta.update(classes)
+    elif classes.get('classes'):
+        inferencer.classes = classes['classes']
+    return inferencer
+
+
 def build_inferencer(cfg: Config, config: str, checkpoint: str, device: str) -> Any:
     """The inferencer of the config's ``default_scope``, with the checkpoint loaded.
 
@@ -96,17 +126,14 @@ def build_inferencer(cfg: Config, config: str, checkpoint: str, device: str) -> 
         ValueError: The scope is of another host, or the checkpoint cannot be read or does not fit.
         NeuronMismatchError: The checkpoint was made with other neurons.
     """
-    scope = cfg.get('default_scope')
-    if scope not in _BUILDERS:
-        has = 'has no default_scope' if scope is None else f'has default_scope={scope!r}'
-        raise ValueError(f'{config} {has}; it must be one of {", ".join(_BUILDERS)}')
+    check_scope(cfg, config)
     weights = read_training_checkpoint(checkpoint)
+    # Weights that do not say their classes, such as published ones, are of COCO to mmdet and of
+    # Cityscapes to mmseg.
+    named = 'dataset_meta' in weights.get('meta', {})
     with quiet_hosts():
-        inferencer = _BUILDERS[scope](cfg, checkpoint, device)
-        # Weights that do not say their classes, such as published ones, are of COCO to mmdet and of
-        # Cityscapes to mmseg.
-        if scope != 'mmpretrain' and 'dataset_meta' not in weights.get('meta', {}):
-            inferencer.model.dataset_meta.update(classes_of_config(cfg, scope))
+        classes = {} if named else classes_of_config(cfg, cfg.default_scope)
+        inferencer = inferencer_of(cfg, checkpoint, device, classes)
     check_weights(inferencer.model, weights, checkpoint)
     return inferencer
 

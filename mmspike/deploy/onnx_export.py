@@ -89,7 +89,7 @@ def export_parts(
         neurons = lower_neurons(graph, quantise=precision == 'int8')
         rounded = []
         if precision == 'int8':
-            head = f'model.{part.module.head}.' if part.name == NETWORK else ''
+            head = f'{part.module.head}.' if part.name == NETWORK else part.name
             rounded = quantise_weights(graph, set(neurons.values()), None if int8_read_out else head)
         _tidy(graph, part)
         yield Exported(part.name, graph, neurons, treespec_dumps(part.module.spec), rounded)
@@ -113,14 +113,21 @@ def _graph_of(part: Part) -> Any:
             verbose=False,
             custom_translation_table=translations(),
         ).model
-        _keep_names_of_weights(graph)
+        _name_weights(graph.graph, part)
         needed('onnxscript.optimizer').optimize(graph)
     return graph
 
 
-def _keep_names_of_weights(graph: Any) -> None:
-    """Name transposed weights after the weights: their optimisation makes constants of them."""
-    for node in graph.graph:
+def _name_weights(graph: Any, part: Part) -> None:
+    """Give weights their names in the host's model, also those that are to be transposed."""
+    weights = dict(graph.initializers)
+    graph.initializers.clear()
+    own = '' if part.name == NETWORK else f'{part.name}.'
+    for name, value in weights.items():
+        value.name = own + name.removeprefix('model.').removeprefix('head.')
+        graph.initializers[value.name] = value
+    for node in graph:
+        # The optimisation makes a constant of it, by the name of the output.
         if node.op_type == 'Transpose' and node.inputs[0].const_value is not None:
             node.outputs[0].name = f'{node.inputs[0].name}.transposed'
 

@@ -92,7 +92,7 @@ class SpikeLinearClsHead(TemporalModule, LinearClsHead):
         self, logits: Tensor, data_samples: list[DataSample], **kwargs: Any
     ) -> dict[str, Tensor]:
         """Loss of a batch whose logits are known: ``(T, B, num_classes)``; raises like `loss`."""
-        self._check_batch(logits, data_samples)
+        self._check_batch(logits.shape[1], data_samples)
         scores = logits if isinstance(self.loss_module, TETLoss) else logits.mean(0)
         return self._get_loss(scores, data_samples, **kwargs)
 
@@ -100,15 +100,15 @@ class SpikeLinearClsHead(TemporalModule, LinearClsHead):
         self, feats: tuple[Tensor, ...], data_samples: list[DataSample | None] | None = None
     ) -> list[DataSample]:
         """Predictions of a batch; raises like :meth:`loss`."""
-        logits = self.step_logits(feats)
+        logits = self(feats)
         if data_samples is not None:
-            self._check_batch(logits, data_samples)
-        return self._get_predictions(logits.mean(0), data_samples)
+            self._check_batch(len(logits), data_samples)
+        return self._get_predictions(logits, data_samples)
 
-    def _check_batch(self, logits: Tensor, data_samples: list) -> None:
-        if logits.shape[1] != len(data_samples):
+    def _check_batch(self, batch: int, data_samples: list) -> None:
+        if batch != len(data_samples):
             raise ValueError(
-                f'the head received {logits.shape[0] * logits.shape[1]} feature rows for '
+                f'the head received {self.timesteps * batch} feature rows for '
                 f'{len(data_samples)} samples, which its timesteps={self.timesteps} does not '
                 'explain; give backbone and head the same timesteps, or call '
                 'mmspike.set_timesteps(model, T)'

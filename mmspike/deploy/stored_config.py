@@ -1,0 +1,82 @@
+"""The part of a config that an exported file carries: what the host does around the network."""
+
+import json
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from mmengine import registry as registries
+from mmengine.config import Config
+from mmengine.registry import Registry
+
+from mmspike.registry import Registry as OwnRegistry
+
+KEPT = ('default_scope', 'data_preprocessor', 'test_dataloader', 'test_pipeline', 'test_evaluator')
+HOSTS = ('mmpretrain', 'mmdet', 'mmseg')
+NETWORK = dict(type='mmspike.ExportedNetwork')
+# Not built for an exported network, or of use to training only.
+DROPPED = ('neck', 'auxiliary_head', 'pretrained', 'init_cfg', 'train_cfg', 'mask_decay')
+
+
+def stored_config(cfg: Config) -> dict[str, Any]:
+    """What of a config is needed around an exported network, as plain data."""
+    kept = {key: cfg[key] for key in KEPT if cfg.get(key) is not None}
+    model = {key: value for key, value in cfg.model.items() if key not in DROPPED}
+    kept['model'] = dict(model, backbone=NETWORK)
+    return json.loads(json.dumps(Config(kept).to_dict(), default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value)  # sets; what is no sequence has no place in a config of a file
+
+
+def read_config(stored: dict[str, Any], path: Any) -> Config:
+    """The config of a file, if it names registered classes alone.
+
+    mmengine imports and calls whatever a config names by its full path, so a file of a stranger
+    could run code.
+
+    Raises:
+        ValueError: A name is not that of a registered class.
+    """
+    scope = stored.get('default_scope')
+    if scope not in HOSTS:
+        raise ValueError(f'{path} was refused: its default_scope is {scope!r}, not one of {HOSTS}')
+    import_module(f'{scope}.registry')
+    known = _registered(scope)
+    for name in _types(stored):
+        if name.rpartition('.')[2] not in known or name.count('.') > 1:
+            raise ValueError(
+                f'{path} was refused: it wants to build {name!r}, which is no registered class of '
+                'mmspike or its hosts'
+            )
+    return Config(stored)
+
+
+def _types(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get('type'), str):
+            yield node['type']
+        for child in node.values():
+            yield from _types(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _types(child)
+
+
+def _registered(host: str) -> set[str]:
+    """Names of all registered classes, of mmengine, mmspike and a host."""
+    waiting = [value for value in vars(registries).values() if isinstance(value, Registry)]
+    names: set[str] = set()
+    while waiting:
+        registry = waiting.pop()
+        if isinstance(registry, OwnRegistry):
+            registry.import_parts(host)
+        elif registry.scope in ('mmengine', host):
+            registry.import_from_location()
+        names |= registry.module_dict.keys()
+        waiting += registry.children.values()
+    return names

@@ -1,0 +1,79 @@
+"""Export a model to ONNX files, which ONNX Runtime, OpenVINO and others run without mmspike."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.registry import init_default_scope
+from rich.table import Table
+
+from mmspike.apis.arguments import add_cfg_options
+from mmspike.apis.config import load_config, replace_sync_bn
+from mmspike.apis.inference import check_scope
+from mmspike.apis.model import build_model
+from mmspike.apis.terminal import tool_console
+from mmspike.deploy import MissingExtraError, export_onnx
+from mmspike.deploy.onnx_export import PRECISIONS
+from mmspike.deploy.onnx_files import read_onnx
+from mmspike.files import forbid_code_in_checkpoints
+from mmspike.neurons import NeuronMismatchError
+
+console = tool_console()
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file of mmpretrain, mmdet or mmseg')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', type=Path, required=True, help='file to be written: model.onnx')
+    parser.add_argument(
+        '--precision',
+        choices=PRECISIONS,
+        default='float32',
+        help='int8: spikes in 8 bits, which is exact, and rounded weights behind them',
+    )
+    parser.add_argument(
+        '--int8-read-out', action='store_true', help="round the weights of the heads' last layers"
+    )
+    parser.add_argument(
+        '--size', nargs=2, type=int, metavar=('HEIGHT', 'WIDTH'), help='of the images'
+    )
+    add_cfg_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    forbid_code_in_checkpoints()
+    args = parse_args()
+    try:
+        cfg = load_config(args.config, args.cfg_options)
+        check_scope(cfg, args.config)
+        replace_sync_bn(cfg)
+        init_default_scope(cfg.default_scope)
+        model = build_model(cfg, args.checkpoint)
+        with console.status('exporting'):
+            files = export_onnx(
+                cfg,
+                model,
+                args.out,
+                size=args.size,
+                precision=args.precision,
+                int8_read_out=args.int8_read_out,
+            )
+    except (OSError, ValueError, NeuronMismatchError, MissingExtraError) as error:
+        sys.exit(f'export_onnx.py: {error}')
+    table = Table('file', 'MB', 'input', 'neurons', 'int8 layers', title_justify='left')
+    for file in files:
+        onnx, metadata = read_onnx(file)
+        image = onnx.graph.input[0]
+        dims = image.type.tensor_type.shape.dim
+        size = ', '.join(str(one.dim_param or one.dim_value) for one in dims)
+        table.add_row(
+            str(file), f'{file.stat().st_size / 1e6:.1f}', f'{image.name} ({size})',
+            str(len(metadata.neurons)), str(len(metadata.int8_layers)),
+        )  # fmt: skip
+    console.print(table)
+
+
+if __name__ == '__main__':
+    main()
