@@ -41,9 +41,9 @@ def lower_neurons(model: Any, *, quantise: bool) -> dict[str, Any]:
         else:
             out = _float(builder, counts, settings)
         times = calls[settings['name']] = calls.get(settings['name'], 0) + 1
-        out.name = settings['name'] + (f':{times}' if times > 1 else '')
         out.type, out.shape = node.outputs[0].type, node.outputs[0].shape
         _put(graph, node, builder.nodes, out)
+        out.name = settings['name'] + (f':{times}' if times > 1 else '')
         outputs[out.name] = out
     model.opset_imports.pop(DOMAIN, None)
     return outputs
