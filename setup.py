@@ -85,7 +85,9 @@ setup(
     package_data={'mmspike.neurons.kernels': ['csrc/*']},
     ext_modules=cpu_kernels(),
     install_requires=read_requirements('runtime'),
-    extras_require={name: read_requirements(name) for name in ('dev', 'nir', 'cuda12', 'cuda13')},
+    extras_require={
+        name: read_requirements(name) for name in ('dev', 'deploy', 'nir', 'cuda12', 'cuda13')
+    },
     cmdclass={'build_py': BuildWithMim},
     classifiers=[
         'Programming Language :: Python :: 3.11',

@@ -5,7 +5,7 @@ The hosts are imported when an inferencer is built: one of them is enough.
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
@@ -59,7 +59,7 @@ def classes_of_config(cfg: Config, scope: str) -> dict:
     return {key: metainfo[key] for key in ('classes', 'palette') if metainfo.get(key)}
 
 
-def _classifier(cfg: Config, checkpoint: str, device: str) -> Any:
+def _classifier(cfg: Config, checkpoint: str | None, device: str) -> Any:
     from mmpretrain import ImageClassificationInferencer
     from mmpretrain.utils import progress
 
@@ -67,19 +67,23 @@ def _classifier(cfg: Config, checkpoint: str, device: str) -> Any:
     return ImageClassificationInferencer(cfg, checkpoint, device)
 
 
-def _detector(cfg: Config, checkpoint: str, device: str) -> Any:
+def _detector(cfg: Config, checkpoint: str | None, device: str) -> Any:
     from mmdet.apis import DetInferencer
 
     return DetInferencer(cfg, checkpoint, device, show_progress=False)
 
 
-def _segmentor(cfg: Config, checkpoint: str, device: str) -> Any:
+def _segmentor(cfg: Config, checkpoint: str | None, device: str) -> Any:
     from mmseg.apis import MMSegInferencer
 
     return MMSegInferencer(cfg, checkpoint, device=device, show_progress=False)
 
 
-_BUILDERS = {'mmpretrain': _classifier, 'mmdet': _detector, 'mmseg': _segmentor}
+_BUILDERS: dict[str, Callable[[Config, str | None, str], Any]] = {
+    'mmpretrain': _classifier,
+    'mmdet': _detector,
+    'mmseg': _segmentor,
+}
 
 
 def check_scope(cfg: Config, config: str) -> None:

@@ -12,8 +12,8 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmspike.deploy.integers import find_integers, weight_layers
 from mmspike.deploy.extras import needed
+from mmspike.deploy.integers import find_integers, weight_layers
 from mmspike.deploy.metadata import Metadata
 from mmspike.deploy.onnx_export import folded
 from mmspike.deploy.onnx_files import part_path, read_onnx
@@ -101,7 +101,7 @@ class Comparison:
         taken: list[tuple[Part, Tensor]] = []
         handles = []
         for part in self._parts:
-            module = self.model.backbone if part.name == NETWORK else part.module.head
+            module: Any = self.model.backbone if part.name == NETWORK else part.module.head
 
             def note(module: nn.Module, args: tuple, part: Part = part) -> None:
                 taken.append((part, args[0]))

@@ -37,7 +37,10 @@ class Deployed:
         self.model: BaseModel = inferencer.model
 
     def __call__(
-        self, images: str | np.ndarray | Sequence[str | np.ndarray], batch_size: int = 1, **kwargs: Any
+        self,
+        images: str | np.ndarray | Sequence[str | np.ndarray],
+        batch_size: int = 1,
+        **kwargs: Any,
     ) -> Any:
         """Predict, with a progress bar for several images.
 
@@ -55,9 +58,7 @@ class Deployed:
         return self.inferencer(images, batch_size=batch_size, **kwargs)
 
 
-def load(
-    path: str | os.PathLike, runtime: str = 'auto', threads: int | None = None
-) -> Deployed:
+def load(path: str | os.PathLike, runtime: str = 'auto', threads: int | None = None) -> Deployed:
     """Load an exported model; of a detector of two stages, the network's file.
 
     Args:

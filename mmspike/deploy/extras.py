@@ -1,7 +1,6 @@
 """The libraries of ``mmspike[deploy]``, which only this package needs."""
 
 from importlib import import_module
-from importlib.util import find_spec
 from types import ModuleType
 
 
@@ -19,8 +18,12 @@ def needed(library: str, extra: str = 'deploy') -> ModuleType:
     Raises:
         MissingExtraError: It is not installed; the message says how to get it.
     """
-    if find_spec(library) is None:
+    try:
+        return import_module(library)
+    except ModuleNotFoundError as error:
+        top = library.partition('.')[0]
+        if error.name != top:  # a library that it needs itself
+            raise
         raise MissingExtraError(
-            f"{library} is not installed: pip install 'mmspike[{extra}]', or pip install {library}"
-        )
-    return import_module(library)
+            f"{top} is not installed: pip install 'mmspike[{extra}]'"
+        ) from error

@@ -23,7 +23,7 @@ class GraphBuilder:
 
     def constant(self, value: Any, dtype: type = np.float32, name: str | None = None) -> Any:
         """A number or an array as a value of the graph."""
-        array = np.asarray(value, dtype)
+        array: np.ndarray = np.asarray(value, dtype)
         if name is None:
             name = f'{array.dtype}:{array.item()!r}'
         if name not in self._graph.initializers:

@@ -126,15 +126,11 @@ def _binary(
     return _folded(builder, fired)
 
 
-def _integrate_and_fire(
-    builder: GraphBuilder, x: Any, settings: dict[str, Any]
-) -> Any:
+def _integrate_and_fire(builder: GraphBuilder, x: Any, settings: dict[str, Any]) -> Any:
     return _integrating(builder, x, settings, settings['v_reset'] or 0.0)
 
 
-def _spiking_clip_floor(
-    builder: GraphBuilder, x: Any, settings: dict[str, Any]
-) -> Any:
+def _spiking_clip_floor(builder: GraphBuilder, x: Any, settings: dict[str, Any]) -> Any:
     x = builder.op('Div', x, settings['threshold'])
     return _integrating(builder, x, dict(settings, threshold=1.0, v_reset=None), INITIAL_CHARGE)
 

@@ -54,7 +54,7 @@ def mark_neurons(model: nn.Module) -> int:
     Raises:
         ValueError: A neuron cannot be exported; the message names it.
     """
-    marked = {
+    marked: dict[nn.Module, nn.Module] = {
         module: Marker(settings_of(module, name))
         for name, module in model.named_modules()
         if isinstance(module, BaseNeuron)

@@ -53,9 +53,7 @@ class Metadata:
 
     def properties(self) -> dict[str, str]:
         """As properties of an ONNX model."""
-        return {
-            PREFIX + one.name: json.dumps(getattr(self, one.name)) for one in fields(self)
-        }
+        return {PREFIX + one.name: json.dumps(getattr(self, one.name)) for one in fields(self)}
 
     @classmethod
     def of(cls, properties: Mapping[str, str], path: Any) -> 'Metadata':
@@ -65,7 +63,9 @@ class Metadata:
             ValueError: They are not those of a file that mmspike exported.
         """
         try:
-            return cls(**{one.name: json.loads(properties[PREFIX + one.name]) for one in fields(cls)})
+            return cls(
+                **{one.name: json.loads(properties[PREFIX + one.name]) for one in fields(cls)}
+            )
         except (KeyError, json.JSONDecodeError) as error:
             raise ValueError(
                 f'{path} is no file that mmspike exported ({error}); tools/deploy/export_onnx.py '

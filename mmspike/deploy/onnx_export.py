@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -90,14 +89,16 @@ def export_parts(
         rounded = []
         if precision == 'int8':
             head = f'{part.module.head}.' if part.name == NETWORK else part.name
-            rounded = quantise_weights(graph, set(neurons.values()), None if int8_read_out else head)
+            rounded = quantise_weights(
+                graph, set(neurons.values()), None if int8_read_out else head
+            )
         _tidy(graph, part)
         yield Exported(part.name, graph, neurons, treespec_dumps(part.module.spec), rounded)
 
 
 def _graph_of(part: Part) -> Any:
     """The ONNX graph of a part, with its neurons as markers."""
-    free = {i: torch.export.Dim.AUTO for i in _free_dims(part.sample.dim())}
+    free = dict.fromkeys(_free_dims(part.sample.dim()), torch.export.Dim.AUTO)
     if part.name != NETWORK:
         free = {0: torch.export.Dim.AUTO}
     with _quiet(), torch.no_grad():
@@ -105,14 +106,15 @@ def _graph_of(part: Part) -> Any:
             part.module.eval(), (part.sample,), dynamic_shapes=(free,), strict=False
         )
         # Without its optimisation, which would undo the markers.
-        graph = torch.onnx.export(
+        graph: Any = torch.onnx.export(
             program,
             dynamo=True,
             opset_version=OPSET,
             optimize=False,
             verbose=False,
             custom_translation_table=translations(),
-        ).model
+        )
+        graph = graph.model
         _name_weights(graph.graph, part)
         needed('onnxscript.optimizer').optimize(graph)
     return graph
@@ -144,7 +146,11 @@ def _tidy(graph: Any, part: Part) -> None:
     image = graph.graph.inputs[0]
     image.name = 'images' if part.name == NETWORK else 'regions'
     names = dict(zip(_free_dims(len(image.shape)), ('batch', 'height', 'width'), strict=True))
-    sizes = {str(size.value): names[i] for i, size in enumerate(image.shape) if i in names and not isinstance(size, int)}
+    sizes = {
+        str(size.value): names[i]
+        for i, size in enumerate(image.shape)
+        if i in names and not isinstance(size, int)
+    }
     for value in (image, *graph.graph.outputs):
         value.shape = ir.Shape([_renamed(size, sizes) for size in value.shape])
     for i, out in enumerate(graph.graph.outputs):

@@ -59,9 +59,7 @@ def export_onnx(
         raise ValueError(f'an exported file must end in .onnx, got {path}')
     serialize = needed('onnx_ir').serde.serialize_model
     images = sample_images(cfg, model, size)
-    exported = list(
-        export_parts(model, images, precision=precision, int8_read_out=int8_read_out)
-    )
+    exported = list(export_parts(model, images, precision=precision, int8_read_out=int8_read_out))
     common = _common(cfg, model, precision, [one.name for one in exported])
     contents = []
     for one in exported:
@@ -139,7 +137,7 @@ def read_onnx(path: str | os.PathLike) -> tuple[Any, Metadata]:
     try:
         model = onnx.load_model(path, load_external_data=False)
         properties = {one.key: one.value for one in model.metadata_props}
-    except Exception as error:  # noqa: BLE001  (of protobuf's own kinds)
+    except Exception as error:
         raise ValueError(
             f'{path} ({path.stat().st_size} bytes) cannot be read as an ONNX file: it is damaged, '
             'incomplete or another kind of file'

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,7 +65,10 @@ class OpenVinoSession:
 
 
 # The first that is installed is the one of runtime='auto': the faster one comes first.
-RUNTIMES = {'openvino': OpenVinoSession, 'onnxruntime': OnnxRuntimeSession}
+RUNTIMES: dict[str, Callable[[Path, int | None], Session]] = {
+    'openvino': OpenVinoSession,
+    'onnxruntime': OnnxRuntimeSession,
+}
 
 
 def open_session(
@@ -97,7 +100,7 @@ def open_session(
             continue
         try:
             return RUNTIMES[name](Path(path), threads)
-        except Exception as error:  # noqa: BLE001  (of the runtimes' own kinds)
+        except Exception as error:
             raise ValueError(f'{name} cannot load {path}: {_first_line(error)}') from error
     raise MissingExtraError(
         f"no runtime is installed ({', '.join(RUNTIMES)}): pip install 'mmspike[deploy]'"

@@ -1,8 +1,9 @@
 """The ``nir`` package, which the extra ``mmspike[nir]`` installs."""
 
-try:
-    import nir
-except ImportError as error:
-    raise ImportError("nir is not installed: pip install 'mmspike[nir]'") from error
+from typing import Any
+
+from mmspike.deploy.extras import needed
+
+nir: Any = needed('nir', 'nir')
 
 __all__ = ['nir']
