@@ -78,7 +78,7 @@ class SpikeFPN(NeuronInit, TemporalModule, BaseModule):
                 f'start_level={start_level} and end_level={end_level} do not choose any of '
                 f'{len(in_channels)} inputs'
             )
-        used = range(start_level, end)
+        used = tuple(range(start_level, end))  # torch 2.6 does not compile zip of a range
         extra = num_outs - len(used)
         if extra < 0 or (extra and end < len(in_channels)):
             raise ValueError(
