@@ -57,11 +57,11 @@ def _put(graph: Any, node: Any, nodes: list[Any], out: Any) -> None:
 
 def _float(builder: GraphBuilder, counts: Any, settings: dict[str, Any]) -> Any:
     """The neuron's output in float32."""
-    if settings['spike_value'] == 1:
+    if settings['spike_value'] == 1 and settings['kind'] != 'clip_floor':
         return counts
     if 'norm' in settings:  # a division, as in the reference
         return builder.op('Div', counts, settings['norm'])
-    if settings['kind'] == 'clip_floor':
+    if settings['kind'] == 'clip_floor':  # k / L * L is not always k
         counts = builder.op('Div', counts, float(settings['max_spikes']))
     return builder.op('Mul', counts, settings['threshold'])
 
