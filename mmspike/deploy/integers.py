@@ -103,9 +103,12 @@ def _dequantised(node: Any, held: list[Spikes | None]) -> Spikes | None:
 
 def _quantised(node: Any, held: list[Spikes | None]) -> Spikes | None:
     zero = node.inputs[2].const_value if len(node.inputs) > 2 else None
-    if zero is None or zero.numpy().dtype != np.uint8 or zero.numpy().any():
+    if zero is None or zero.numpy().any():
         return None
-    return Spikes(1.0, 255 if held[0] is None or held[0].most is None else held[0].most)
+    most = None if held[0] is None else held[0].most
+    if zero.numpy().dtype == np.uint8:
+        return Spikes(1.0, 255 if most is None else most)
+    return None if most is None else Spikes(1.0, most)  # with a sign, it may hold less than 0
 
 
 def _kind(value: Any) -> str | None:

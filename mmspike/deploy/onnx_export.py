@@ -15,6 +15,7 @@ from torch.utils._pytree import treespec_dumps
 
 from mmspike.ann2snn import fold_batch_norms
 from mmspike.deploy.extras import needed
+from mmspike.deploy.int8_products import sign_right_operands
 from mmspike.deploy.int8_weights import quantise_weights
 from mmspike.deploy.lowering import lower_neurons
 from mmspike.deploy.marker import mark_neurons, translations
@@ -92,6 +93,7 @@ def export_parts(
             rounded = quantise_weights(
                 graph, set(neurons.values()), None if int8_read_out else head
             )
+            sign_right_operands(graph)
         _tidy(graph, part)
         yield Exported(part.name, graph, neurons, treespec_dumps(part.module.spec), rounded)
 

@@ -22,11 +22,22 @@ def attention_product(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         ``(..., N, e)``. Spikes are multiples of one number, so that both orders agree exactly as
         long as the sums stay within the 24 bits of a float32.
     """
-    tokens, d = q.shape[-2:]
-    e = v.shape[-1]
-    if tokens * (d + e) < 2 * d * e:
+    if _pairs_of_tokens_first(q, v):
         return (q @ k.transpose(-2, -1)) @ v
     return q @ (k.transpose(-2, -1) @ v)
+
+
+def _pairs_of_tokens_first(q: Tensor, v: Tensor) -> bool:
+    tokens, d = q.shape[-2:]
+    e = v.shape[-1]
+    return tokens * (d + e) < 2 * d * e
+
+
+def attention_product_of_channels(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """:func:`attention_product` of ``(..., d, N)`` and ``(..., e, N)``, as ``(..., e, N)``."""
+    if _pairs_of_tokens_first(q.transpose(-2, -1), v.transpose(-2, -1)):
+        return v @ (k.transpose(-2, -1) @ q)
+    return (v @ k.transpose(-2, -1)) @ q
 
 
 class SpikeAttention(BaseModule):
@@ -84,19 +95,19 @@ class SpikeAttention(BaseModule):
         self.out = spike_conv(value_dims, embed_dims, neuron_cfg=out_neuron_cfg, **cfgs)
 
     def _heads(self, x: Tensor) -> Tensor:
-        """``(T*B, heads*d, H, W)`` to ``(T*B, heads, H*W, d)``."""
-        return x.flatten(2).unflatten(1, (self.num_heads, -1)).transpose(-2, -1)
+        """``(T*B, heads*d, H, W)`` to ``(T*B, heads, d, H*W)``."""
+        return x.flatten(2).unflatten(1, (self.num_heads, -1))
 
-    def _map(self, x: Tensor, like: Tensor) -> Tensor:
-        """The way back, in the memory format of ``like``, to spare the convolution a copy."""
+    def _context(self, q: Tensor, k: Tensor, v: Tensor, like: Tensor) -> Tensor:
+        """``q k^T v`` as a map in the memory format of ``like``, to spare the next layer a copy."""
         size = like.shape[-2:]
         if like.is_contiguous(memory_format=torch.channels_last):
-            return x.transpose(1, 2).flatten(2).unflatten(1, size).movedim(-1, 1)
-        return x.transpose(-2, -1).flatten(1, 2).unflatten(-1, size)
+            tokens = attention_product(*(x.transpose(-2, -1) for x in (q, k, v)))
+            return tokens.transpose(1, 2).flatten(2).unflatten(1, size).movedim(-1, 1)
+        return attention_product_of_channels(q, k, v).flatten(1, 2).unflatten(-1, size)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(T*B, C, H, W)`` to the same shape."""
         spikes = self.neuron(x)
         q, k, v = (self._heads(branch(spikes)) for branch in (self.q, self.k, self.v))
-        context = attention_product(q, k, v).mul_(self.scale)
-        return self.out(self._map(context, x))
+        return self.out(self._context(q, k, v, x).mul_(self.scale))
