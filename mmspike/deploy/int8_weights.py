@@ -1,15 +1,22 @@
 """Weights as 8-bit integers, behind neurons."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from mmspike.deploy.bias_correction import mean_errors
 from mmspike.deploy.graph_builder import GraphBuilder
 from mmspike.deploy.integers import MOVES, WeightLayer, find_integers, weight_layers
 from mmspike.deploy.lowering import LARGEST
 
 
-def quantise_weights(model: Any, neurons: set[Any], read_outs: str | None) -> list[str]:
+def quantise_weights(
+    model: Any,
+    neurons: set[Any],
+    read_outs: str | None,
+    means: Mapping[str, np.ndarray] | None = None,
+) -> list[str]:
     """Round the weights of all layers that take spikes to int8, each output channel by its scale.
 
     The scale maps the largest weight of a channel to 127. What a layer takes is exact already.
@@ -20,6 +27,8 @@ def quantise_weights(model: Any, neurons: set[Any], read_outs: str | None) -> li
         neurons: Their outputs.
         read_outs: What the names of a head's layers begin with: those that no neuron follows stay
             float32. None rounds these too.
+        means: Name of a layer to the mean of its input, to correct the biases of convolutions and
+            linear layers; None leaves them.
 
     Returns:
         Names of the rounded layers.
@@ -38,8 +47,14 @@ def quantise_weights(model: Any, neurons: set[Any], read_outs: str | None) -> li
         if not _is_carried_in_8_bits(layer.data):
             data = builder.quantised(layer.data, spikes.worth, spikes.worth)
             layer.node.replace_input_with(_place(layer.node, layer.data), data)
-        weight = _dequantised(builder, layer)
+        original = layer.weight.const_value.numpy()
+        integers, scale = rounded_weights(original, layer.out_axis)
+        weight = _dequantised(builder, layer, integers, scale)
         layer.node.replace_input_with(_place(layer.node, layer.weight), weight)
+        if means is not None and layer.name in means and layer.out_axis == 0:
+            shape = [-1] + [1] * (original.ndim - 1)
+            lost = mean_errors(original, integers * scale.reshape(shape), means[layer.name])
+            _add_to_bias(builder, layer, lost)
         graph.insert_before(layer.node, builder.nodes)
         rounded.append(layer.name)
     return rounded
@@ -79,8 +94,9 @@ def rounded_weights(weight: np.ndarray, out_axis: int) -> tuple[np.ndarray, np.n
     return np.rint(weight / scale.reshape(shape)).clip(-127, 127).astype(np.int8), scale
 
 
-def _dequantised(builder: GraphBuilder, layer: WeightLayer) -> Any:
-    integers, scale = rounded_weights(layer.weight.const_value.numpy(), layer.out_axis)
+def _dequantised(
+    builder: GraphBuilder, layer: WeightLayer, integers: np.ndarray, scale: np.ndarray
+) -> Any:
     name = layer.weight.name
     return builder.op(
         'DequantizeLinear',
@@ -89,3 +105,18 @@ def _dequantised(builder: GraphBuilder, layer: WeightLayer) -> Any:
         builder.constant(np.zeros(scale.shape), np.int8, f'{name}.zero'),
         axis=layer.out_axis,
     )
+
+
+def _add_to_bias(builder: GraphBuilder, layer: WeightLayer, more: np.ndarray) -> None:
+    node = layer.node
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is not None and bias.const_value is None:
+        return
+    if bias is None:
+        name = f'{layer.name}.bias'
+    else:
+        name, more = bias.name, bias.const_value.numpy() + more
+    corrected = builder.constant(more, name=f'{name}.corrected')
+    if len(node.inputs) < 3:
+        node.resize_inputs(3)
+    node.replace_input_with(2, corrected)

@@ -1,10 +1,9 @@
 """Exporting a model to ONNX files of standard operators."""
 
-import copy
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +13,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import treespec_dumps
 
 from mmspike.ann2snn import fold_batch_norms
+from mmspike.deploy.bias_correction import mean_inputs
 from mmspike.deploy.extras import needed
 from mmspike.deploy.int8_products import sign_right_operands
 from mmspike.deploy.int8_weights import quantise_weights
 from mmspike.deploy.lowering import lower_neurons
 from mmspike.deploy.marker import mark_neurons, translations
 from mmspike.deploy.parts import NETWORK, Network, Part, parts_of
+from mmspike.deploy.unrolled import unrolled
 from mmspike.execution import set_execution
 
 OPSET = 18  # what torch's exporter writes without a conversion
@@ -52,23 +53,31 @@ def folded(model: nn.Module, images: Tensor) -> nn.Module:
         model: See :class:`~mmspike.deploy.parts.Network`.
         images: A batch ``(B, C, H, W)`` or ``(B, T, C, H, W)`` that it takes.
     """
-    model = copy.deepcopy(model).eval()
+    model = unrolled(model)
     set_execution(model, 'integer')
     return fold_batch_norms(model, lambda net: Network(net)(images))
 
 
 def export_parts(
-    model: nn.Module, images: Tensor, *, precision: str = 'float32', int8_read_out: bool = False
+    model: nn.Module,
+    images: Tensor,
+    *,
+    free_size: bool = True,
+    precision: str = 'float32',
+    int8_read_out: bool = False,
+    calibration: Iterable[Any] | None = None,
 ) -> Iterator[Exported]:
     """Export a model, one part after the other.
 
     Args:
         model: See :class:`~mmspike.deploy.parts.Network`; it is not changed.
-        images: A batch of two of a usual size. The batch of the files is free, and so are height
-            and width where the network allows it.
+        images: A batch of two of a usual size. The batch of the files is free.
+        free_size: Leave height and width free as well, where the network allows it.
         precision: ``'float32'``, or ``'int8'``: the spikes in 8 bits, which is exact, and weights
             behind them rounded to int8.
         int8_read_out: Round the weights of the heads' last layers as well.
+        calibration: Batches of the host's loader, to correct the biases behind rounded weights; see
+            :mod:`mmspike.deploy.bias_correction`.
 
     Raises:
         MissingExtraError: A library is not installed.
@@ -83,29 +92,37 @@ def export_parts(
     with torch.no_grad():
         for part in parts:  # an export does not say how outputs are nested
             part.module(part.sample)
+    means = None if calibration is None else mean_inputs(model, calibration)
     mark_neurons(model)
     for part in parts:
-        graph = _graph_of(part)
+        free = _free_dims(part, free_size)
+        graph = _graph_of(part, free)
         neurons = lower_neurons(graph, quantise=precision == 'int8')
         rounded = []
         if precision == 'int8':
             head = f'{part.module.head}.' if part.name == NETWORK else part.name
-            rounded = quantise_weights(
-                graph, set(neurons.values()), None if int8_read_out else head
-            )
+            read_outs = None if int8_read_out else head
+            read_outs = None if int8_read_out else head
+            rounded = quantise_weights(graph, set(neurons.values()), read_outs, means)
             sign_right_operands(graph)
-        _tidy(graph, part)
+        _tidy(graph, free)
         yield Exported(part.name, graph, neurons, treespec_dumps(part.module.spec), rounded)
 
 
-def _graph_of(part: Part) -> Any:
-    """The ONNX graph of a part, with its neurons as markers."""
-    free = dict.fromkeys(_free_dims(part.sample.dim()), torch.export.Dim.AUTO)
+def _free_dims(part: Part, free_size: bool) -> dict[int, str]:
+    """The sizes of a part's input that are free: its place and its name."""
     if part.name != NETWORK:
-        free = {0: torch.export.Dim.AUTO}
+        return {0: 'regions'}
+    dims = part.sample.dim()  # (B, C, H, W) or (B, T, C, H, W)
+    return {0: 'batch', dims - 2: 'height', dims - 1: 'width'} if free_size else {0: 'batch'}
+
+
+def _graph_of(part: Part, free: dict[int, str]) -> Any:
+    """The ONNX graph of a part, with its neurons as markers."""
+    sizes = dict.fromkeys(free, torch.export.Dim.AUTO)
     with _quiet(), torch.no_grad():
         program = torch.export.export(
-            part.module.eval(), (part.sample,), dynamic_shapes=(free,), strict=False
+            part.module.eval(), (part.sample,), dynamic_shapes=(sizes,), strict=False
         )
         # Without its optimisation, which would undo the markers.
         graph: Any = torch.onnx.export(
@@ -136,22 +153,14 @@ def _name_weights(graph: Any, part: Part) -> None:
             node.outputs[0].name = f'{node.inputs[0].name}.transposed'
 
 
-def _free_dims(dims: int) -> Sequence[int]:
-    """Batch, height and width of ``(B, C, H, W)`` or ``(B, T, C, H, W)``."""
-    return 0, dims - 2, dims - 1
-
-
-def _tidy(graph: Any, part: Part) -> None:
+def _tidy(graph: Any, free: dict[int, str]) -> None:
     """Name inputs and outputs; leave out what is not used, and where in Python it came from."""
     ir = needed('onnx_ir')
     needed('onnx_ir.passes.common').RemoveUnusedNodesPass()(graph)
     image = graph.graph.inputs[0]
-    image.name = 'images' if part.name == NETWORK else 'regions'
-    names = dict(zip(_free_dims(len(image.shape)), ('batch', 'height', 'width'), strict=True))
+    image.name = 'regions' if 'regions' in free.values() else 'images'
     sizes = {
-        str(size.value): names[i]
-        for i, size in enumerate(image.shape)
-        if i in names and not isinstance(size, int)
+        str(size.value): free[i] for i, size in enumerate(image.shape) if not isinstance(size, int)
     }
     for value in (image, *graph.graph.outputs):
         value.shape = ir.Shape([_renamed(size, sizes) for size in value.shape])

@@ -30,12 +30,12 @@ def export_onnx(
     path: str | os.PathLike,
     *,
     size: Sequence[int] | None = None,
-    precision: str = 'float32',
-    int8_read_out: bool = False,
+    free_size: bool | None = None,
+    **options: Any,
 ) -> list[Path]:
     """Export the model of a config to ONNX: standard operators alone, batch norms folded.
 
-    Height, width and batch are free where the network allows it. A detector of two stages has a
+    The batch is free. A detector of two stages has a
     file for each head that works on regions as well: ``model.roi_head.bbox_head.onnx`` beside
     ``model.onnx``.
 
@@ -44,8 +44,10 @@ def export_onnx(
         model: Its model with weights; not changed.
         path: File to be written, ``*.onnx``.
         size: Height and width of the images; None takes those of the config.
-        precision: See :func:`~mmspike.deploy.onnx_export.export_parts`.
-        int8_read_out: See :func:`~mmspike.deploy.onnx_export.export_parts`.
+        free_size: Leave height and width free where the network allows it; None does so for
+            detectors and segmentors.
+        **options: ``precision``, ``int8_read_out`` and ``calibration`` of
+            :func:`~mmspike.deploy.onnx_export.export_parts`.
 
     Returns:
         The files, the network first.
@@ -59,7 +61,10 @@ def export_onnx(
         raise ValueError(f'an exported file must end in .onnx, got {path}')
     serialize = needed('onnx_ir').serde.serialize_model
     images = sample_images(cfg, model, size)
-    exported = list(export_parts(model, images, precision=precision, int8_read_out=int8_read_out))
+    if free_size is None:
+        free_size = cfg.default_scope != 'mmpretrain'
+    exported = list(export_parts(model, images, free_size=free_size, **options))
+    precision = options.get('precision', 'float32')
     common = _common(cfg, model, precision, [one.name for one in exported])
     contents = []
     for one in exported:

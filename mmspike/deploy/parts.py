@@ -60,7 +60,7 @@ class Network(Outputs):
         Of a detector of two stages, the feature maps come after them: regions are cut out of these.
         """
         features = self.model.extract_feat(inputs)
-        raw = self.model.get_submodule(self.head).forward(features)
+        raw = self.model.get_submodule(self.head)(features)
         return self.flat((raw, tuple(features) if self.keeps_features else ()))
 
 

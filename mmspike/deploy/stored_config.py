@@ -15,14 +15,21 @@ from mmspike.registry import Registry as OwnRegistry
 KEPT = ('default_scope', 'data_preprocessor', 'test_dataloader', 'test_pipeline', 'test_evaluator')
 HOSTS = ('mmpretrain', 'mmdet', 'mmseg')
 NETWORK = dict(type='mmspike.ExportedNetwork')
-# Not built for an exported network, or of use to training only.
-DROPPED = ('neck', 'auxiliary_head', 'pretrained', 'init_cfg', 'train_cfg', 'mask_decay')
+# Of the network, of training, and of mmspike's models around those of the hosts.
+DROPPED = frozenset(
+    {'neck', 'auxiliary_head', 'pretrained', 'init_cfg', 'train_cfg', 'host', 'qcfs', 'simulation'}
+    | {'teacher', 'teacher_checkpoint', 'teacher_logits', 'distillation', 'alpha', 'tau'}
+    | {'distill_weight', 'temperature'}
+)
+# Models of mmspike that differ from one of a host in training, or in the network, alone.
+PLAIN = {'mmspike.DistilledClassifier': 'mmpretrain.ImageClassifier'}
 
 
 def stored_config(cfg: Config) -> dict[str, Any]:
     """What of a config is needed around an exported network, as plain data."""
     kept = {key: cfg[key] for key in KEPT if cfg.get(key) is not None}
     model = {key: value for key, value in cfg.model.items() if key not in DROPPED}
+    model['type'] = cfg.model.get('host') or PLAIN.get(cfg.model.type, cfg.model.type)
     kept['model'] = dict(model, backbone=NETWORK)
     return json.loads(json.dumps(Config(kept).to_dict(), default=_plain))
 

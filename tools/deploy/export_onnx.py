@@ -2,13 +2,18 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from rich.table import Table
 
 from mmspike.apis.arguments import add_cfg_options
 from mmspike.apis.config import load_config, replace_sync_bn
+from mmspike.apis.evaluation import build_test_loader
 from mmspike.apis.inference import check_scope
 from mmspike.apis.model import build_model
 from mmspike.apis.terminal import tool_console
@@ -36,10 +41,33 @@ def parse_args() -> argparse.Namespace:
         '--int8-read-out', action='store_true', help="round the weights of the heads' last layers"
     )
     parser.add_argument(
+        '--calibrate',
+        type=int,
+        metavar='N',
+        help='with int8: correct biases by the mean input of N batches of training images',
+    )
+    parser.add_argument(
+        '--free-size',
+        action=argparse.BooleanOptionalAction,
+        help='leave height and width free; default: of detectors and segmentors',
+    )
+    parser.add_argument(
         '--size', nargs=2, type=int, metavar=('HEIGHT', 'WIDTH'), help='of the images'
     )
     add_cfg_options(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.calibrate is not None and (args.calibrate < 1 or args.precision != 'int8'):
+        parser.error('--calibrate N needs a positive N and --precision int8')
+    return args
+
+
+def training_batches(cfg: Config, count: int | None) -> Iterator[Any] | None:
+    """Some batches of training images, as the test pipeline prepares them."""
+    if count is None:
+        return None
+    dataset = dict(cfg.train_dataloader.dataset, pipeline=cfg.test_dataloader.dataset.pipeline)
+    loader = dict(cfg.test_dataloader, dataset=dataset, sampler=cfg.train_dataloader.sampler)
+    return islice(build_test_loader(Config(dict(test_dataloader=loader))), count)
 
 
 def main() -> None:
@@ -57,6 +85,8 @@ def main() -> None:
                 model,
                 args.out,
                 size=args.size,
+                free_size=args.free_size,
+                calibration=training_batches(cfg, args.calibrate),
                 precision=args.precision,
                 int8_read_out=args.int8_read_out,
             )
