@@ -24,6 +24,8 @@ from mmspike.deploy.unrolled import unrolled
 from mmspike.execution import set_execution
 
 OPSET = 18  # what torch's exporter writes without a conversion
+# Attention within windows, here and in the hosts.
+WINDOWS = ('SpikeWindowAttention', 'ShiftWindowMSA')
 PRECISIONS = ('float32', 'int8')
 
 
@@ -95,18 +97,22 @@ def export_parts(
     means = None if calibration is None else mean_inputs(model, calibration)
     mark_neurons(model)
     for part in parts:
-        free = _free_dims(part, free_size)
+        free = _free_dims(part, free_size and not has_windows(model))
         graph = _graph_of(part, free)
         neurons = lower_neurons(graph, quantise=precision == 'int8')
         rounded = []
         if precision == 'int8':
             head = f'{part.module.head}.' if part.name == NETWORK else part.name
             read_outs = None if int8_read_out else head
-            read_outs = None if int8_read_out else head
             rounded = quantise_weights(graph, set(neurons.values()), read_outs, means)
             sign_right_operands(graph)
         _tidy(graph, free)
         yield Exported(part.name, graph, neurons, treespec_dumps(part.module.spec), rounded)
+
+
+def has_windows(model: nn.Module) -> bool:
+    """Whether maps are cut into windows. How depends on the size of the image: it is fixed then."""
+    return any(type(module).__name__ in WINDOWS for module in model.modules())
 
 
 def _free_dims(part: Part, free_size: bool) -> dict[int, str]:
@@ -134,18 +140,38 @@ def _graph_of(part: Part, free: dict[int, str]) -> Any:
             custom_translation_table=translations(),
         )
         graph = graph.model
+        _make_fixed_sizes_numbers(graph.graph)
+        _check_batch_is_free(graph.graph)
         _name_weights(graph.graph, part)
         needed('onnxscript.optimizer').optimize(graph)
     return graph
+
+
+def _make_fixed_sizes_numbers(graph: Any) -> None:
+    """A size that an operation fixed is a number, not a name such as ``'32'``."""
+    shape_class = needed('onnx_ir').Shape
+    for value in (*graph.inputs, *(out for node in graph for out in node.outputs)):
+        if value.shape is not None:
+            sizes = (getattr(size, 'value', size) for size in value.shape)
+            value.shape = shape_class(int(x) if str(x).isdigit() else x for x in sizes)
+
+
+def _check_batch_is_free(graph: Any) -> None:
+    batch = graph.inputs[0].shape[0]
+    if isinstance(batch, int):
+        raise ValueError(
+            'the model cannot be exported: a layer computes with the number of inputs as a plain '
+            f'number, and the file would take {batch} at a time only'
+        )
 
 
 def _name_weights(graph: Any, part: Part) -> None:
     """Give weights their names in the host's model, also those that are to be transposed."""
     weights = dict(graph.initializers)
     graph.initializers.clear()
-    own = '' if part.name == NETWORK else f'{part.name}.'
+    own, nested = ('', 'model.') if part.name == NETWORK else (f'{part.name}.', 'head.')
     for name, value in weights.items():
-        value.name = own + name.removeprefix('model.').removeprefix('head.')
+        value.name = own + name.removeprefix(nested)
         graph.initializers[value.name] = value
     for node in graph:
         # The optimisation makes a constant of it, by the name of the output.

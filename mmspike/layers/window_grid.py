@@ -67,7 +67,9 @@ class WindowGrid:
     def merge(self, windows: Tensor) -> Tensor:
         """The inverse: ``(N, rows, columns, h, w, C)`` to ``(N, H, W, C)``."""
         (down, across), (h, w) = self.counts, self.window
-        x = windows.transpose(2, 3).reshape(len(windows), down * h, across * w, windows.shape[-1])
+        x = windows.transpose(2, 3).reshape(
+            windows.shape[0], down * h, across * w, windows.shape[-1]
+        )
         if any(self.shift):
             x = x.roll(self.shift, (1, 2))
         return x[:, : self.height, : self.width]
