@@ -10,6 +10,8 @@ from mmspike.versions import check_version
 check_version('torch')
 check_version('mmengine')
 
+from typing import Any  # noqa: E402
+
 from mmspike import registry  # noqa: E402
 from mmspike.moved import keep_old_paths, old_package  # noqa: E402
 from mmspike.temporal import get_timesteps, set_timesteps  # noqa: E402
@@ -23,7 +25,16 @@ from mmspike.zoo import (  # noqa: E402
 )
 
 keep_old_paths()
-__getattr__ = old_package
+
+
+def __getattr__(name: str) -> Any:
+    """What is imported when it is first asked for, and packages of before."""
+    if name == 'optimize_for_inference':
+        from mmspike.inference import optimize_for_inference
+
+        return optimize_for_inference
+    return old_package(name)
+
 
 __all__ = [
     '__version__',
@@ -32,6 +43,7 @@ __all__ = [
     'get_model',
     'get_timesteps',
     'list_models',
+    'optimize_for_inference',
     'register_in_mmpretrain',
     'registry',
     'set_timesteps',

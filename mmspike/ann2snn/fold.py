@@ -1,19 +1,16 @@
 """Folding batch norms into the layers before them, for inference."""
 
 import copy
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from mmcv.cnn import ConvModule
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 from mmspike.ann2snn.quantise import replace_modules
+from mmspike.ann2snn.readers import Readers
 from mmspike.layers.rep_conv import fold_rep_convs
 
 FUSE: dict[type, Callable[..., nn.Module]] = {
@@ -81,50 +78,11 @@ def _fold_sequential(sequence: nn.Sequential) -> None:
             sequence[i + 1] = nn.Identity()
 
 
-class _Uses(TorchFunctionMode):
-    """Counts the functions that make tensors of a layer's output."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.made: dict[int, tuple[nn.Module, Tensor]] = {}
-        self.number: Counter[int] = Counter()
-
-    def __torch_function__(
-        self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if any(isinstance(x, Tensor) for x in tree_leaves(out)):
-            self.number.update({id(x) for x in tree_leaves((args, kwargs)) if id(x) in self.made})
-        return out
-
-
 def _pairs(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[tuple[nn.Module, nn.Module]]:
     """Layers and norms, where in every call the norm is the only reader of the layer's output."""
-    uses, given, handles = _Uses(), {}, []
-    calls: Counter[nn.Module] = Counter()
-
-    def made(layer: nn.Module, args: tuple, out: Tensor) -> None:
-        uses.made[id(out)] = layer, out  # kept, or another tensor could get its number
-        calls[layer] += 1
-
-    def taken(norm: nn.Module, args: tuple) -> None:
-        calls[norm] += 1
-        if id(args[0]) in uses.made:
-            given[norm] = uses.made[id(args[0])]
-
-    for module in model.modules():
-        if type(module) in FUSE:
-            handles.append(module.register_forward_hook(made))
-        elif isinstance(module, _BatchNorm):
-            handles.append(module.register_forward_pre_hook(taken))
-    try:
-        with torch.no_grad(), uses:
-            run(model)
-    finally:
-        for handle in handles:
-            handle.remove()
+    readers = Readers(model, run, tuple(FUSE), (_BatchNorm,))
     return [
         (layer, norm)
-        for norm, (layer, out) in given.items()
-        if calls[layer] == calls[norm] == uses.number[id(out)] == 1 and _can_fold(layer, norm)
+        for layer, norm in readers.sole()
+        if readers.calls[layer] == readers.calls[norm] == 1 and _can_fold(layer, norm)
     ]

@@ -46,6 +46,10 @@ class BaseNeuron(WithOldNames, TemporalModule, SpikeMasking, MemoryModule):
             :class:`NeuronMismatchError`, ``'warn'`` only warns (to fine-tune with other neurons).
         inplace: Without effect. ``mmcv.cnn.ConvModule`` passes it to every activation.
 
+    Attributes:
+        overwrites_input: In plain inference on a CPU, write the output into the memory of the input
+            where nobody else reads that. :func:`mmspike.optimize_for_inference` sets it.
+
     Raises:
         TypeError, ValueError: ``timesteps`` or ``on_mismatch`` is not acceptable.
     """
@@ -69,6 +73,7 @@ class BaseNeuron(WithOldNames, TemporalModule, SpikeMasking, MemoryModule):
 
     v: Any  # the membrane after the last step, a tensor, or the number that it rests at
 
+    overwrites_input = False
     # Whether there is a membrane to carry; without one, ``stateful`` changes nothing.
     has_memory = True
 

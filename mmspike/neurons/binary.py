@@ -57,4 +57,5 @@ class BinaryNeuron(BaseNeuron):
             v_reset=self.v_reset,
             detach_reset=self.detach_reset,
             surrogate=self.surrogate,
+            overwrite=self.overwrites_input,
         )

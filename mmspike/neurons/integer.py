@@ -77,7 +77,13 @@ class IntegerNeuron(BaseNeuron):
     @property
     def firing_options(self) -> dict[str, Any]:
         """Keyword arguments that every integer neuron's functional form takes."""
-        return dict(D=self.D, norm=self.norm, rounding=self.rounding, grad_window=self.grad_window)
+        return dict(
+            D=self.D,
+            norm=self.norm,
+            rounding=self.rounding,
+            grad_window=self.grad_window,
+            overwrite=self.overwrites_input,
+        )
 
 
 def integer_neurons(model: nn.Module) -> list[IntegerNeuron]:

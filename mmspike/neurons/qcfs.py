@@ -50,7 +50,10 @@ class QCFS(LearnedThreshold):
 
     def fire(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, None]:
         out = functional.quantised_clip_floor_shift(
-            x, threshold=self.positive_threshold, levels=self.levels
+            x,
+            threshold=self.positive_threshold,
+            levels=self.levels,
+            overwrite=self.overwrites_input,
         )
         return out, None
 

@@ -51,6 +51,7 @@ class SpikingQCFS(LearnedThreshold):
             threshold=self.positive_threshold,
             surrogate=self.surrogate,
             keep_state=self.stateful,
+            overwrite=self.overwrites_input,
         )
 
     def describe(self) -> dict[str, str | float | None]:

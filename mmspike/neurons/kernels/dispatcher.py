@@ -53,20 +53,24 @@ def is_plain(tensor: Tensor) -> bool:
     )
 
 
+def unobserved() -> bool:
+    """Whether no gradient, tracer or mode of this thread needs to see a call."""
+    return not (
+        _OTHER is None
+        or torch.compiler.is_compiling()
+        or torch.is_grad_enabled()
+        or _keys_of_thread().raw_repr() & _OTHER
+        or (_function_modes() and not _function_modes_off())
+    )
+
+
 def may_be_left_out(arguments: Iterable[object]) -> bool:
     """Whether no gradient, tracer, mode, profiler or tensor needs the dispatcher to see a call.
 
     Args:
         arguments: What the operator is called with; its tensors are looked at.
     """
-    if (
-        _OTHER is None
-        or torch.compiler.is_compiling()
-        or torch.is_grad_enabled()
-        or _keys_of_thread().raw_repr() & _OTHER
-        or (_function_modes() and not _function_modes_off())
-        or _profiling()
-    ):
+    if not unobserved() or _profiling():
         return False
     # A loop: all() over a generator takes a microsecond longer.
     for argument in arguments:

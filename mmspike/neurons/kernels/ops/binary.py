@@ -26,13 +26,17 @@ _SETTINGS = schema_of(BinarySettings)
 
 @operator('binary', f'({_TENSORS}, {_SETTINGS}, bool keep_state) -> (Tensor, Tensor)')
 def binary(
-    x: Tensor, v: Tensor | None, learned: Tensor | None, *settings_and_keep_state: Any
+    x: Tensor,
+    v: Tensor | None,
+    learned: Tensor | None,
+    *settings_and_keep_state: Any,
+    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Spikes (T, ...) and the membrane after the last step (empty unless ``keep_state``)."""
     *numbers, keep_state = settings_and_keep_state
     settings = BinarySettings(*numbers)
     check_binary('binary', x, v, learned, settings)
-    out = torch.empty_like(x)
+    out = torch.empty_like(x) if out is None else out
     v_end = new_state(out, keep_state)
     if x.numel():
         strides = rows_of(out)

@@ -33,10 +33,23 @@ def operator(name: str, schema: str) -> Callable[[Callable], CustomOpDef]:
     return decorate
 
 
-def run(operator: CustomOpDef, *arguments: Any) -> Any:
-    """Call an operator; in plain inference its body, without torch's dispatcher."""
+def run(operator: CustomOpDef, *arguments: Any, overwrite: bool = False) -> Any:
+    """Call an operator; in plain inference its body, without torch's dispatcher.
+
+    Args:
+        operator: Made by :func:`operator`.
+        *arguments: Its arguments; the input comes first.
+        overwrite: In plain inference on a CPU, the output takes the memory of the input, whose
+            values are lost. The body has an argument ``out`` for that.
+    """
+    if not may_be_left_out(arguments):
+        return operator(*arguments)
     body = operator.body  # type: ignore[attr-defined]  # see operator()
-    return (body if may_be_left_out(arguments) else operator)(*arguments)
+    x = arguments[0]
+    # Elements of an expanded tensor share their memory.
+    if overwrite and x.device.type == 'cpu' and 0 not in x.stride():
+        return body(*arguments, out=x)
+    return body(*arguments)
 
 
 def runner(x: Tensor) -> ModuleType:

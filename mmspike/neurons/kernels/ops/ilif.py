@@ -35,7 +35,9 @@ from mmspike.neurons.kernels.settings import IntegerSettings, schema_of
     f'(Tensor x, Tensor? v, {schema_of(IntegerSettings)}, bool keep_state, bool keep_mask)'
     ' -> (Tensor, Tensor, Tensor)',
 )
-def ilif(x: Tensor, v: Tensor | None, *settings_and_keep: Any) -> tuple[Tensor, Tensor, Tensor]:
+def ilif(
+    x: Tensor, v: Tensor | None, *settings_and_keep: Any, out: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Output (T, ...), the membrane after the last step and the mask; the two may be empty.
 
     The mask has a bit per element that says where the gradient passes, in rows of whole bytes, one
@@ -46,7 +48,7 @@ def ilif(x: Tensor, v: Tensor | None, *settings_and_keep: Any) -> tuple[Tensor, 
     check_sequence('ilif', x)
     check_tensor('ilif', 'v', v, x.shape[1:], torch.float32, x.device)
     check_integer('ilif', settings)
-    out = torch.empty_like(x)
+    out = torch.empty_like(x) if out is None else out
     v_end, mask = new_state(out, keep_state), new_mask(x, x.shape[0], keep_mask)
     if x.numel():
         strides = rows_of(out)

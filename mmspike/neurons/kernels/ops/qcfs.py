@@ -28,10 +28,10 @@ def _check(op: str, x: Tensor, threshold: Tensor, levels: int) -> None:
 
 
 @operator('qcfs', '(Tensor x, Tensor threshold, int levels) -> Tensor')
-def qcfs(x: Tensor, threshold: Tensor, levels: int) -> Tensor:
+def qcfs(x: Tensor, threshold: Tensor, levels: int, *, out: Tensor | None = None) -> Tensor:
     """Multiples of ``threshold / levels`` (...); ``threshold`` is float32, one number."""
     _check('qcfs', x, threshold, levels)
-    out = torch.empty_like(x)
+    out = torch.empty_like(x) if out is None else out
     if x.numel():
         runner(x).qcfs_forward(laid_out(x, out.stride()), threshold, out, levels)
     return out

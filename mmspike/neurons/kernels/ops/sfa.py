@@ -30,7 +30,9 @@ _SETTINGS = schema_of(IntegerSettings, NO_MEMORY)
 
 
 @operator('sfa', f'(Tensor x, {_SETTINGS}, bool keep_mask) -> (Tensor, Tensor)')
-def sfa(x: Tensor, *settings_and_keep_mask: Any) -> tuple[Tensor, Tensor]:
+def sfa(
+    x: Tensor, *settings_and_keep_mask: Any, out: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Output (...) and, if wanted, a bit per element that says where the gradient passes.
 
     The bits stand in the order in which the output lies in memory.
@@ -39,7 +41,8 @@ def sfa(x: Tensor, *settings_and_keep_mask: Any) -> tuple[Tensor, Tensor]:
     settings = IntegerSettings(*numbers)
     check_input('sfa', x)
     check_integer('sfa', settings)
-    out, mask = torch.empty_like(x), new_mask(x, 1, keep_mask)
+    out = torch.empty_like(x) if out is None else out
+    mask = new_mask(x, 1, keep_mask)
     if x.numel():
         x = laid_out(x, out.stride())
         runner(x).sfa_forward(x, out, mask if keep_mask else None, settings)
