@@ -57,7 +57,7 @@ def quantise_weights(
             _add_to_bias(builder, layer, lost)
         graph.insert_before(layer.node, builder.nodes)
         rounded.append(layer.name)
-    return rounded
+    return list(dict.fromkeys(rounded))  # one that is used at several levels counts once
 
 
 def _place(node: Any, value: Any) -> int:

@@ -50,7 +50,7 @@ def _made(node: Any, held: list[Spikes | None]) -> Spikes | None:
         return _SOURCES[node.op_type](node, held)
     if not held or held[0] is None:
         return None
-    if node.op_type in MOVES or (node.op_type == 'Resize' and _is_nearest(node)):
+    if _only_moves(node):
         return held[0]
     factor = _number(node.inputs[1]) if node.op_type in ('Mul', 'Div') else None
     if factor:
@@ -70,8 +70,14 @@ def _number(value: Any) -> float | None:
     return number if number > 0 else None
 
 
-def _is_nearest(node: Any) -> bool:
-    return 'mode' not in node.attributes or node.attributes['mode'].as_string() == 'nearest'
+def _only_moves(node: Any) -> bool:
+    """Whether all elements of the output are some of the input, or 0."""
+    if node.op_type == 'Resize':
+        return 'mode' not in node.attributes or node.attributes['mode'].as_string() == 'nearest'
+    if node.op_type == 'Pad' and len(node.inputs) > 2 and node.inputs[2] is not None:
+        filling = node.inputs[2].const_value
+        return filling is not None and not filling.numpy().any()
+    return node.op_type in MOVES
 
 
 # --- Where integers begin -------------------------------------------------------------------------
@@ -80,7 +86,9 @@ def _is_nearest(node: Any) -> bool:
 def _rounded(node: Any, held: list[Spikes | None]) -> Spikes | None:
     x = node.inputs[0]
     if node.op_type == 'Floor' and _kind(x) == 'Add':  # rounding half up
-        x = x.producer().inputs[0]
+        x, half = x.producer().inputs
+        if _number(half) != 0.5:
+            return None
     if _kind(x) != 'Clip' or len(x.producer().inputs) < 3:
         return None
     low, high = (value.const_value for value in x.producer().inputs[1:3])
@@ -97,8 +105,7 @@ def _dequantised(node: Any, held: list[Spikes | None]) -> Spikes | None:
     integers, scale = node.inputs[0].producer(), _number(node.inputs[1])
     if integers is None or scale is None or _number(node.inputs[2]):
         return None
-    before = held[0]
-    return Spikes(scale, 255 if before is None else before.most)
+    return None if held[0] is None else Spikes(scale, held[0].most)
 
 
 def _quantised(node: Any, held: list[Spikes | None]) -> Spikes | None:
