@@ -2,11 +2,10 @@
 
 import numpy as np
 import onnx_ir as ir
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmspike.deploy.integers import find_integers, weight_layers
+from mmspike.deploy.integers import find_integers
 from mmspike.deploy.lowering import lower_neurons
 from mmspike.neurons import IF, ILIF, QCFS, SFA
 from support.onnx_graphs import model_of, neuron_node, run_model, value, weights
