@@ -15,6 +15,7 @@ from torch.utils._pytree import treespec_dumps
 from mmspike.ann2snn import fold_batch_norms
 from mmspike.deploy.bias_correction import mean_inputs
 from mmspike.deploy.extras import needed
+from mmspike.deploy.fences import put_fences
 from mmspike.deploy.int8_products import sign_right_operands
 from mmspike.deploy.int8_weights import quantise_weights
 from mmspike.deploy.lowering import lower_neurons
@@ -106,6 +107,7 @@ def export_parts(
             read_outs = None if int8_read_out else head
             rounded = quantise_weights(graph, set(neurons.values()), read_outs, means)
             sign_right_operands(graph)
+            put_fences(graph)
         _tidy(graph, free)
         yield Exported(part.name, graph, neurons, treespec_dumps(part.module.spec), rounded)
 
