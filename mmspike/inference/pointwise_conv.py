@@ -24,6 +24,7 @@ class PointwiseConv2d(nn.Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if (
             _convolution is not None
+            and not torch.is_grad_enabled()
             and unobserved()
             and is_plain(input)
             and is_plain(weight)

@@ -147,11 +147,7 @@ CHANGES = {
         after('    return torch.full_like(_at_least_float32(x[0]), rest)', REFERENCE),
     ),
     f'{NEURONS}/functional.py': (
-        before(
-            'def quantised_clip_floor_shift('
-            'x: Tensor, *, threshold: Tensor, levels: int) -> Tensor:',
-            FUNCTIONAL,
-        ),
+        before('def quantised_clip_floor_shift(', FUNCTIONAL),
         after("    'spiking_clip_floor_shift',", "    'toy',"),
     ),
     f'{KERNELS}/csrc/neuron_steps.h': (

@@ -518,21 +518,6 @@ def test_autocast_divides_in_the_dtype_of_the_input():
     assert torch.equal(out, expected)
 
 
-@pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
-def test_plain_inference_goes_around_the_dispatcher(neuron, monkeypatch):
-    neuron.timesteps = 2
-    dispatched = watch_kernels(monkeypatch)
-    x = torch.randn(4, 6)
-    with neuron_backend('cpu'):
-        expected = neuron(x)
-        with torch.no_grad():
-            out = neuron(x)
-        with torch.inference_mode():
-            neuron(x)
-    assert dispatched == [True, False, False]
-    assert torch.equal(out, expected)
-
-
 class Watching(TorchDispatchMode):
     """Lists the operators it sees."""
 
@@ -543,6 +528,39 @@ class Watching(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.seen.append(str(func))
         return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
+def test_calls_that_nobody_watches_go_around_the_dispatcher(neuron, monkeypatch):
+    neuron.timesteps = 2
+    dispatched = watch_kernels(monkeypatch)
+    x = torch.randn(4, 6)
+    with neuron_backend('cpu'):
+        with Watching():
+            expected = neuron(x)
+        with torch.no_grad():
+            out = neuron(x)
+        with torch.inference_mode():
+            neuron(x)
+        neuron(x)
+        trained = neuron(x.requires_grad_())
+    assert dispatched == [True, False, False, False, False]
+    assert torch.equal(out, expected)
+    assert torch.equal(trained, expected)
+
+
+@pytest.mark.parametrize('neuron', NEURONS, ids=IDS)
+def test_gradients_are_those_of_the_operator(neuron, monkeypatch):
+    neuron.timesteps = 2
+    x, grad = torch.randn(4, 6), torch.randn(4, 6)
+    leaves = [x.requires_grad_(), *neuron.parameters()]
+    with neuron_backend('cpu'):
+        found = torch.autograd.grad(neuron(x), leaves, grad)
+        with Watching() as watching:
+            expected = torch.autograd.grad(neuron(x), leaves, grad)
+    # Both ways are the operators'.
+    assert any('_backward' in name for name in watching.seen if name.startswith('mmspike.'))
+    assert all(map(torch.equal, found, expected))
 
 
 @pytest.mark.parametrize('neuron', NEURONS, ids=IDS)

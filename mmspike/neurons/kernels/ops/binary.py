@@ -8,6 +8,7 @@ from torch import Tensor
 from mmspike.neurons.kernels.layout import laid_out, room_for, rows_of
 from mmspike.neurons.kernels.ops.checks import check_binary, check_tensor
 from mmspike.neurons.kernels.ops.common import (
+    differentiate,
     hand_over,
     new_state,
     new_total,
@@ -15,6 +16,7 @@ from mmspike.neurons.kernels.ops.common import (
     operator,
     refuse_double_backward,
     refuse_vmap,
+    run,
     runner,
     total,
 )
@@ -100,7 +102,7 @@ def _(x, v, learned, *others):
     return grad_x, new_state(grad_x, v is not None), new_total(learned, x)
 
 
-binary_backward.register_autograd(refuse_double_backward, setup_context=no_context)
+differentiate(binary_backward, refuse_double_backward, no_context)
 
 
 def _keep(ctx, inputs: tuple, output: tuple) -> None:
@@ -114,8 +116,8 @@ def _keep(ctx, inputs: tuple, output: tuple) -> None:
 def _grads(ctx, grad_out: Tensor | None, grad_v_end: Tensor | None) -> tuple:
     x, v, learned = ctx.saved_tensors
     grad_v_end = grad_v_end if ctx.keep_state else None
-    grad_x, grad_v, grad_learned = binary_backward(
-        x, v, learned, grad_out, grad_v_end, *ctx.settings
+    grad_x, grad_v, grad_learned = run(
+        binary_backward, x, v, learned, grad_out, grad_v_end, *ctx.settings
     )
     return (
         grad_x,
@@ -125,6 +127,6 @@ def _grads(ctx, grad_out: Tensor | None, grad_v_end: Tensor | None) -> tuple:
     )
 
 
-binary.register_autograd(_grads, setup_context=_keep)
+differentiate(binary, _grads, _keep)
 binary.register_vmap(refuse_vmap)
 binary_backward.register_vmap(refuse_vmap)

@@ -33,8 +33,35 @@ def operator(name: str, schema: str) -> Callable[[Callable], CustomOpDef]:
     return decorate
 
 
+def differentiate(operator: CustomOpDef, backward: Callable, keep: Callable) -> None:
+    """Give an operator its gradient, for the dispatcher and for calls that leave it out.
+
+    Args:
+        operator: Made by :func:`operator`.
+        backward: From a context and the gradients of the outputs to those of the arguments.
+        keep: Keeps in a context what ``backward`` needs, ``keep(ctx, arguments, outputs)``.
+    """
+    operator.register_autograd(backward, setup_context=keep)
+    body = operator.body  # type: ignore[attr-defined]  # see operator()
+
+    class Direct(torch.autograd.Function):
+        """The body with its gradient."""
+
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> Any:
+            outputs = body(*arguments)
+            keep(ctx, arguments, outputs)
+            return outputs
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            return backward(ctx, *grads)
+
+    operator.direct = Direct.apply  # type: ignore[attr-defined]  # an attribute of ours
+
+
 def run(operator: CustomOpDef, *arguments: Any, overwrite: bool = False) -> Any:
-    """Call an operator; in plain inference its body, without torch's dispatcher.
+    """Call an operator; where nobody watches its body, without torch's dispatcher.
 
     Args:
         operator: Made by :func:`operator`.
@@ -44,12 +71,18 @@ def run(operator: CustomOpDef, *arguments: Any, overwrite: bool = False) -> Any:
     """
     if not may_be_left_out(arguments):
         return operator(*arguments)
-    body = operator.body  # type: ignore[attr-defined]  # see operator()
+    made: Any = operator
+    if torch.is_grad_enabled():
+        return (made.direct if _any_requires_grad(arguments) else made.body)(*arguments)
     x = arguments[0]
     # Elements of an expanded tensor share their memory.
     if overwrite and x.device.type == 'cpu' and 0 not in x.stride():
-        return body(*arguments, out=x)
-    return body(*arguments)
+        return made.body(*arguments, out=x)
+    return made.body(*arguments)
+
+
+def _any_requires_grad(arguments: Sequence[object]) -> bool:
+    return any(isinstance(x, Tensor) and x.requires_grad for x in arguments)
 
 
 def runner(x: Tensor) -> ModuleType:

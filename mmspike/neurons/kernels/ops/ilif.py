@@ -15,6 +15,7 @@ from mmspike.neurons.kernels.ops.checks import (
     check_tensor,
 )
 from mmspike.neurons.kernels.ops.common import (
+    differentiate,
     hand_over,
     mask_bytes,
     needs_mask,
@@ -25,6 +26,7 @@ from mmspike.neurons.kernels.ops.common import (
     operator,
     refuse_double_backward,
     refuse_vmap,
+    run,
     runner,
 )
 from mmspike.neurons.kernels.settings import IntegerSettings, schema_of
@@ -122,7 +124,7 @@ def _(grad_out, grad_v_end, mask, norm, decay, detach_reset, has_state, strides)
     return grad_x, new_state(grad_x, has_state)
 
 
-ilif_backward.register_autograd(refuse_double_backward, setup_context=no_context)
+differentiate(ilif_backward, refuse_double_backward, no_context)
 
 
 def _keep(ctx, inputs: tuple, output: tuple) -> None:
@@ -143,10 +145,10 @@ def _grads(ctx, grad_out: Tensor | None, grad_v_end: Tensor | None, _: None) -> 
     if grad_out is None:
         grad_out = mask.new_zeros(ctx.shape, dtype=ctx.dtype)
     grad_v_end = grad_v_end if ctx.keep_state else None
-    grad_x, grad_v = ilif_backward(grad_out, grad_v_end, mask, *ctx.settings, ctx.strides)
+    grad_x, grad_v = run(ilif_backward, grad_out, grad_v_end, mask, *ctx.settings, ctx.strides)
     return grad_x, grad_v if ctx.settings[-1] else None, *[None] * ctx.others
 
 
-ilif.register_autograd(_grads, setup_context=_keep)
+differentiate(ilif, _grads, _keep)
 ilif.register_vmap(refuse_vmap)
 ilif_backward.register_vmap(refuse_vmap)

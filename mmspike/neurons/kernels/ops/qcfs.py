@@ -11,11 +11,13 @@ from mmspike.neurons.kernels.ops.checks import (
     check_tensor,
 )
 from mmspike.neurons.kernels.ops.common import (
+    differentiate,
     new_total,
     no_context,
     operator,
     refuse_double_backward,
     refuse_vmap,
+    run,
     runner,
     total,
 )
@@ -64,7 +66,7 @@ def _(x, threshold, grad_out, levels):
     return torch.empty_like(x), new_total(threshold, x)
 
 
-qcfs_backward.register_autograd(refuse_double_backward, setup_context=no_context)
+differentiate(qcfs_backward, refuse_double_backward, no_context)
 
 
 def _keep(ctx, inputs: tuple, output: Tensor) -> None:
@@ -75,9 +77,9 @@ def _keep(ctx, inputs: tuple, output: Tensor) -> None:
 
 def _grads(ctx, grad_out: Tensor) -> tuple:
     x, threshold = ctx.saved_tensors
-    return *qcfs_backward(x, threshold, grad_out, ctx.levels), None
+    return *run(qcfs_backward, x, threshold, grad_out, ctx.levels), None
 
 
-qcfs.register_autograd(_grads, setup_context=_keep)
+differentiate(qcfs, _grads, _keep)
 qcfs.register_vmap(refuse_vmap)
 qcfs_backward.register_vmap(refuse_vmap)

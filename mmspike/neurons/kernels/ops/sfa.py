@@ -14,6 +14,7 @@ from mmspike.neurons.kernels.ops.checks import (
     check_strides,
 )
 from mmspike.neurons.kernels.ops.common import (
+    differentiate,
     mask_bytes,
     needs_mask,
     new_grad,
@@ -22,6 +23,7 @@ from mmspike.neurons.kernels.ops.common import (
     operator,
     refuse_double_backward,
     refuse_vmap,
+    run,
     runner,
 )
 from mmspike.neurons.kernels.settings import NO_MEMORY, IntegerSettings, schema_of
@@ -71,7 +73,7 @@ def _(grad_out, mask, norm, strides):
     return new_grad(grad_out, strides)
 
 
-sfa_backward.register_autograd(refuse_double_backward, setup_context=no_context)
+differentiate(sfa_backward, refuse_double_backward, no_context)
 
 
 def _keep(ctx, inputs: tuple, output: tuple) -> None:
@@ -87,9 +89,9 @@ def _keep(ctx, inputs: tuple, output: tuple) -> None:
 
 def _grads(ctx, grad_out: Tensor, _: None) -> tuple:
     (mask,) = ctx.saved_tensors
-    return sfa_backward(grad_out, mask, ctx.norm, ctx.strides), *[None] * ctx.others
+    return run(sfa_backward, grad_out, mask, ctx.norm, ctx.strides), *[None] * ctx.others
 
 
-sfa.register_autograd(_grads, setup_context=_keep)
+differentiate(sfa, _grads, _keep)
 sfa.register_vmap(refuse_vmap)
 sfa_backward.register_vmap(refuse_vmap)

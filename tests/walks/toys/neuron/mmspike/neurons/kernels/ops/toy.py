@@ -6,10 +6,12 @@ from torch import Tensor
 from mmspike.neurons.kernels.layout import laid_out
 from mmspike.neurons.kernels.ops.checks import check_input, check_tensor
 from mmspike.neurons.kernels.ops.common import (
+    differentiate,
     no_context,
     operator,
     refuse_double_backward,
     refuse_vmap,
+    run,
     runner,
 )
 
@@ -46,7 +48,7 @@ def _(x, grad_out, threshold):
     return torch.empty_like(x)
 
 
-toy_backward.register_autograd(refuse_double_backward, setup_context=no_context)
+differentiate(toy_backward, refuse_double_backward, no_context)
 
 
 def _keep(ctx, inputs: tuple, output: Tensor) -> None:
@@ -56,9 +58,9 @@ def _keep(ctx, inputs: tuple, output: Tensor) -> None:
 
 def _grads(ctx, grad_out: Tensor) -> tuple:
     (x,) = ctx.saved_tensors
-    return toy_backward(x, grad_out, ctx.threshold), None
+    return run(toy_backward, x, grad_out, ctx.threshold), None
 
 
-toy.register_autograd(_grads, setup_context=_keep)
+differentiate(toy, _grads, _keep)
 toy.register_vmap(refuse_vmap)
 toy_backward.register_vmap(refuse_vmap)
