@@ -97,7 +97,7 @@ def test_public_names():
 
     assert sorted(mmspike.__all__) == [
         '__version__', 'config_path', 'get_config', 'get_model', 'get_timesteps', 'list_models',
-        'register_in_mmpretrain', 'registry', 'set_timesteps',
+        'optimize_for_inference', 'register_in_mmpretrain', 'registry', 'set_timesteps',
     ]  # fmt: skip
     packages = (ann2snn, backbones, converters, energy, execution, hooks, layers, neurons)
     for package in (mmspike, *packages):
