@@ -16,6 +16,7 @@ from mmspike.ann2snn import fold_batch_norms
 from mmspike.deploy.bias_correction import mean_inputs
 from mmspike.deploy.extras import needed
 from mmspike.deploy.fences import put_fences
+from mmspike.deploy.image_sizes import fixed_sizes, free_sizes, needs_fixed_size
 from mmspike.deploy.int8_products import sign_right_operands
 from mmspike.deploy.int8_weights import quantise_weights
 from mmspike.deploy.lowering import lower_neurons
@@ -25,8 +26,6 @@ from mmspike.deploy.unrolled import unrolled
 from mmspike.execution import set_execution
 
 OPSET = 18  # what torch's exporter writes without a conversion
-# Attention within windows, here and in the hosts.
-WINDOWS = ('SpikeWindowAttention', 'ShiftWindowMSA')
 PRECISIONS = ('float32', 'int8')
 
 
@@ -57,6 +56,7 @@ def folded(model: nn.Module, images: Tensor) -> nn.Module:
         images: A batch ``(B, C, H, W)`` or ``(B, T, C, H, W)`` that it takes.
     """
     model = unrolled(model)
+    free_sizes(model)
     set_execution(model, 'integer')
     return fold_batch_norms(model, lambda net: Network(net)(images))
 
@@ -98,7 +98,7 @@ def export_parts(
     means = None if calibration is None else mean_inputs(model, calibration)
     mark_neurons(model)
     for part in parts:
-        free = _free_dims(part, free_size and not has_windows(model))
+        free = _free_dims(part, free_size and not needs_fixed_size(model))
         graph = _graph_of(part, free)
         neurons = lower_neurons(graph, quantise=precision == 'int8')
         rounded = []
@@ -112,11 +112,6 @@ def export_parts(
         yield Exported(part.name, graph, neurons, treespec_dumps(part.module.spec), rounded)
 
 
-def has_windows(model: nn.Module) -> bool:
-    """Whether maps are cut into windows. How depends on the size of the image: it is fixed then."""
-    return any(type(module).__name__ in WINDOWS for module in model.modules())
-
-
 def _free_dims(part: Part, free_size: bool) -> dict[int, str]:
     """The sizes of a part's input that are free: its place and its name."""
     if part.name != NETWORK:
@@ -127,11 +122,8 @@ def _free_dims(part: Part, free_size: bool) -> dict[int, str]:
 
 def _graph_of(part: Part, free: dict[int, str]) -> Any:
     """The ONNX graph of a part, with its neurons as markers."""
-    sizes = dict.fromkeys(free, torch.export.Dim.AUTO)
     with _quiet(), torch.no_grad():
-        program = torch.export.export(
-            part.module.eval(), (part.sample,), dynamic_shapes=(sizes,), strict=False
-        )
+        program = _program_of(part, free)
         # Without its optimisation, which would undo the markers.
         graph: Any = torch.onnx.export(
             program,
@@ -143,10 +135,24 @@ def _graph_of(part: Part, free: dict[int, str]) -> Any:
         )
         graph = graph.model
         _make_fixed_sizes_numbers(graph.graph)
-        _check_batch_is_free(graph.graph)
         _name_weights(graph.graph, part)
         needed('onnxscript.optimizer').optimize(graph)
     return graph
+
+
+def _program_of(part: Part, free: dict[int, str]) -> torch.export.ExportedProgram:
+    """The graph of torch; height and width are fixed if a layer makes plain numbers of them."""
+    sizes = dict.fromkeys(free, torch.export.Dim.AUTO)
+    program = torch.export.export(
+        part.module.eval(), (part.sample,), dynamic_shapes=(sizes,), strict=False
+    )
+    fixed = fixed_sizes(program, free)
+    if 0 in fixed:
+        raise ValueError(
+            f'the model cannot be exported: a layer makes a plain number of the size of the '
+            f'{free[0]}, and the file would take {len(part.sample)} at a time only'
+        )
+    return _program_of(part, {0: free[0]}) if fixed else program
 
 
 def _make_fixed_sizes_numbers(graph: Any) -> None:
@@ -156,15 +162,6 @@ def _make_fixed_sizes_numbers(graph: Any) -> None:
         if value.shape is not None:
             sizes = (getattr(size, 'value', size) for size in value.shape)
             value.shape = shape_class(int(x) if str(x).isdigit() else x for x in sizes)
-
-
-def _check_batch_is_free(graph: Any) -> None:
-    batch = graph.inputs[0].shape[0]
-    if isinstance(batch, int):
-        raise ValueError(
-            'the model cannot be exported: a layer computes with the number of inputs as a plain '
-            f'number, and the file would take {batch} at a time only'
-        )
 
 
 def _name_weights(graph: Any, part: Part) -> None:

@@ -54,7 +54,8 @@ def export_onnx(
 
     Raises:
         MissingExtraError: A library of ``mmspike[deploy]`` is not installed.
-        ValueError: The path does not end in ``.onnx``, or the model cannot be exported.
+        ValueError: The path does not end in ``.onnx``, the model cannot be exported, or the size of
+            the images is fixed and unknown.
     """
     path = Path(path)
     if path.suffix != '.onnx':
@@ -64,6 +65,12 @@ def export_onnx(
     if free_size is None:
         free_size = cfg.default_scope != 'mmpretrain'
     exported = list(export_parts(model, images, free_size=free_size, **options))
+    takes = exported[0].model.graph.inputs[0].shape
+    if size is None and cfg.default_scope != 'mmpretrain' and isinstance(takes[-1], int):
+        raise ValueError(
+            'the file would take images of one size only, and the config does not say which: give '
+            'one (--size HEIGHT WIDTH)'
+        )
     precision = options.get('precision', 'float32')
     common = _common(cfg, model, precision, [one.name for one in exported])
     contents = []
