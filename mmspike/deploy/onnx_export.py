@@ -122,7 +122,7 @@ def _free_dims(part: Part, free_size: bool) -> dict[int, str]:
 
 def _graph_of(part: Part, free: dict[int, str]) -> Any:
     """The ONNX graph of a part, with its neurons as markers."""
-    with _quiet(), torch.no_grad():
+    with quiet_exporter(), torch.no_grad():
         program = _program_of(part, free)
         # Without its optimisation, which would undo the markers.
         graph: Any = torch.onnx.export(
@@ -208,7 +208,7 @@ def _renamed(size: Any, names: dict[str, str]) -> int | str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Without the exporter's remarks about its own insides."""
     loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript', 'onnx_ir')]
     levels = [logger.level for logger in loggers]
