@@ -31,6 +31,8 @@ def stored_config(cfg: Config) -> dict[str, Any]:
     model = {key: value for key, value in cfg.model.items() if key not in DROPPED}
     model['type'] = cfg.model.get('host') or PLAIN.get(cfg.model.type, cfg.model.type)
     kept['model'] = dict(model, backbone=NETWORK)
+    if cfg.get('visualizer'):
+        kept['visualizer'] = dict(type=cfg.visualizer.type)  # without what it writes to
     return json.loads(json.dumps(Config(kept).to_dict(), default=_plain))
 
 
