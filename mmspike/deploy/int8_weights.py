@@ -1,21 +1,25 @@
 """Weights as 8-bit integers, behind neurons."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from mmspike.deploy.bias_correction import mean_errors
+from mmspike.deploy.calibration import Statistics
 from mmspike.deploy.graph_builder import GraphBuilder
 from mmspike.deploy.integers import MOVES, WeightLayer, find_integers, weight_layers
 from mmspike.deploy.lowering import LARGEST
+from mmspike.deploy.rounding import mean_errors, nearest, scales, with_feedback
 
 
 def quantise_weights(
     model: Any,
     neurons: set[Any],
     read_outs: str | None,
-    means: Mapping[str, np.ndarray] | None = None,
+    statistics: Mapping[str, Statistics],
+    rounding: str,
+    keep: str | None = None,
 ) -> list[str]:
     """Round the weights of all layers that take spikes to int8, each output channel by its scale.
 
@@ -27,8 +31,9 @@ def quantise_weights(
         neurons: Their outputs.
         read_outs: What the names of a head's layers begin with: those that no neuron follows stay
             float32. None rounds these too.
-        means: Name of a layer to the mean of its input, to correct the biases of convolutions and
-            linear layers; None leaves them.
+        statistics: Name of a layer to what is known of its inputs.
+        rounding: See :data:`~mmspike.deploy.rounding.ROUNDINGS`; to nearest where nothing is known.
+        keep: Regular expression: layers whose names it finds stay float32.
 
     Returns:
         Names of the rounded layers.
@@ -41,19 +46,18 @@ def quantise_weights(
         is_read_out = read_outs is not None and layer.name.startswith(read_outs)
         if spikes is None or not 0 < (spikes.most or 0) <= LARGEST:
             continue
+        if keep is not None and re.search(keep, layer.name):
+            continue
         if is_read_out and layer.node in last:
             continue
         builder = GraphBuilder(graph)
         if not _is_carried_in_8_bits(layer.data):
             data = builder.quantised(layer.data, spikes.worth, spikes.worth)
             layer.node.replace_input_with(_place(layer.node, layer.data), data)
-        original = layer.weight.const_value.numpy()
-        integers, scale = rounded_weights(original, layer.out_axis)
-        weight = _dequantised(builder, layer, integers, scale)
+        known = None if layer.out_axis else statistics.get(layer.name)
+        weight, lost = _rounded(builder, layer, known, rounding)
         layer.node.replace_input_with(_place(layer.node, layer.weight), weight)
-        if means is not None and layer.name in means and layer.out_axis == 0:
-            shape = [-1] + [1] * (original.ndim - 1)
-            lost = mean_errors(original, integers * scale.reshape(shape), means[layer.name])
+        if lost is not None:
             _add_to_bias(builder, layer, lost)
         graph.insert_before(layer.node, builder.nodes)
         rounded.append(layer.name)
@@ -85,26 +89,28 @@ def _last_layers(graph: Any, neurons: set[Any]) -> set[Any]:
     return seen
 
 
-def rounded_weights(weight: np.ndarray, out_axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights as int8 from -127 to 127, and the scale of every output channel."""
-    others = tuple(i for i in range(weight.ndim) if i != out_axis)
-    largest = np.abs(weight).max(axis=others)
-    scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
-    shape = [-1 if i == out_axis else 1 for i in range(weight.ndim)]
-    return np.rint(weight / scale.reshape(shape)).clip(-127, 127).astype(np.int8), scale
-
-
-def _dequantised(
-    builder: GraphBuilder, layer: WeightLayer, integers: np.ndarray, scale: np.ndarray
-) -> Any:
+def _rounded(
+    builder: GraphBuilder, layer: WeightLayer, known: Statistics | None, rounding: str
+) -> tuple[Any, np.ndarray | None]:
+    """Rounded weights as a value, and what the outputs lose in the mean, if it is known."""
+    original, axis = layer.weight.const_value.numpy(), layer.out_axis
+    scale = scales(original, axis)
+    if rounding == 'feedback' and known is not None and known.moments is not None:
+        integers = with_feedback(original, scale, known)
+    else:
+        integers = nearest(original, scale, axis)
     name = layer.weight.name
-    return builder.op(
+    value = builder.op(
         'DequantizeLinear',
         builder.constant(integers, np.int8, f'{name}.int8'),
         builder.constant(scale, name=f'{name}.scale'),
         builder.constant(np.zeros(scale.shape), np.int8, f'{name}.zero'),
-        axis=layer.out_axis,
+        axis=axis,
     )
+    if known is None or rounding == 'nearest':
+        return value, None
+    shape = [-1] + [1] * (original.ndim - 1)
+    return value, mean_errors(original, integers * scale.reshape(shape), known)
 
 
 def _add_to_bias(builder: GraphBuilder, layer: WeightLayer, more: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import treespec_dumps
 
 from mmspike.ann2snn import fold_batch_norms
-from mmspike.deploy.bias_correction import mean_inputs
+from mmspike.deploy.calibration import input_statistics
 from mmspike.deploy.extras import needed
 from mmspike.deploy.fences import put_fences
 from mmspike.deploy.image_sizes import fixed_sizes, free_sizes, needs_fixed_size
@@ -22,6 +22,7 @@ from mmspike.deploy.int8_weights import quantise_weights
 from mmspike.deploy.lowering import lower_neurons
 from mmspike.deploy.marker import mark_neurons, translations
 from mmspike.deploy.parts import NETWORK, Network, Part, parts_of
+from mmspike.deploy.rounding import ROUNDINGS
 from mmspike.deploy.unrolled import unrolled
 from mmspike.execution import set_execution
 
@@ -68,7 +69,9 @@ def export_parts(
     free_size: bool = True,
     precision: str = 'float32',
     int8_read_out: bool = False,
-    calibration: Iterable[Any] | None = None,
+    keep: str | None = None,
+    rounding: str = 'nearest',
+    calibration: Iterable[Any] = (),
 ) -> Iterator[Exported]:
     """Export a model, one part after the other.
 
@@ -79,8 +82,9 @@ def export_parts(
         precision: ``'float32'``, or ``'int8'``: the spikes in 8 bits, which is exact, and weights
             behind them rounded to int8.
         int8_read_out: Round the weights of the heads' last layers as well.
-        calibration: Batches of the host's loader, to correct the biases behind rounded weights; see
-            :mod:`mmspike.deploy.bias_correction`.
+        keep: Regular expression: layers whose names it finds keep their float32 weights.
+        rounding: How weights become int8, see :data:`~mmspike.deploy.rounding.ROUNDINGS`.
+        calibration: Batches of the host's loader, which all roundings but ``'nearest'`` need.
 
     Raises:
         MissingExtraError: A library is not installed.
@@ -88,6 +92,8 @@ def export_parts(
     """
     if precision not in PRECISIONS:
         raise ValueError(f'precision must be one of {PRECISIONS}, got {precision!r}')
+    if rounding not in ROUNDINGS:
+        raise ValueError(f'rounding must be one of {ROUNDINGS}, got {rounding!r}')
     for library in ('onnx', 'onnxscript', 'onnx_ir'):
         needed(library)
     model = folded(model, images)
@@ -95,7 +101,7 @@ def export_parts(
     with torch.no_grad():
         for part in parts:  # an export does not say how outputs are nested
             part.module(part.sample)
-    means = None if calibration is None else mean_inputs(model, calibration)
+    statistics = {} if rounding == 'nearest' else input_statistics(model, calibration)
     mark_neurons(model)
     for part in parts:
         free = _free_dims(part, free_size and not needs_fixed_size(model))
@@ -105,7 +111,9 @@ def export_parts(
         if precision == 'int8':
             head = f'{part.module.head}.' if part.name == NETWORK else part.name
             read_outs = None if int8_read_out else head
-            rounded = quantise_weights(graph, set(neurons.values()), read_outs, means)
+            rounded = quantise_weights(
+                graph, set(neurons.values()), read_outs, statistics, rounding, keep
+            )
             sign_right_operands(graph)
             put_fences(graph)
         _tidy(graph, free)

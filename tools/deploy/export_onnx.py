@@ -20,6 +20,7 @@ from mmspike.apis.terminal import tool_console
 from mmspike.deploy import MissingExtraError, export_onnx
 from mmspike.deploy.onnx_export import PRECISIONS
 from mmspike.deploy.onnx_files import read_onnx
+from mmspike.deploy.rounding import ROUNDINGS
 from mmspike.files import forbid_code_in_checkpoints
 from mmspike.neurons import NeuronMismatchError
 
@@ -41,10 +42,16 @@ def parse_args() -> argparse.Namespace:
         '--int8-read-out', action='store_true', help="round the weights of the heads' last layers"
     )
     parser.add_argument(
-        '--calibrate',
-        type=int,
-        metavar='N',
-        help='with int8: correct biases by the mean input of N batches of training images',
+        '--keep', metavar='REGEX', help='layers with such names keep float32 weights'
+    )
+    parser.add_argument(
+        '--rounding',
+        choices=ROUNDINGS,
+        default='nearest',
+        help='of int8 weights; bias and feedback look at training images',
+    )
+    parser.add_argument(
+        '--calibrate', type=int, default=16, metavar='N', help='batches of them; default 16'
     )
     parser.add_argument(
         '--free-size',
@@ -56,15 +63,15 @@ def parse_args() -> argparse.Namespace:
     )
     add_cfg_options(parser)
     args = parser.parse_args()
-    if args.calibrate is not None and (args.calibrate < 1 or args.precision != 'int8'):
-        parser.error('--calibrate N needs a positive N and --precision int8')
+    if args.calibrate < 1:
+        parser.error('--calibrate must be positive')
+    if args.rounding != 'nearest' and args.precision != 'int8':
+        parser.error(f'--rounding {args.rounding} needs --precision int8')
     return args
 
 
-def training_batches(cfg: Config, count: int | None) -> Iterator[Any] | None:
+def training_batches(cfg: Config, count: int) -> Iterator[Any]:
     """Some batches of training images, as the test pipeline prepares them."""
-    if count is None:
-        return None
     dataset = dict(cfg.train_dataloader.dataset, pipeline=cfg.test_dataloader.dataset.pipeline)
     loader = dict(cfg.test_dataloader, dataset=dataset, sampler=cfg.train_dataloader.sampler)
     return islice(build_test_loader(Config(dict(test_dataloader=loader))), count)
@@ -79,6 +86,8 @@ def main() -> None:
         replace_sync_bn(cfg)
         init_default_scope(cfg.default_scope)
         model = build_model(cfg, args.checkpoint)
+        calibrates = args.rounding != 'nearest'
+        calibration = training_batches(cfg, args.calibrate) if calibrates else ()
         with console.status('exporting'):
             files = export_onnx(
                 cfg,
@@ -86,7 +95,9 @@ def main() -> None:
                 args.out,
                 size=args.size,
                 free_size=args.free_size,
-                calibration=training_batches(cfg, args.calibrate),
+                keep=args.keep,
+                rounding=args.rounding,
+                calibration=calibration,
                 precision=args.precision,
                 int8_read_out=args.int8_read_out,
             )
