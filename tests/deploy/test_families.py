@@ -1,0 +1,110 @@
+"""A network of every family and task says the same in its files, in both runtimes."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmspike.deploy import export_onnx
+from mmspike.deploy.agreement import WatchedFile, layer_inputs
+from mmspike.deploy.onnx_files import part_path, read_onnx
+from mmspike.deploy.parts import NETWORK, head_name, parts_of, region_heads
+from support.exported_networks import DENSE, fired_in, firing_model, rounded
+from support.small_runs import CONFIGS
+
+DIGITS, EVENTS = (3, 32, 32), (8, 2, 48, 48)
+IMAGE = (3, *DENSE)
+# Begin of a config's name: shape of an image, and whether height and width can be free.
+FAMILIES = {
+    'metaspikformer-digits-sfa-t1d4_': (DIGITS, True),
+    'metaspikformer-digits-sfa-t1d4-kd': (DIGITS, True),  # two heads
+    'metaspikformer-digits-ilif-t4d4_1xb32-coslr-15e': (DIGITS, True),
+    'metaspikformer-digits-lif-t4': (DIGITS, True),
+    'sdt-digits': (DIGITS, True),
+    'sdt-1-64-lif-t8': (EVENTS, True),
+    'sdtv2-digits': (DIGITS, True),
+    'sdtv3-digits-sfa-t1d4_1xb32-coslr': (DIGITS, True),
+    'mst-digits-qcfs32-t1_': (DIGITS, False),
+    'resnet18-w16-qcfs8-t1': (DIGITS, True),
+    'swin-digits-qcfs16-t1': (DIGITS, False),
+    'retinanet_metaspikformer-digits': (IMAGE, True),
+    'mask-rcnn_metaspikformer-digits': (IMAGE, True),
+    'cascade-mask-rcnn_metaspikformer-medium-sfa-t1d4_fpn_2xb4-1x': (IMAGE, True),
+    'fcos_': (IMAGE, True),
+    'rtmdet_': (IMAGE, True),
+    'semantic-fpn_metaspikformer-digits': (IMAGE, True),
+    'upernet_': (IMAGE, False),
+    'segformer_': (IMAGE, True),
+    'pspnet_': (IMAGE, False),
+    'deeplabv3plus_': (IMAGE, True),
+}
+
+
+def config_of(name):
+    return next(path for path in CONFIGS if path.name.startswith(name))
+
+
+def check_part(part, model, file, inputs, runtime):
+    """Equal integers and outputs.
+
+    A network of random weights makes much of one integer that a sum in another order flips. So the
+    first neuron that differs counts, and outputs where none does.
+    """
+    watched, equal = WatchedFile(file, runtime, 1), []
+    for x in inputs:
+        outputs, ours = fired_in(part, model, x)
+        found, theirs = watched.run(x.numpy())
+        assert list(ours) == list(theirs)
+        shares = [
+            (np.rint(theirs[name] / worth) == np.rint(values / worth)).mean()
+            for name, (values, worth) in ours.items()
+        ]
+        differs = [share for share in shares if share < 1]
+        assert not differs or differs[0] >= 0.999
+        equal.append(not differs)
+        for mine, their in zip(outputs, found, strict=True):
+            assert mine.shape == their.shape
+            if not differs:
+                assert np.abs(mine.numpy() - their).max() <= 1e-4 * mine.abs().max()
+    assert any(equal)
+    assert any(out.std() > 0 for out in outputs)
+    assert not ours or np.mean([values.any() for values, _ in ours.values()]) > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('precision', ['float32', 'int8'])
+@pytest.mark.parametrize('name', FAMILIES)
+def test_files_agree_with_the_network(name, precision, tmp_path):
+    shape, can_be_free = FAMILIES[name]
+    images = torch.randn(3, *shape)
+    cfg, model = firing_model(config_of(name), tmp_path, images)
+    options = dict(size=shape[-2:], free_size=True, precision=precision)
+    files = export_onnx(cfg, model, tmp_path / 'model.onnx', **options)
+    dims = read_onnx(files[0])[0].graph.input[0].type.tensor_type.shape.dim
+    takes = [dim.dim_param or dim.dim_value for dim in dims]
+    free = ['height', 'width'] if can_be_free else list(shape[-2:])
+    assert takes == ['batch', *shape[:-2], *free]
+
+    network = rounded(model, images, files)
+    parts = list(parts_of(network, images))
+    assert [part_path(files[0], part.name) for part in parts] == files
+    for part, file in zip(parts, files, strict=True):
+        inputs = [torch.randn_like(part.sample)]
+        if part.name == NETWORK:
+            inputs = [images, images[:1]]
+            inputs += [torch.randn(1, *shape[:-2], 64, 96)] if can_be_free else []
+        for runtime in ('onnxruntime', 'openvino'):
+            check_part(part, network, file, inputs, runtime)
+    if precision == 'int8':
+        check_layers(network, files)
+
+
+def check_layers(network, files):
+    """Layers in front, and read-outs, keep their weights; most others have 8 bits."""
+    layers = [layer for file in files for layer in layer_inputs(file)]
+    assert {layer.weights for layer in layers if layer.takes == 'the input'} == {'float32'}
+    takes_integers = [layer for layer in layers if layer.takes.startswith('0..')]
+    assert takes_integers
+    heads = tuple(f'{name}.' for name in (head_name(network), *region_heads(network)))
+    for layer in takes_integers:
+        if not layer.layer.startswith(heads):
+            assert layer.weights == ('float32' if layer.takes == '0..' else 'int8'), layer
