@@ -76,6 +76,8 @@ def load(path: str | os.PathLike, runtime: str = 'auto', threads: int | None = N
     _, metadata = read_onnx(path)
     if metadata.part != NETWORK:
         raise ValueError(f'{path} holds {metadata.part} only: load the file of the network')
+    if NETWORK not in metadata.parts:
+        raise ValueError(f'{path} is damaged: its mmspike.parts are {metadata.parts}')
     cfg = read_config(metadata.config, path)
     parts = {
         name: _part(part_path(path, name), name, metadata, runtime, threads)
@@ -104,7 +106,11 @@ def _part(
         )
     dims = model.graph.input[0].type.tensor_type.shape.dim
     size = [one.dim_param or one.dim_value for one in dims]
-    return RuntimePart(open_session(path, runtime, threads), metadata.outputs, size)
+    session = open_session(path, runtime, threads)
+    try:
+        return RuntimePart(session, metadata.outputs, size)
+    except Exception as error:
+        raise ValueError(f'{path} is damaged: its mmspike.outputs cannot be read') from error
 
 
 def _splice(model: Any, parts: dict[str, RuntimePart]) -> None:

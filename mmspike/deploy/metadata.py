@@ -3,7 +3,8 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from types import UnionType
+from typing import Any, get_origin, get_type_hints
 
 PREFIX = 'mmspike.'
 
@@ -63,11 +64,14 @@ class Metadata:
             ValueError: They are not those of a file that mmspike exported.
         """
         try:
-            return cls(
-                **{one.name: json.loads(properties[PREFIX + one.name]) for one in fields(cls)}
-            )
-        except (KeyError, json.JSONDecodeError) as error:
+            values = {one.name: json.loads(properties[PREFIX + one.name]) for one in fields(cls)}
+        except (KeyError, ValueError, RecursionError) as error:
             raise ValueError(
                 f'{path} is no file that mmspike exported ({error}); tools/deploy/export_onnx.py '
                 'writes them'
             ) from None
+        for name, hint in get_type_hints(cls).items():
+            kind = hint if isinstance(hint, UnionType) else get_origin(hint) or hint
+            if not isinstance(values[name], kind):
+                raise ValueError(f'{path} is damaged: its {PREFIX}{name} is {values[name]!r:.80}')
+        return cls(**values)

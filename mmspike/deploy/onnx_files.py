@@ -53,13 +53,18 @@ def export_onnx(
         The files, the network first.
 
     Raises:
+        IsADirectoryError: A directory is there.
         MissingExtraError: A library of ``mmspike[deploy]`` is not installed.
         ValueError: The path does not end in ``.onnx``, the model cannot be exported, or the size of
             the images is fixed and unknown.
     """
     path = Path(path)
-    if path.suffix != '.onnx':
-        raise ValueError(f'an exported file must end in .onnx, got {path}')
+    _check_target(path)
+    if cfg.get('test_dataloader') is None:
+        raise ValueError(
+            'the config has no test_dataloader, whose pipeline and classes a file carries: export '
+            'with the config of a classifier, detector or segmentor'
+        )
     serialize = needed('onnx_ir').serde.serialize_model
     images = sample_images(cfg, model, size)
     if free_size is None:
@@ -82,6 +87,14 @@ def export_onnx(
         with atomic_write(file) as out:
             out.write(content)
     return [file for file, _ in contents]
+
+
+def _check_target(path: Path) -> None:
+    """Check before a long export that a file can be written afterwards."""
+    if path.suffix != '.onnx':
+        raise ValueError(f'an exported file must end in .onnx, got {path}')
+    if path.is_dir():
+        raise IsADirectoryError(f'{path} is a directory: name a file')
 
 
 def part_path(path: Path, part: str) -> Path:

@@ -31,7 +31,8 @@ def settings_of(neuron: BaseNeuron, name: str) -> dict[str, Any]:
     if neuron.masking_ratio:
         raise ValueError(
             f'{name} drops {neuron.masking_ratio:.0%} of its spikes at random, and an exported '
-            'file repeats its answers: call mmspike.masking.set_masking(model, 0) first'
+            'file repeats its answers: call mmspike.masking.set_masking(model, dict(all=0)) '
+            'first'
         )
     return dict(
         name=name,

@@ -54,10 +54,14 @@ def read_config(stored: dict[str, Any], path: Any) -> Config:
     scope = stored.get('default_scope')
     if scope not in HOSTS:
         raise ValueError(f'{path} was refused: its default_scope is {scope!r}, not one of {HOSTS}')
+    unknown = sorted(stored.keys() - {*KEPT, 'model'})
+    if unknown:
+        raise ValueError(f'{path} was refused: its config has {unknown}, which no export writes')
     import_module(f'{scope}.registry')
     known = _registered(scope)
     for name in _types(stored):
-        if name.rpartition('.')[2] not in known or name.count('.') > 1:
+        owner, _, kind = name.rpartition('.')
+        if kind not in known or owner not in ('', 'mmspike', 'mmengine', *HOSTS):
             raise ValueError(
                 f'{path} was refused: it wants to build {name!r}, which is no registered class of '
                 'mmspike or its hosts'

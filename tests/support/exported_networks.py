@@ -1,6 +1,7 @@
 """Exported files beside the networks that they were made of."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,15 +19,18 @@ from support.small_runs import small_config
 DENSE = (96, 128)
 
 
-def firing_model(path: Path, folder: Path, images: Tensor) -> tuple[Config, nn.Module]:
+def firing_model(
+    path: Path, folder: Path, images: Tensor, **options: Any
+) -> tuple[Config, nn.Module]:
     """A small form of a config and its model, whose neurons fire.
 
     Args:
         path: The config.
         folder: For its data.
         images: A batch that the model takes.
+        **options: Of the config, by their dotted names.
     """
-    cfg = small_config(path, folder)
+    cfg = small_config(path, folder, **options)
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model).eval()
     for part in parts_of(model, images):
