@@ -55,7 +55,7 @@ def cpu_kernels() -> list[Extension]:
     return [
         Extension(
             f'mmspike.neurons.kernels._cpu_{variant}',
-            sources=[f'{folder}/cpu.cpp'],
+            sources=[f'{folder}/cpu.cpp', f'{folder}/depthwise.cpp'],
             depends=[f'{folder}/neuron_steps.h', f'{folder}/storage.h'],
             extra_compile_args=flags + more,
             language='c++',

@@ -29,9 +29,10 @@ from mmspike.neurons.kernels.backend import neuron_backend
 
 
 def with_neurons(net: nn.Module, make) -> nn.Module:
-    """A copy of a network in which ``make()`` stands for every neuron."""
+    """A copy of a network in which ``make()`` stands for every neuron, with torch's gradients."""
     net = copy.deepcopy(net)
     for module in list(net.modules()):
+        vars(module).pop('_conv_forward', None)  # of depthwise convolutions
         for name, child in module.named_children():
             if isinstance(child, BaseNeuron):
                 setattr(module, name, make())

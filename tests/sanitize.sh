@@ -26,12 +26,16 @@ for variant in baseline avx2 avx512; do
     esac
     export MMSPIKE_CPU_KERNELS=$FOLDER/$variant
     mkdir -p "$MMSPIKE_CPU_KERNELS"
-    object=$MMSPIKE_CPU_KERNELS/cpu.o
-    ${CXX:-g++} "${FLAGS[@]}" -c mmspike/neurons/kernels/csrc/cpu.cpp -o "$object"
+    objects=()
+    for part in cpu depthwise; do
+        objects+=("$MMSPIKE_CPU_KERNELS/$part.o")
+        ${CXX:-g++} "${FLAGS[@]}" -c mmspike/neurons/kernels/csrc/$part.cpp -o "${objects[-1]}"
+    done
     # Without -fopenmp: the loader provides torch's own OpenMP runtime.
-    ${CXX:-g++} -shared -fsanitize=address,undefined "$object" \
+    ${CXX:-g++} -shared -fsanitize=address,undefined "${objects[@]}" \
         -o "$MMSPIKE_CPU_KERNELS/_cpu_$variant$SUFFIX"
     watched $PYTHON -c 'from mmspike.neurons.kernels import cpu; assert cpu.AVAILABLE'
     watched $PYTHON -m pytest -q -p no:cacheprovider --hypothesis-profile sanitize \
-        tests/neurons/kernels/test_{ops,backend,count,fuzz}.py "$@"
+        tests/neurons/kernels/test_{ops,backend,count,fuzz}.py \
+        tests/layers/test_depthwise_gradient.py "$@"
 done

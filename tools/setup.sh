@@ -238,5 +238,5 @@ step mmcv $TESTED 'mmcv, compiled from source: about 10 minutes on 2 cores the f
 step rest "$TESTED requirements/hosts.txt requirements/runtime.txt requirements/dev.txt requirements/nir.txt requirements/deploy.txt" \
     'mmpretrain, mmdet, mmseg, spikingjelly and tools: 1 to 3 minutes' install_rest
 step cupy "$TESTED requirements/cuda12.txt requirements/cuda13.txt" 'CuPy: 150 MB to download' install_cupy
-step mmspike "setup.py requirements/runtime.txt mmspike/version.py $(echo $KERNELS/*.h $KERNELS/cpu.cpp)" \
+step mmspike "setup.py requirements/runtime.txt mmspike/version.py $(echo $KERNELS/*.h $KERNELS/*.cpp)" \
     'mmspike itself and its kernels (a minute)' install_mmspike

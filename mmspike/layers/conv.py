@@ -11,6 +11,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmspike.layers.depthwise_gradient import use_fast_gradient
 from mmspike.moved import moved_names
 from mmspike.registry import MODELS
 
@@ -91,6 +92,7 @@ class SpikeSepConv(BaseModule):
             hidden, hidden, kernel_size, groups=hidden, bias=False, neuron_cfg=neuron_cfg,
             norm_cfg=between,
         )  # fmt: skip
+        use_fast_gradient(self.depthwise.conv)
         self.pointwise2 = spike_conv(
             hidden, channels, neuron_cfg=None if analog_pointwise else neuron_cfg, norm_cfg=norm_cfg
         )
