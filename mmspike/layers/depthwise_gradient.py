@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
+from mmspike.execution.spike_train import SpikeTrain, unmarked, without_flow
 from mmspike.neurons.kernels.cpu_library import LIBRARY, counts, pointers, threads_for
 from mmspike.neurons.kernels.dispatcher import is_plain, unobserved
 
@@ -51,6 +52,12 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         weight: ``(C, 1, k, k)``, k odd.
         bias: ``(C,)`` or None.
     """
+    if isinstance(x, SpikeTrain):
+        # Who follows the spikes sees a convolution; the gradient is the same as without them.
+        followed = _conv(x, weight, bias)
+        with without_flow():
+            x = unmarked(x)
+            return _DepthwiseConv.apply(x, weight, bias) if _kernel_runs(x, weight) else followed
     if _kernel_runs(x, weight):
         return _DepthwiseConv.apply(x, weight, bias)
     return _conv(x, weight, bias)
