@@ -54,7 +54,7 @@ def read_config(stored: dict[str, Any], path: Any) -> Config:
     scope = stored.get('default_scope')
     if scope not in HOSTS:
         raise ValueError(f'{path} was refused: its default_scope is {scope!r}, not one of {HOSTS}')
-    unknown = sorted(stored.keys() - {*KEPT, 'model'})
+    unknown = sorted(stored.keys() - {*KEPT, 'model', 'visualizer'})
     if unknown:
         raise ValueError(f'{path} was refused: its config has {unknown}, which no export writes')
     import_module(f'{scope}.registry')

@@ -171,7 +171,7 @@ def test_hostile_types_are_not_built(name, deep, exported, tmp_path):
     assert not (tmp_path / 'done').exists()
 
 
-@pytest.mark.parametrize('key', ['custom_imports', '_base_', 'custom_hooks', 'visualizer'])
+@pytest.mark.parametrize('key', ['custom_imports', '_base_', 'custom_hooks'])
 def test_keys_that_no_export_writes(key, exported, tmp_path):
     """A config could have modules imported, before any type is built."""
     (tmp_path / 'planted.py').write_text(f'open({str(tmp_path / "done")!r}, "w")')
