@@ -21,6 +21,8 @@ DROPPED = frozenset(
     | {'teacher', 'teacher_checkpoint', 'teacher_logits', 'distillation', 'alpha', 'tau'}
     | {'distill_weight', 'temperature'}
 )
+# mmdet finds these in mmcv.ops, not in a registry. Other names it would evaluate as Python.
+OPERATORS = {'RoIAlign', 'RoIPool', 'nms', 'soft_nms'}
 # Models of mmspike that differ from one of a host in training, or in the network, alone.
 PLAIN = {'mmspike.DistilledClassifier': 'mmpretrain.ImageClassifier'}
 
@@ -58,7 +60,7 @@ def read_config(stored: dict[str, Any], path: Any) -> Config:
     if unknown:
         raise ValueError(f'{path} was refused: its config has {unknown}, which no export writes')
     import_module(f'{scope}.registry')
-    known = _registered(scope)
+    known = _registered(scope) | OPERATORS
     for name in _types(stored):
         owner, _, kind = name.rpartition('.')
         if kind not in known or owner not in ('', 'mmspike', 'mmengine', *HOSTS):

@@ -70,7 +70,7 @@ def branching(kind, before, of_layer):
         outputs.append(layer(nodes[-3].outputs[0]))
     model = model_of([x], outputs, nodes, tuple(constants.values()))
     neurons = lower_neurons(model, quantise=True)
-    assert len(quantise_weights(model, set(neurons.values()), None)) >= 2
+    assert len(quantise_weights(model, set(neurons.values()), None, {}, 'nearest')) >= 2
     return model
 
 

@@ -151,7 +151,8 @@ def test_properties_of_the_export(exported):
 
 
 HOSTILE = ['os.system', 'planted.SDT', 'mmengine.load', 'builtins.eval', 'mmengine.fileio.load',
-           'a.b.SDT', 'torch.nn.Linear', 'subprocess.Popen', 'system', '.', '']  # fmt: skip
+           'a.b.SDT', 'torch.nn.Linear', 'subprocess.Popen', 'system', '.', '',
+           '__import__("os").system("true")']  # fmt: skip
 
 
 @pytest.mark.parametrize('name', HOSTILE)
