@@ -1,6 +1,5 @@
 """The part of a config that an exported file carries: what the host does around the network."""
 
-import json
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +14,7 @@ from mmspike.registry import Registry as OwnRegistry
 KEPT = ('default_scope', 'data_preprocessor', 'test_dataloader', 'test_pipeline', 'test_evaluator')
 HOSTS = ('mmpretrain', 'mmdet', 'mmseg')
 NETWORK = dict(type='mmspike.ExportedNetwork')
+TUPLE = 'tuple of'
 # Of the network, of training, and of mmspike's models around those of the hosts.
 DROPPED = frozenset(
     {'neck', 'auxiliary_head', 'pretrained', 'init_cfg', 'train_cfg', 'host', 'qcfs', 'simulation'}
@@ -28,20 +28,41 @@ PLAIN = {'mmspike.DistilledClassifier': 'mmpretrain.ImageClassifier'}
 
 
 def stored_config(cfg: Config) -> dict[str, Any]:
-    """What of a config is needed around an exported network, as plain data."""
+    """What of a config is needed around an exported network, as data for JSON."""
     kept = {key: cfg[key] for key in KEPT if cfg.get(key) is not None}
     model = {key: value for key, value in cfg.model.items() if key not in DROPPED}
     model['type'] = cfg.model.get('host') or PLAIN.get(cfg.model.type, cfg.model.type)
+    if 'train_cfg' in cfg.model:  # detectors of two stages must be given one
+        model['train_cfg'] = None
     kept['model'] = dict(model, backbone=NETWORK)
     if cfg.get('visualizer'):
         kept['visualizer'] = dict(type=cfg.visualizer.type)  # without what it writes to
-    return json.loads(json.dumps(Config(kept).to_dict(), default=_plain))
+    return _plain(Config(kept).to_dict())
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    return list(value)  # sets; what is no sequence has no place in a config of a file
+def _plain(node: Any) -> Any:
+    """For JSON, which has no tuples: some transforms take nothing else."""
+    match node:
+        case dict():
+            return {key: _plain(value) for key, value in node.items()}
+        case tuple():
+            return {TUPLE: [_plain(value) for value in node]}
+        case list() | set():
+            return [_plain(value) for value in node]
+        case Path():
+            return str(node)
+    return node
+
+
+def _with_tuples(node: Any) -> Any:
+    """What :func:`_plain` was given."""
+    if isinstance(node, list):
+        return [_with_tuples(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    if node.keys() == {TUPLE} and isinstance(node[TUPLE], list):
+        return tuple(_with_tuples(node[TUPLE]))
+    return {key: _with_tuples(value) for key, value in node.items()}
 
 
 def read_config(stored: dict[str, Any], path: Any) -> Config:
@@ -53,6 +74,7 @@ def read_config(stored: dict[str, Any], path: Any) -> Config:
     Raises:
         ValueError: A name is not that of a registered class.
     """
+    stored = _with_tuples(stored)
     scope = stored.get('default_scope')
     if scope not in HOSTS:
         raise ValueError(f'{path} was refused: its default_scope is {scope!r}, not one of {HOSTS}')
@@ -77,7 +99,7 @@ def _types(node: Any) -> Iterator[str]:
             yield node['type']
         for child in node.values():
             yield from _types(child)
-    elif isinstance(node, list):
+    elif isinstance(node, list | tuple):
         for child in node:
             yield from _types(child)
 

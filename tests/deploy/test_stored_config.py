@@ -1,5 +1,7 @@
 """Every config of the repository is one that a file may carry."""
 
+import json
+
 import pytest
 from mmengine.config import Config
 
@@ -15,7 +17,16 @@ def test_configs_pass_the_check_of_files(host):
     for path in CONFIGS:
         cfg = Config.fromfile(path)
         if cfg.default_scope == host and cfg.get('test_dataloader'):
-            read = read_config(stored_config(cfg), path)
+            stored = json.loads(json.dumps(stored_config(cfg)))
+            read = read_config(stored, path)
             assert read.model.backbone == NETWORK
+            assert read.test_dataloader == cfg.test_dataloader  # with its tuples
             passed += 1
     assert passed > 5
+
+
+def test_a_tuple_hides_no_type():
+    bad = {'type': 'Resize', 'scale': {'tuple of': [{'type': 'os.system'}]}}
+    stored = dict(default_scope='mmpretrain', test_pipeline=[bad])
+    with pytest.raises(ValueError, match=r"refused: it wants to build 'os\.system'"):
+        read_config(stored, 'model.onnx')
