@@ -79,6 +79,7 @@ def test_a_folder_in_the_place_of_the_file(exported, tmp_path, monkeypatch):
         export_onnx(exported.cfg, exported.model, tmp_path / 'model.onnx')
 
 
+@pytest.mark.slow
 def test_an_export_changes_nothing_in_the_model(exported, tmp_path):
     model = copy.deepcopy(exported.model).train()
     set_execution(model, 'spike')
@@ -115,6 +116,7 @@ def test_other_kinds_of_files(exported, tmp_path):
         load(tmp_path / 'nothing.onnx')
 
 
+@pytest.mark.slow
 def test_a_file_of_someone_else(tmp_path):
     torch.onnx.export(
         nn.Linear(2, 2), (torch.rand(1, 2),), tmp_path / 'linear.onnx', dynamo=True, verbose=False

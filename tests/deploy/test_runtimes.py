@@ -63,6 +63,7 @@ def test_a_file_that_a_runtime_cannot_read(runtime, tmp_path):
         open_session(tmp_path / 'noise.onnx', runtime)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('missing', [['openvino'], ['onnxruntime'], ['openvino', 'onnxruntime']])
 def test_runtimes_that_are_not_installed(missing, exported, run_program, tmp_path):
     (tmp_path / 'load.py').write_text(f"""
