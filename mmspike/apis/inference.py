@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from mmspike.files import read_training_checkpoint
 from mmspike.weights import check_weights
@@ -55,7 +56,8 @@ def read_image(path: Path) -> np.ndarray:
 def classes_of_config(cfg: Config, scope: str) -> dict:
     """Names and colours of the classes, from the dataset that the config tests on."""
     dataset = dict(cfg.test_dataloader.dataset, lazy_init=True)
-    metainfo = import_module(f'{scope}.registry').DATASETS.build(dataset).metainfo
+    with DefaultScope.overwrite_default_scope(scope):  # its transforms have no prefix
+        metainfo = import_module(f'{scope}.registry').DATASETS.build(dataset).metainfo
     return {key: metainfo[key] for key in ('classes', 'palette') if metainfo.get(key)}
 
 
@@ -133,8 +135,8 @@ def build_inferencer(cfg: Config, config: str, checkpoint: str, device: str) -> 
     check_scope(cfg, config)
     weights = read_training_checkpoint(checkpoint)
     # Weights that do not say their classes, such as published ones, are of COCO to mmdet and of
-    # Cityscapes to mmseg.
-    named = 'dataset_meta' in weights.get('meta', {})
+    # Cityscapes to mmseg. mmpretrain asks the config itself.
+    named = cfg.default_scope == 'mmpretrain' or 'dataset_meta' in weights.get('meta', {})
     with quiet_hosts():
         classes = {} if named else classes_of_config(cfg, cfg.default_scope)
         inferencer = inferencer_of(cfg, checkpoint, device, classes)
