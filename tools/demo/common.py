@@ -13,6 +13,7 @@ matplotlib.use('Agg')
 
 import matplotlib.pyplot as plt
 from console import console
+from deployment import FileRun, run_as_file
 from executions import BATCHES, same_answers
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -36,6 +37,7 @@ class Result:
         metrics: Values in % by name.
         energy: Energy of the operations on the test set.
         same: Number of images with equal answers in both executions, and number of images.
+        file: The network as an int8 file; None if it was not exported.
         parameters: Their number.
         training_time: In words.
         regions: Whether the network works on regions that it chooses.
@@ -46,6 +48,7 @@ class Result:
     metrics: dict[str, float]
     energy: EnergyReport
     same: tuple[int, int]
+    file: FileRun | None
     parameters: int
     training_time: str
     regions: bool
@@ -102,6 +105,7 @@ class Task(Network, ABC):
         """Evaluate the last checkpoint, draw, and return the column for the table."""
         with self.demo.steps.step(self.title, EVALUATION) as update:
             evaluation, same = self._evaluate(update)
+            file = self._as_file(evaluation.runner)
         pictures = self.draw(evaluation)
         return Result(
             title=self.title,
@@ -110,6 +114,7 @@ class Task(Network, ABC):
             },
             energy=evaluation.energy,
             same=same,
+            file=file,
             parameters=sum(p.numel() for p in evaluation.runner.model.parameters()),
             training_time=self.finished.took,
             regions='roi_head' in self.cfg.model,
@@ -149,6 +154,15 @@ class Task(Network, ABC):
         self._write_rates(energy)
         same = same_answers(runner.model, runner.test_dataloader, self.same, on_batch)
         return Evaluation(runner, metrics, collector.samples, energy), same
+
+    def _as_file(self, runner: Runner) -> FileRun | None:
+        return run_as_file(
+            self.cfg,
+            runner.model,
+            runner.test_dataloader,
+            self.same,
+            self.work_dir / 'int8.onnx',
+        )
 
     def _write_rates(self, energy: EnergyReport) -> None:
         """Firing rates of all layers: a file, because there are up to a hundred."""

@@ -21,6 +21,11 @@ REGIONS = (
     'between trainings, and so does the energy of both networks.'
 )
 
+FILES = (
+    '(3) The file holds the network with weights of 8 bits, rounded to nearest; spikes are exact '
+    '(docs/deploy.md).'
+)
+
 
 def result_line(result: Result) -> str:
     """Quality and energy of one task."""
@@ -46,6 +51,13 @@ def result_table(results: Sequence[Result]) -> Table:
     table.add_row(f'the same as an ANN{note}', *(f'{e.totals.ann_mj:.3f} mJ' for e in energies))
     table.add_row('ANN / this', *(f'{e.totals.ratio:.1f}' for e in energies))
     table.add_row('same on binary spikes (1)', *('{} of {}'.format(*r.same) for r in results))
+    if any(result.file for result in results):
+        table.add_section()
+        files = [result.file for result in results]
+        rates = [f'{file.torch_rate:.0f} / {file.file_rate:.0f}' if file else '-' for file in files]
+        table.add_row('images per second, PyTorch / int8 file', *rates)
+        equal = ['{} of {}'.format(*file.same) if file else '-' for file in files]
+        table.add_row('same in the int8 file (3)', *equal)
     table.add_section()
     table.add_row('parameters', *(f'{r.parameters:,}' for r in results))
     table.add_row('training', *(r.training_time for r in results))
@@ -60,10 +72,13 @@ def print_summary(tasks: Sequence[Task], results: Sequence[Result], seconds: flo
     console.print(SAME_ANSWERS)
     if any(result.regions for result in results):
         console.print(REGIONS)
+    if any(result.file for result in results):
+        console.print(FILES)
     console.print('\n[bold]files[/bold]')
     for task, result in zip(tasks, results, strict=True):
         weights = [one.left_weights or one.checkpoint for one in task.trainings]
-        for path in (*weights, *result.pictures):
+        exported = [result.file.path] if result.file else []
+        for path in (*weights, *exported, *result.pictures):
             console.print(f'  {path}', soft_wrap=True)
     console.print('\n[bold]what to do next[/bold]')
     for task in tasks:

@@ -103,7 +103,9 @@ def main() -> None:
             )
     except (OSError, ValueError, NeuronMismatchError, MissingExtraError) as error:
         sys.exit(f'export_onnx.py: {error}')
-    table = Table('file', 'MB', 'input', 'neurons', 'int8 layers', title_justify='left')
+    table = Table()
+    for name in ('file', 'MB', 'input', 'neurons', 'int8 layers'):
+        table.add_column(name, overflow='fold')
     for file in files:
         onnx, metadata = read_onnx(file)
         image = onnx.graph.input[0]
