@@ -37,7 +37,7 @@ from torch import Tensor, nn
 import mmspike
 from mmspike.apis.model import build_model
 from mmspike.apis.terminal import tool_console
-from mmspike.deploy.onnx_export import PRECISIONS, export_parts, folded, quiet_exporter
+from mmspike.deploy.onnx_export import PRECISIONS, export_parts, quiet_exporter
 from mmspike.deploy.onnx_files import NETWORK
 from mmspike.deploy.parts import Network
 from mmspike.deploy.runtimes import RUNTIMES, open_session
@@ -78,13 +78,11 @@ def build(name: str) -> nn.Module:
 
 def torch_candidates(model: nn.Module, images: Tensor) -> dict[str, Callable[[], object]]:
     """The ways to run a host's model in PyTorch."""
-    eager = folded(model, images).to(memory_format=torch.channels_last)
+    fast = mmspike.optimize_for_inference(model, sample=images)
     return {
         RESEARCH: call(Network(with_neurons(model, PlainSFA)), images),
         'mmspike, PyTorch': call(Network(model), images),
-        'mmspike, folded, channels_last': call(
-            Network(eager), images.to(memory_format=torch.channels_last)
-        ),
+        'optimize_for_inference, PyTorch': call(Network(fast), images),
     }
 
 
@@ -249,9 +247,14 @@ def main() -> None:
     parser.add_argument('--size', type=int, help='default: 224 or 512, by task')
     parser.add_argument('--batch', type=int, help='default: 8 or 1, by task')
     parser.add_argument('--repetitions', type=int, default=7)
+    parser.add_argument(
+        '--memory', choices=('kept', 'default'), default='kept',
+        help='of PyTorch on the CPU: freed memory is kept, or given back as by default',
+    )  # fmt: skip
     parser.add_argument('--out', default='work_dirs/bench', help='folder for the CSV and the plot')
     args = parser.parse_args()
-    keep_memory()
+    if args.memory == 'kept':
+        keep_memory()
     console = tool_console(file_width=110)
     rows = [row for task in args.task for row in run_task(task, args, console)]
     out = Path(args.out)
