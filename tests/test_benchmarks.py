@@ -185,3 +185,19 @@ def test_conversion(run_program):
     out = run_program('benchmarks/conversion.py', *trained(RESNET), '--timesteps', 4).stdout
     for words in ('top-1 in % of 4 images', 'step by step', 'spikingjelly, 99.9 %', 't=4'):
         assert words in out
+
+
+@pytest.mark.slow
+def test_deploy(run_program, tmp_path):
+    out = run_program(
+        'benchmarks/deploy.py', '--size', 32, '--batch', 2, '--threads', 1, '--repetitions', 1,
+        '--out', tmp_path,
+    ).stdout  # fmt: skip
+    assert 'ResNet-50, openvino, int8' in out
+    rows = list(csv.DictReader((tmp_path / 'deploy.csv').read_text().splitlines()))
+    ratios = {row['candidate']: float(row['times_research']) for row in rows}
+    assert ratios['research code, PyTorch'] == 1
+    assert {'openvino, int8', 'onnxruntime, float32', 'optimize_for_inference, PyTorch'} < set(
+        ratios
+    )
+    assert (tmp_path / 'deploy.png').read_bytes().startswith(b'\x89PNG')
