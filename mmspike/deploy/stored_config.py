@@ -32,8 +32,8 @@ def stored_config(cfg: Config) -> dict[str, Any]:
     kept = {key: cfg[key] for key in KEPT if cfg.get(key) is not None}
     model = {key: value for key, value in cfg.model.items() if key not in DROPPED}
     model['type'] = cfg.model.get('host') or PLAIN.get(cfg.model.type, cfg.model.type)
-    if 'train_cfg' in cfg.model:  # detectors of two stages must be given one
-        model['train_cfg'] = None
+    # Detectors must be given these.
+    model |= {key: None for key in ('neck', 'train_cfg') if key in cfg.model}
     kept['model'] = dict(model, backbone=NETWORK)
     if cfg.get('visualizer'):
         kept['visualizer'] = dict(type=cfg.visualizer.type)  # without what it writes to
