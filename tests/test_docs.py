@@ -232,12 +232,8 @@ def test_commands_of_a_page_run_in_order(page, tmp_path, demo):
 def test_no_command_escapes(page):
     """Blocks are of a language that is run or marked, and every fragment names parts that exist."""
     for block in blocks(page):
-        assert block.language in (
-            '',
-            'bash',
-            'python',
-            'cpp',
-        )  # the last: tests/deploy/test_cpp.py, (page, block.line)
+        # tests/deploy/test_cpp.py runs the one program in C++.
+        assert block.language in ('', 'bash', 'python', 'cpp'), (page, block.line)
         # A command in a block without language would not be run.
         if not block.language:
             commands = re.findall(
