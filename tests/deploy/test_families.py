@@ -70,8 +70,13 @@ def check_part(part, model, file, inputs, runtime):
     assert not ours or np.mean([values.any() for values, _ in ours.values()]) > 0.9
 
 
-# In float32 as well: the classifiers, and one of each task whose heads fire.
-BOTH = [name for name in FAMILIES if 'digits' in name or FAMILIES[name][0] != IMAGE]
+# In float32 as well: neurons of every kind, and one of each task whose heads fire.
+BOTH = [
+    name
+    for name in FAMILIES
+    if name.startswith(('metaspikformer-digits-lif', 'metaspikformer-digits-ilif', 'sdtv3-digits'))
+    or name.startswith(('resnet18', 'mask-rcnn', 'semantic-fpn'))
+]
 
 
 @pytest.mark.slow
