@@ -18,6 +18,7 @@ from mmspike.deploy.samples import has_time, sample_images
 from mmspike.deploy.stored_config import stored_config
 from mmspike.files import atomic_write
 from mmspike.neurons import IntegerNeuron
+from mmspike.neurons.records import is_record
 from mmspike.temporal import get_timesteps
 from mmspike.version import __version__
 
@@ -137,7 +138,7 @@ def fingerprint(model: BaseModel) -> str:
     """A number of a model's weights: the same weights have the same one."""
     found = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
-        if hasattr(value, 'cpu'):
+        if hasattr(value, 'cpu') and not is_record(name):
             found.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:16]
 

@@ -45,7 +45,7 @@ def _channels(model: nn.Module) -> int:
     """Channels of the input: those of the first convolution of the backbone."""
     backbone: Any = model.backbone
     first = next(m for m in backbone.modules() if isinstance(m, nn.Conv2d))
-    return getattr(backbone, 'in_channels', first.in_channels * 1)
+    return getattr(backbone, 'in_channels', first.in_channels)
 
 
 def _size_of(cfg: Config) -> Sequence[int]:

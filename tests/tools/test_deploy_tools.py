@@ -5,7 +5,11 @@ import re
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 
+from mmspike.apis.config import load_config
+from mmspike.apis.model import build_model
+from mmspike.masking import set_masking
 from support.exported_networks import firing_model
 from support.small_runs import CONFIGS
 
@@ -82,3 +86,24 @@ def test_files_that_are_not_there_are_one_line(tool, checkpoint, run_tool):
     arguments = checkpoint if tool == 'check.py' else checkpoint[:1]
     status, _ = run_tool(f'deploy/{tool}', *arguments, 'nothing.onnx')
     assert re.fullmatch(rf'{tool}: there is no file nothing\.onnx', status)
+
+
+@pytest.mark.slow
+def test_masked_spikes_are_refused_or_sent(checkpoint, run_tool, tmp_path):
+    config, weights = checkpoint
+    cfg = load_config(config)
+    init_default_scope(cfg.default_scope)
+    model = build_model(cfg, weights)
+    set_masking(model, {'all': 0.5})
+    masked = tmp_path / 'masked.pth'
+    torch.save(dict(state_dict=model.state_dict()), masked)
+    status, out = run_tool('deploy/export_onnx.py', config, masked, '--out', 'masked.onnx')
+    assert status != 0
+    assert 'drops 50% of its spikes at random' in str(status)
+    status, _ = run_tool(
+        'deploy/export_onnx.py', config, masked, '--out', 'all.onnx', '--all-spikes'
+    )
+    assert status == 0
+    status, out = run_tool('deploy/check.py', config, weights, 'all.onnx', '--images', 4)
+    assert status == 0
+    assert '100.00000%' in out

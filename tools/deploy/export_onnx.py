@@ -22,6 +22,7 @@ from mmspike.deploy.onnx_export import PRECISIONS
 from mmspike.deploy.onnx_files import read_onnx
 from mmspike.deploy.rounding import ROUNDINGS
 from mmspike.files import forbid_code_in_checkpoints
+from mmspike.masking import set_masking
 from mmspike.neurons import NeuronMismatchError
 
 console = tool_console()
@@ -52,6 +53,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--calibrate', type=int, default=16, metavar='N', help='batches of them; default 16'
+    )
+    parser.add_argument(
+        '--all-spikes',
+        action='store_true',
+        help='of a network whose spikes are masked at random: send all of them',
     )
     parser.add_argument(
         '--free-size',
@@ -86,6 +92,8 @@ def main() -> None:
         replace_sync_bn(cfg)
         init_default_scope(cfg.default_scope)
         model = build_model(cfg, args.checkpoint)
+        if args.all_spikes:
+            set_masking(model, {'all': 0})
         calibrates = args.rounding != 'nearest'
         calibration = training_batches(cfg, args.calibrate) if calibrates else ()
         with console.status('exporting'):
