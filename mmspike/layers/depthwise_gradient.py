@@ -64,7 +64,9 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=weight.shape[0])
+    # torch.jit traces sizes as tensors, which are no arguments of a convolution.
+    padding, groups = int(weight.shape[-1]) // 2, int(weight.shape[0])
+    return conv2d(x, weight, bias, padding=padding, groups=groups)
 
 
 def _kernel_runs(x: Tensor, weight: Tensor) -> bool:

@@ -51,12 +51,13 @@ def run_as_file(
     Returns:
         None without the libraries of ``mmspike[deploy]``.
     """
+    kept = list(islice(batches, BATCHES))
+    size = model.data_preprocessor(kept[0], False)['inputs'].shape[-2:]
     try:
-        export_onnx(cfg, model, path, precision='int8')
+        export_onnx(cfg, model, path, size=size, precision='int8')
         file = load(path, threads=torch.get_num_threads()).model
     except MissingExtraError:
         return None
-    kept = list(islice(batches, BATCHES))
     answers, rates = [], []
     for network in (model, file):
         step: Any = network.test_step
