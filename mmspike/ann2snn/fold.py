@@ -11,11 +11,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from mmspike.ann2snn.quantise import replace_modules
 from mmspike.ann2snn.readers import Readers
+from mmspike.layers.depthwise_gradient import DepthwiseConv2d
 from mmspike.layers.rep_conv import fold_rep_convs
 
 FUSE: dict[type, Callable[..., nn.Module]] = {
     nn.Conv1d: fuse_conv_bn_eval,
     nn.Conv2d: fuse_conv_bn_eval,
+    DepthwiseConv2d: fuse_conv_bn_eval,
     nn.Conv3d: fuse_conv_bn_eval,
     nn.Linear: fuse_linear_bn_eval,
 }

@@ -11,6 +11,7 @@ from mmspike.layers.conv import (  # noqa: E402
     spike_conv,
     use_preactivation_neurons,
 )
+from mmspike.layers.depthwise_gradient import DepthwiseConv2d  # noqa: E402
 from mmspike.layers.drop_path import DropPath  # noqa: E402
 from mmspike.layers.mlp import SpikeMLP  # noqa: E402
 from mmspike.layers.neuron_init import NeuronInit, neuron_gain  # noqa: E402
@@ -24,6 +25,7 @@ from mmspike.layers.window_attention import SpikeWindowAttention  # noqa: E402
 from mmspike.moved import moved_names  # noqa: E402
 
 __all__ = [
+    'DepthwiseConv2d',
     'DropPath',
     'NeuronInit',
     'RepConv',

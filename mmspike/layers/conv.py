@@ -11,7 +11,6 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmspike.layers.depthwise_gradient import use_fast_gradient
 from mmspike.moved import moved_names
 from mmspike.registry import MODELS
 
@@ -90,9 +89,8 @@ class SpikeSepConv(BaseModule):
         self.pointwise1 = spike_conv(channels, hidden, neuron_cfg=neuron_cfg, norm_cfg=norm_cfg)
         self.depthwise = spike_conv(
             hidden, hidden, kernel_size, groups=hidden, bias=False, neuron_cfg=neuron_cfg,
-            norm_cfg=between,
+            norm_cfg=between, conv_cfg=dict(type='mmspike.DepthwiseConv2d'),
         )  # fmt: skip
-        use_fast_gradient(self.depthwise.conv)
         self.pointwise2 = spike_conv(
             hidden, channels, neuron_cfg=None if analog_pointwise else neuron_cfg, norm_cfg=norm_cfg
         )

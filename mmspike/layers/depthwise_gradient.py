@@ -13,9 +13,11 @@ from torch.nn.functional import conv2d
 from mmspike.execution.spike_train import SpikeTrain, unmarked, without_flow
 from mmspike.neurons.kernels.cpu_library import LIBRARY, counts, pointers, threads_for
 from mmspike.neurons.kernels.dispatcher import is_plain, unobserved
+from mmspike.registry import MODELS
 
 # Kernels of 3x3 are fast in oneDNN.
 KERNEL_SIZES = (5, 7)
+SQUARES = [(size, size) for size in KERNEL_SIZES]
 # A library that was built by an older version has no such function.
 _gradient: Any = getattr(LIBRARY, 'mmspike_depthwise', None)
 AVAILABLE = _gradient is not None
@@ -30,18 +32,28 @@ class DepthwiseArguments(ctypes.Structure):
     ]
 
 
-def use_fast_gradient(conv: nn.Module) -> None:
-    """Let a convolution run as :func:`depthwise_conv`, if it is one. It keeps its class."""
-    if (
-        type(conv) is nn.Conv2d
-        and conv.groups == conv.in_channels == conv.out_channels
-        and conv.kernel_size in [(size, size) for size in KERNEL_SIZES]
-        and conv.padding == (conv.kernel_size[0] // 2,) * 2
-        and conv.stride == conv.dilation == (1, 1)
-        and conv.padding_mode == 'zeros'
-    ):
-        # A plain function: copies and pickles of the module refer to it by name.
-        conv._conv_forward = depthwise_conv  # type: ignore[assignment, method-assign]
+@MODELS.register_module()
+class DepthwiseConv2d(nn.Conv2d):
+    """``Conv2d`` of a channel each, ``(N, C, H, W)``, whose 5x5 and 7x7 weights train faster.
+
+    It runs as :func:`depthwise_conv` where it has one filter per channel, stride 1 and "same"
+    padding with zeros, and as ``Conv2d`` otherwise.
+
+    Args:
+        *args, **kwargs: See ``torch.nn.Conv2d``.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        half = self.kernel_size[0] // 2
+        if (
+            self.groups == self.in_channels == self.out_channels
+            and self.kernel_size in SQUARES
+            and self.padding == (half, half)
+            and self.stride == self.dilation == (1, 1)
+            and self.padding_mode == 'zeros'
+        ):
+            return depthwise_conv(input, weight, bias)
+        return super()._conv_forward(input, weight, bias)
 
 
 def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
