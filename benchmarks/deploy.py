@@ -38,8 +38,7 @@ import mmspike
 from mmspike.apis.model import build_model
 from mmspike.apis.terminal import tool_console
 from mmspike.deploy.onnx_export import export_parts, quiet_exporter
-from mmspike.deploy.onnx_files import NETWORK
-from mmspike.deploy.parts import Network
+from mmspike.deploy.parts import NETWORK, Network
 from mmspike.deploy.runtimes import RUNTIMES, open_session
 
 RESEARCH = 'research code, PyTorch'
@@ -106,10 +105,10 @@ def exported(model: nn.Module, images: Tensor, folder: Path) -> Iterator[tuple[s
     """The network of a host's model as files."""
     import onnx_ir
 
-    for name, options in FORMS.items():
+    for i, (name, options) in enumerate(FORMS.items()):
         parts = export_parts(model, images, free_size=False, **options)
         network = next(part for part in parts if part.name == NETWORK)
-        path = folder / f'{len(name)}.onnx'
+        path = folder / f'{i}.onnx'
         onnx_ir.save(network.model, path)
         yield name, path
 
@@ -187,7 +186,7 @@ def run_task(task: str, args: argparse.Namespace, console: Console) -> list[Row]
     model = build(name)
     found: list[Row] = []
     with TemporaryDirectory() as folder:
-        sources = {'': list(exported(model, torch.cat([images, images])[:2], _in(folder, 'ours')))}
+        sources = {'': list(exported(model, images[:1].expand(2, -1, -1, -1), _in(folder, 'ours')))}
         in_torch = torch_candidates(model, images)
         if task == 'cls':
             for peer, make in PEERS.items():

@@ -118,6 +118,18 @@ def inferencer_of(cfg: Config, checkpoint: str | None, device: str, classes: dic
     return inferencer
 
 
+def show_progress(inferencer: Any, shown: bool) -> None:
+    """Whether the next calls of a host's inferencer show a progress bar.
+
+    mmpretrain has one switch for the process.
+    """
+    if hasattr(inferencer, 'show_progress'):
+        inferencer.show_progress = shown
+    else:
+        bars: Any = import_module('mmpretrain.utils.progress')
+        bars.disable_progress_bar = not shown
+
+
 def build_inferencer(cfg: Config, config: str, checkpoint: str, device: str) -> Any:
     """The inferencer of the config's ``default_scope``, with the checkpoint loaded.
 

@@ -37,7 +37,8 @@ def _answer(sample: dict) -> Any:
     if 'pred_label' in sample:
         return sample['pred_label'].cpu()
     if 'pred_sem_seg' in sample:
-        return sample['pred_sem_seg']['data'].cpu().to(torch.int16)
+        labels = sample['pred_sem_seg']['data'].cpu()
+        return labels.to(torch.uint8 if labels.max() < 256 else torch.int16)  # all are kept
     found = sample['pred_instances']
     kept = found['scores'] >= SCORE
     return found['labels'][kept].cpu(), found['bboxes'][kept].cpu()

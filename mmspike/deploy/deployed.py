@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mmspike.apis.inference import inferencer_of
+from mmspike.apis.inference import inferencer_of, show_progress
 from mmspike.deploy.exported_network import RuntimePart
 from mmspike.deploy.metadata import Metadata
 from mmspike.deploy.onnx_files import part_path, read_onnx
@@ -18,6 +18,8 @@ from mmspike.deploy.parts import NETWORK, skip_head
 from mmspike.deploy.runtimes import open_session
 from mmspike.deploy.stored_config import read_config
 from mmspike.execution.replacement import replace
+
+Image = str | os.PathLike | np.ndarray
 
 
 class Deployed:
@@ -38,14 +40,14 @@ class Deployed:
 
     def __call__(
         self,
-        images: str | np.ndarray | Sequence[str | np.ndarray],
+        images: Image | Sequence[Image],
         batch_size: int = 1,
         **kwargs: Any,
     ) -> Any:
         """Predict, with a progress bar for several images.
 
         Args:
-            images: Files or arrays ``(H, W, 3)``, uint8, BGR; one or several. A folder, too.
+            images: Files or arrays ``(H, W, 3)``, uint8, BGR; one or several, or a folder.
             batch_size: Images that run together.
             **kwargs: Of the host's inferencer, such as ``return_datasamples=True``.
 
@@ -53,9 +55,18 @@ class Deployed:
             What the host's inferencer returns: mmpretrain a list of dictionaries, mmdet and mmseg a
             dictionary with ``predictions``.
         """
-        several = not isinstance(images, str | np.ndarray) and len(images) > 1
-        self.inferencer.show_progress = several
-        return self.inferencer(images, batch_size=batch_size, **kwargs)
+        if isinstance(images, Image):
+            given: Any = _as_host_takes_it(images)
+            several = isinstance(given, str) and Path(given).is_dir()
+        else:
+            given = [_as_host_takes_it(image) for image in images]
+            several = len(given) > 1
+        show_progress(self.inferencer, several)
+        return self.inferencer(given, batch_size=batch_size, **kwargs)
+
+
+def _as_host_takes_it(image: Image) -> str | np.ndarray:
+    return image if isinstance(image, np.ndarray) else str(image)
 
 
 def load(path: str | os.PathLike, runtime: str = 'auto', threads: int | None = None) -> Deployed:

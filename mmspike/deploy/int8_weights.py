@@ -38,7 +38,8 @@ def quantise_weights(
     Returns:
         Names of the rounded layers.
     """
-    graph, rounded = model.graph, []
+    graph, names = model.graph, []
+    rounded: dict[Any, tuple[np.ndarray, np.ndarray, np.ndarray | None]] = {}
     found = find_integers(graph)
     last = set() if read_outs is None else _last_layers(graph, neurons)
     for layer in list(weight_layers(graph)):
@@ -54,14 +55,17 @@ def quantise_weights(
         if not _is_carried_in_8_bits(layer.data):
             data = builder.quantised(layer.data, spikes.worth, spikes.worth)
             layer.node.replace_input_with(_place(layer.node, layer.data), data)
-        known = None if layer.out_axis else statistics.get(layer.name)
-        weight, lost = _rounded(builder, layer, known, rounding)
+        if layer.weight not in rounded:  # a head uses one at several levels
+            known = None if layer.out_axis else statistics.get(layer.name)
+            rounded[layer.weight] = _rounded(layer, known, rounding)
+            names.append(layer.name)
+        integers, scale, lost = rounded[layer.weight]
+        weight = _dequantised(builder, layer, integers, scale)
         layer.node.replace_input_with(_place(layer.node, layer.weight), weight)
         if lost is not None:
             _add_to_bias(builder, layer, lost)
         graph.insert_before(layer.node, builder.nodes)
-        rounded.append(layer.name)
-    return list(dict.fromkeys(rounded))  # one that is used at several levels counts once
+    return names
 
 
 def _place(node: Any, value: Any) -> int:
@@ -90,27 +94,32 @@ def _last_layers(graph: Any, neurons: set[Any]) -> set[Any]:
 
 
 def _rounded(
-    builder: GraphBuilder, layer: WeightLayer, known: Statistics | None, rounding: str
-) -> tuple[Any, np.ndarray | None]:
-    """Rounded weights as a value, and what the outputs lose in the mean, if it is known."""
+    layer: WeightLayer, known: Statistics | None, rounding: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Rounded weights, their scales, and what the outputs lose in the mean, if it is known."""
     original, axis = layer.weight.const_value.numpy(), layer.out_axis
     scale = scales(original, axis)
     if rounding == 'feedback' and known is not None and known.moments is not None:
         integers = with_feedback(original, scale, known)
     else:
         integers = nearest(original, scale, axis)
+    if known is None or rounding == 'nearest':
+        return integers, scale, None
+    shape = [-1] + [1] * (original.ndim - 1)
+    return integers, scale, mean_errors(original, integers * scale.reshape(shape), known)
+
+
+def _dequantised(
+    builder: GraphBuilder, layer: WeightLayer, integers: np.ndarray, scale: np.ndarray
+) -> Any:
     name = layer.weight.name
-    value = builder.op(
+    return builder.op(
         'DequantizeLinear',
         builder.constant(integers, np.int8, f'{name}.int8'),
         builder.constant(scale, name=f'{name}.scale'),
         builder.constant(np.zeros(scale.shape), np.int8, f'{name}.zero'),
-        axis=axis,
+        axis=layer.out_axis,
     )
-    if known is None or rounding == 'nearest':
-        return value, None
-    shape = [-1] + [1] * (original.ndim - 1)
-    return value, mean_errors(original, integers * scale.reshape(shape), known)
 
 
 def _add_to_bias(builder: GraphBuilder, layer: WeightLayer, more: np.ndarray) -> None:

@@ -88,12 +88,15 @@ def export_parts(
 
     Raises:
         MissingExtraError: A library is not installed.
-        ValueError: The precision is unknown, or the model cannot be exported.
+        ValueError: The precision or rounding is unknown, they do not go together, there are no
+            batches for a calibration, or the model cannot be exported.
     """
     if precision not in PRECISIONS:
         raise ValueError(f'precision must be one of {PRECISIONS}, got {precision!r}')
     if rounding not in ROUNDINGS:
         raise ValueError(f'rounding must be one of {ROUNDINGS}, got {rounding!r}')
+    if rounding != 'nearest' and precision != 'int8':
+        raise ValueError(f"rounding={rounding!r} needs precision='int8', got {precision!r}")
     for library in ('onnx', 'onnxscript', 'onnx_ir'):
         needed(library)
     model = folded(model, images)

@@ -36,9 +36,8 @@ def export_onnx(
 ) -> list[Path]:
     """Export the model of a config to ONNX: standard operators alone, batch norms folded.
 
-    The batch is free. A detector of two stages has a
-    file for each head that works on regions as well: ``model.roi_head.bbox_head.onnx`` beside
-    ``model.onnx``.
+    The batch is free. A detector of two stages has a file for each head that works on regions as
+    well: ``model.roi_head.bbox_head.onnx`` beside ``model.onnx``.
 
     Args:
         cfg: Config of mmpretrain, mmdet or mmseg.

@@ -11,7 +11,7 @@ from mmengine.registry import Registry
 
 from mmspike.registry import Registry as OwnRegistry
 
-KEPT = ('default_scope', 'data_preprocessor', 'test_dataloader', 'test_pipeline', 'test_evaluator')
+KEPT = ('default_scope', 'data_preprocessor', 'test_dataloader', 'test_pipeline')
 HOSTS = ('mmpretrain', 'mmdet', 'mmseg')
 NETWORK = dict(type='mmspike.ExportedNetwork')
 TUPLE = 'tuple of'
@@ -35,6 +35,10 @@ def stored_config(cfg: Config) -> dict[str, Any]:
     # Detectors must be given these.
     model |= {key: None for key in ('neck', 'train_cfg') if key in cfg.model}
     kept['model'] = dict(model, backbone=NETWORK)
+    # Paths of the data have no place in a file for others.
+    dataset = cfg.test_dataloader.dataset
+    reading = dict(type=dataset.type, pipeline=dataset.get('pipeline') or [])
+    kept['test_dataloader'] = dict(dataset=reading)
     if cfg.get('visualizer'):
         kept['visualizer'] = dict(type=cfg.visualizer.type)  # without what it writes to
     return _plain(Config(kept).to_dict())

@@ -1,6 +1,7 @@
 """Exported files in use: images of every kind, classes, other folders, two hosts in a process."""
 
 import shutil
+from importlib import import_module
 
 import cv2
 import numpy as np
@@ -29,11 +30,23 @@ def test_images_of_every_kind(deployed, pixels, tmp_path):
     path.write_bytes(cv2.imencode('.png', pixels)[1].tobytes())
     (one,) = deployed(pixels)
     assert one['pred_class'] in '0123456789'
-    for images in (str(path), [pixels], [str(path)], [pixels, str(path), pixels]):
+    for images in (str(path), path, tmp_path, [pixels], [path], [pixels, str(path), pixels]):
         answers = deployed(images, batch_size=2)
-        assert len(answers) == (1 if isinstance(images, str) else len(images))
+        assert len(answers) == (len(images) if isinstance(images, list) else 1)
         for answer in answers:
             assert np.array_equal(answer['pred_scores'], one['pred_scores'])
+
+
+def test_several_images_show_a_bar(deployed, pixels, tmp_path):
+    bars = import_module('mmpretrain.utils.progress')
+    for images, shown in ((pixels, False), ([pixels, pixels], True), ([pixels], False)):
+        deployed(images)
+        assert bars.disable_progress_bar is not shown
+
+
+def test_a_file_knows_no_path_of_the_data(deployed):
+    (kept,) = deployed.metadata.config['test_dataloader'].values()
+    assert list(kept) == ['type', 'pipeline']
 
 
 def test_a_grey_file(deployed, tmp_path):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from mmspike.deploy import export_onnx
 from mmspike.deploy.calibration import MOST_ROWS, input_statistics
 from mmspike.deploy.rounding import mean_errors, nearest, scales, with_feedback
 
@@ -123,3 +126,17 @@ def test_statistics_add_up_over_batches_and_maps_are_sampled():
 def test_without_a_batch():
     with pytest.raises(ValueError, match='there is no batch'):
         input_statistics(Stepping(nn.Linear(2, 2)), [])
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(rounding='up', precision='int8'), "one of .* got 'up'"),
+        (dict(rounding='feedback'), "rounding='feedback' needs precision='int8', got 'float32'"),
+        (dict(rounding='bias', precision='int8'), 'there is no batch'),
+    ],
+)
+def test_options_that_do_not_go_together(options, message, exported):
+    with pytest.raises(ValueError, match=message):
+        export_onnx(exported.cfg, exported.model, 'never.onnx', **options)
+    assert not Path('never.onnx').exists()

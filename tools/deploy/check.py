@@ -37,7 +37,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file of mmpretrain, mmdet or mmseg')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('file', type=Path, help='what export_onnx.py made of it')
-    parser.add_argument('--images', type=int, default=64, help='of the test data; default 64')
+    parser.add_argument(
+        '--images', type=int, default=64, help='at least so many test images; default 64'
+    )
     parser.add_argument('--runtime', choices=('auto', *RUNTIMES), default='auto')
     parser.add_argument('--threads', type=int, help='default: as the runtime chooses')
     parser.add_argument('--layers', action='store_true', help='print all layers and neurons')
@@ -55,7 +57,7 @@ def compare(args: argparse.Namespace) -> list[PartAgreement]:
     _, metadata = read_onnx(args.file)
     check_same_model(args.file, metadata, fingerprint(model), args.checkpoint)
     loader = build_test_loader(cfg)
-    comparison, seen = None, 0
+    comparison = None
     with progress_bar(console) as progress:
         batches = -(-args.images // loader.batch_size)
         for batch in progress.track(islice(loader, batches), batches, description='comparing'):
@@ -63,7 +65,6 @@ def compare(args: argparse.Namespace) -> list[PartAgreement]:
                 images = model.data_preprocessor(batch, False)['inputs']
                 comparison = Comparison(model, args.file, images, args.runtime, args.threads)
             comparison.add(batch)
-            seen += 1
     if comparison is None:
         raise ValueError('the test data of the config is empty')
     return list(comparison.found.values())

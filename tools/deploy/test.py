@@ -30,7 +30,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file of mmpretrain, mmdet or mmseg')
     parser.add_argument('files', nargs='+', type=Path, help='what export_onnx.py wrote')
-    parser.add_argument('--checkpoint', help='evaluate it as well, and count equal answers')
+    parser.add_argument(
+        '--checkpoint',
+        help='evaluate it first; the answers of files are compared with its',
+    )
     parser.add_argument('--runtime', choices=('auto', *RUNTIMES), default='auto')
     parser.add_argument('--threads', type=int, help='default: as the runtime chooses')
     parser.add_argument('--out', type=Path, help='write the table to this .json file')
@@ -54,9 +57,10 @@ def run(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     first = None
     for name, model in models.items():
         answers = Answers()
+        compared = [answers] if len(models) > 1 else []
         began = time.perf_counter()
         results[name] = evaluate(
-            model, loader, cfg.test_evaluator, extra=[answers], title=name, console=console
+            model, loader, cfg.test_evaluator, extra=compared, title=name, console=console
         )
         results[name]['images per second'] = len(loader.dataset) / (time.perf_counter() - began)
         if first is None:
