@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmspike.execution.spike_driven import get_execution, set_execution
+from mmspike.execution.spike_driven import EXECUTIONS, get_execution, set_execution
 from mmspike.neurons import BaseNeuron
 from mmspike.thread_hooks import of_this_thread
 
@@ -63,6 +63,32 @@ def _outputs_of(model: nn.Module, into: dict[str, list[Tensor]]):
 
 
 @torch.no_grad()
+def layer_outputs(
+    model: nn.Module, run: Callable[[], Any], execution: str
+) -> dict[str, list[Tensor]]:
+    """Outputs of all convolutions, linear layers and neurons in one execution, call by call.
+
+    Args:
+        model: A model in evaluation mode. Its execution and its state are left as they were.
+        run: Calls the model.
+        execution: One of :data:`~mmspike.execution.EXECUTIONS`.
+    """
+    before = get_execution(model)
+    # Stateful neurons go on from the same membranes each time.
+    states = {m: m.v for m in model.modules() if isinstance(m, BaseNeuron)}
+    outputs: dict[str, list[Tensor]] = {}
+    try:
+        set_execution(model, execution)
+        with _outputs_of(model, outputs):
+            run()
+    finally:
+        set_execution(model, before)
+        for neuron, v in states.items():
+            neuron.v = v
+    return outputs
+
+
+@torch.no_grad()
 def compare_executions(model: nn.Module, run: Callable[[], Any]) -> list[LayerDifference]:
     """Run a model on integers and on spikes and compare the outputs of every layer.
 
@@ -84,27 +110,13 @@ def compare_executions(model: nn.Module, run: Callable[[], Any]) -> list[LayerDi
     """
     if model.training:
         raise ValueError('spike-driven execution is for evaluation: call model.eval() first')
-    before = get_execution(model)
-    # Stateful neurons go on from the same membranes each time.
-    states = {m: m.v for m in model.modules() if isinstance(m, BaseNeuron)}
-    outputs: dict[str, dict[str, list[Tensor]]] = {}
-    try:
-        for execution in ('integer', 'spike'):
-            set_execution(model, execution)
-            try:
-                with _outputs_of(model, outputs.setdefault(execution, {})):
-                    run()
-            finally:
-                for neuron, v in states.items():
-                    neuron.v = v
-    finally:
-        set_execution(model, before)
+    integers, spikes = (layer_outputs(model, run, execution) for execution in EXECUTIONS)
     neurons = {name for name, m in model.named_modules() if isinstance(m, BaseNeuron)}
     differences = []
-    for name, ours in outputs['integer'].items():
-        if name not in outputs['spike']:
+    for name, ours in integers.items():
+        if name not in spikes:
             continue  # inside of a chain that takes spikes as one convolution
-        theirs = outputs['spike'][name]
+        theirs = spikes[name]
         if [x.shape for x in ours] != [x.shape for x in theirs]:
             raise ValueError(f'{name} ran for other shapes in spike-driven execution')
         a, b = (torch.cat([x.flatten() for x in xs]) for xs in (ours, theirs))

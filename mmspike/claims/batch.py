@@ -1,0 +1,151 @@
+"""Whether the answer for a sample depends on the other samples of its batch."""
+
+import torch
+from torch import Tensor
+
+from mmspike.claims.axes import Axes, find_axes
+from mmspike.claims.claim import BROKEN, HOLDS, NOT_SHOWN, Claim, Place
+from mmspike.claims.communication import neurons_of
+from mmspike.claims.gaps import Gap, gap_between
+from mmspike.claims.subject import Subject
+from mmspike.claims.traces import Moment, Trace, follow
+
+NAME = 'batch independence'
+VARIANTS = 2
+
+
+class Influences:
+    """Which samples each number inside of a model depends on.
+
+    One sample after the other gets other content; the numbers that change depend on it. The sizes
+    stay the same, and with them the order of all additions, so that numbers of other samples stay
+    the same to the last bit.
+
+    Args:
+        subject: The model.
+
+    Attributes:
+        trace: The run that the others were compared with.
+        owners: For each moment and tensor, bits of samples.
+        neurons, silent: Names of the layers of neurons, and of those that fired nothing.
+
+    Raises:
+        OtherPathError: With other samples the model ran other modules.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.trace = Trace.of(subject, subject.inputs)
+        self.neurons, self.silent = neurons_of(subject.model, self.trace)
+        self.owners = [
+            [torch.zeros(x.shape, dtype=torch.uint8, device=x.device) for x in moment.tensors]
+            for moment in self.trace.moments
+        ]
+        for sample in range(subject.samples):
+            for variant in range(VARIANTS):
+                inputs = subject.other(variant, sample)
+                for place, masks in self.trace.differences(subject, inputs):
+                    for owner, mask in zip(self.owners[place], masks, strict=True):
+                        owner |= mask.to(torch.uint8) << sample
+
+    def axes(self, place: int, number: int) -> Axes | None:
+        """Where samples and steps stand in a tensor."""
+        owners = self.owners[place][number]
+        return find_axes(owners, self.subject.timesteps, self.subject.samples)
+
+    def mixed(self) -> list[Place]:
+        """The first module that mixes samples."""
+        for moment, owners in zip(self.trace.moments, self.owners, strict=True):
+            for owner in owners:
+                several = (owner & (owner - 1)) != 0
+                if several.any():
+                    return [self._place(moment.culprit, owner, several)]
+        return []
+
+    def _place(self, layer: str, owner: Tensor, several: Tensor) -> Place:
+        """The first number that depends on several samples, in the order of time and batch."""
+        subject = self.subject
+        own = torch.where(several, 0, owner)
+        axes = find_axes(own, subject.timesteps, subject.samples)
+        if axes is None:
+            return Place(layer)
+        row = int(axes.rows(several).any(1).nonzero()[0])
+        step = None if axes.steps is None else int(axes.steps[row])
+        return Place(layer, step, int(axes.samples[row]))
+
+
+def check_batch(influences: Influences) -> Claim:
+    """Batch independence: other samples, their order and their number do not matter."""
+    subject = influences.subject
+    places = influences.mixed()
+    if places:
+        return Claim(
+            NAME, BROKEN, 'an answer depends on which other samples are in the batch', tuple(places)
+        )
+    wrong = _other_orders(influences)
+    if wrong is not None:
+        return wrong
+    return Claim(
+        NAME,
+        HOLDS,
+        f'{subject.samples} samples in other company, in other orders and alone: the same answers',
+    )
+
+
+def _other_orders(influences: Influences) -> Claim | None:
+    """Run the samples in another order and one by one; None if all answers stay the same."""
+    subject = influences.subject
+    everyone = list(range(subject.samples))
+    for chosen, how in (
+        (everyone[::-1], 'on the order of the samples'),
+        *(([one], 'on the number of samples in the batch') for one in everyone),
+    ):
+        try:
+            gap = _first_gap(influences, chosen)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+            return Claim(NAME, NOT_SHOWN, f'a batch of {len(chosen)} cannot be run: {text}')
+        if gap is not None and not gap.tie:
+            return Claim(NAME, BROKEN, f'an answer depends {how}', (Place(gap.layer),))
+    return None
+
+
+def _rows(x: Tensor, subject: Subject, chosen: list[int]) -> Tensor | None:
+    """The part of a tensor that belongs to some samples; None if it is not known where it is."""
+    steps, samples = subject.timesteps, subject.samples
+    if x.dim() == 0:
+        return None
+    if x.dim() > 1 and tuple(x.shape[:2]) == (steps, samples):
+        return x[:, chosen]
+    if len(x) == samples:
+        return x[chosen]
+    if len(x) % (steps * samples) == 0:
+        block = len(x) // (steps * samples)
+        return x.unflatten(0, (steps, samples, block))[:, chosen].flatten(0, 2)
+    return None
+
+
+def _first_gap(influences: Influences, chosen: list[int]) -> Gap | None:
+    """The first module that does something else to the samples in another batch."""
+    subject, moments = influences.subject, influences.trace.moments
+    found: list[Gap] = []
+    place = 0
+
+    def compare(moment: Moment) -> None:
+        nonlocal place
+        if found:
+            return
+        if place >= len(moments) or moments[place].layer != moment.layer:
+            found.append(Gap(moment.around, False))
+            return
+        for mine, theirs in zip(moments[place].tensors, moment.tensors, strict=False):
+            rows = _rows(mine, subject, chosen)
+            gap = rows is not None and gap_between(moment, rows, theirs, influences.neurons)
+            if gap:
+                found.append(gap)
+                return
+        place += 1
+
+    model = subject.fresh()
+    follow(model, lambda: subject.run(model, subject.taken(chosen)), compare)
+    return found[0] if found else None

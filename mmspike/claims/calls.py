@@ -1,0 +1,66 @@
+"""Whether one call of a model depends on chance, or on calls before it."""
+
+from collections.abc import Callable
+
+import torch
+from spikingjelly.activation_based.functional import reset_net
+from torch import nn
+
+from mmspike.claims.claim import BROKEN, HOLDS, Claim, Place
+from mmspike.claims.subject import Subject
+from mmspike.claims.traces import OtherPathError, Trace
+
+DETERMINISM, NO_LEAK, RESET = 'determinism', 'no leak between calls', 'state reset'
+
+
+def check_determinism(subject: Subject, trace: Trace) -> Claim:
+    """Determinism: the same input gives the same answer, whatever the seed."""
+    places = _first_difference(subject, trace, lambda model: torch.manual_seed(12345))
+    if isinstance(places, str):
+        return Claim(DETERMINISM, BROKEN, places)
+    if places:
+        finding = 'the same input gives another answer with another seed'
+        return Claim(DETERMINISM, BROKEN, finding, places)
+    return Claim(DETERMINISM, HOLDS, 'the same input twice, with two seeds: the same to the bit')
+
+
+def check_calls(subject: Subject, trace: Trace) -> tuple[Claim, Claim]:
+    """No leak: a call leaves nothing to the next. Reset: what it leaves can be removed."""
+
+    def call_before(model: nn.Module) -> None:
+        with torch.no_grad():
+            subject.run(model, subject.other(0))
+
+    places = _first_difference(subject, trace, call_before)
+    if not places:
+        nothing = Claim(NO_LEAK, HOLDS, 'a call after another input: the same to the bit')
+        return nothing, Claim(RESET, HOLDS, 'there is nothing to reset')
+    leak = Claim(
+        NO_LEAK, BROKEN, *_described('a call depends on the calls before it', places)
+    )
+
+    def reset_before(model: nn.Module) -> None:
+        call_before(model)
+        reset_net(model)
+
+    left = _first_difference(subject, trace, reset_before)
+    if left:
+        finding = "spikingjelly's functional.reset_net leaves something of the calls before"
+        return leak, Claim(RESET, BROKEN, *_described(finding, left))
+    return leak, Claim(RESET, HOLDS, "after spikingjelly's functional.reset_net nothing is left")
+
+
+def _described(finding: str, places: tuple[Place, ...] | str) -> tuple:
+    return (f'{finding}: {places}',) if isinstance(places, str) else (finding, places)
+
+
+def _first_difference(
+    subject: Subject, trace: Trace, before: Callable[[nn.Module], object]
+) -> tuple[Place, ...] | str:
+    """The first module that differs after ``before``, or why the run went another way."""
+    try:
+        for place, _ in trace.differences(subject, subject.inputs, before):
+            return (Place(trace.moments[place].culprit),)
+    except (OtherPathError, RuntimeError, ValueError) as error:
+        return str(error).splitlines()[0]
+    return ()

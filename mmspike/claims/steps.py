@@ -1,0 +1,101 @@
+"""What the number of time steps changes."""
+
+import torch
+from torch import Tensor
+
+from mmspike.claims.axes import Axes
+from mmspike.claims.batch import Influences
+from mmspike.claims.claim import BROKEN, HOLDS, NOT_SHOWN, Claim, Place
+from mmspike.claims.gaps import Gap, gap_between
+from mmspike.claims.traces import Moment, follow
+from mmspike.temporal import TemporalModule, set_timesteps
+
+NAME = 'other numbers of steps'
+
+
+def check_steps(influences: Influences) -> Claim:
+    """T scaling: the first steps of a long run equal those of a short one.
+
+    The finding says as well whether the steps of the inputs that were given are all alike.
+    """
+    subject = influences.subject
+    temporal = [m for m in subject.model.modules() if isinstance(m, TemporalModule) and m._in_time]
+    if not temporal and (subject.timesteps == 1 or not subject.has_frames):
+        return Claim(NAME, NOT_SHOWN, 'it is not known how the number of steps is changed')
+    steps = subject.timesteps - 1 if subject.timesteps > 1 else 2
+    try:
+        gap, compared = _first_gap(influences, steps, bool(temporal))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return Claim(NAME, NOT_SHOWN, f'T={steps} cannot be run: {text}')
+    if not compared:
+        return Claim(NAME, NOT_SHOWN, 'no map with time steps was found')
+    if gap is not None and not gap.tie:
+        finding = f'a step of a run with T={subject.timesteps} differs from that with T={steps}'
+        return Claim(NAME, BROKEN, finding, (Place(gap.layer),))
+    finding = f'the steps of runs with T={subject.timesteps} and T={steps} agree'
+    if subject.timesteps > 1 and _all_alike(influences):
+        finding += '; on these inputs every step computes the same, so that one would do'
+    return Claim(NAME, HOLDS, finding)
+
+
+def _first_gap(influences: Influences, steps: int, temporal: bool) -> tuple[Gap | None, int]:
+    """The first module that does something else in a run of so many steps; and how many agreed."""
+    subject, moments = influences.subject, influences.trace.moments
+    both = min(steps, subject.timesteps)
+    found: list[Gap] = []
+    place = compared = 0
+
+    def compare(moment: Moment) -> None:
+        nonlocal place, compared
+        if found or place >= len(moments):
+            return
+        if moments[place].layer != moment.layer:
+            found.append(Gap(moment.around, False))
+            return
+        for number, (mine, theirs) in enumerate(
+            zip(moments[place].tensors, moment.tensors, strict=False)
+        ):
+            axes = influences.axes(place, number)
+            if axes is None or not _time_first(axes) or mine.shape == theirs.shape:
+                continue
+            ends = (mine, subject.timesteps), (theirs, steps)
+            short, long = (axes.rows(x)[: _end(axes, x, total, both)] for x, total in ends)
+            compared += 1
+            gap = gap_between(moment, short, long, influences.neurons)
+            if gap is not None:
+                found.append(gap)
+                return
+        place += 1
+
+    model = subject.fresh()
+    if temporal:
+        set_timesteps(model, steps)
+    inputs = subject.first_steps(steps)
+    follow(model, lambda: subject.run(model, inputs), compare)
+    return (found[0] if found else None), compared
+
+
+def _time_first(axes: Axes) -> bool:
+    return axes.steps is not None and bool((axes.steps.diff() >= 0).all())
+
+
+def _end(axes: Axes, x: Tensor, total: int, steps: int) -> int:
+    """How many rows belong to the first steps."""
+    return len(axes.rows(x)) * steps // total
+
+
+def _all_alike(influences: Influences) -> bool:
+    """Whether all layers of neurons fire the same at every step."""
+    subject = influences.subject
+    for place, moment in enumerate(influences.trace.moments):
+        if not moment.done or moment.layer not in influences.neurons:
+            continue
+        for number, x in enumerate(moment.tensors):
+            axes = influences.axes(place, number)
+            if axes is None or not _time_first(axes):
+                continue
+            by_step = axes.rows(x).unflatten(0, (subject.timesteps, -1))
+            if not torch.equal(by_step, by_step[:1].expand_as(by_step)):
+                return False
+    return True

@@ -1,0 +1,130 @@
+"""A model, what it is given, and how it is called."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from spikingjelly.activation_based.functional import reset_net
+from torch import Tensor, nn
+
+LAYOUTS = ('images', 'frames', 'steps', 'folded')
+
+
+def call(model: nn.Module, inputs: Tensor) -> Any:
+    """Call a model with one tensor."""
+    return model(inputs)
+
+
+class Subject:
+    """A model in evaluation mode, with inputs for it.
+
+    Every run is that of a fresh copy, so that what a run leaves behind does not matter to the next.
+
+    Args:
+        model: The model.
+        inputs: A batch of two samples and more.
+        layout: How samples and time stand in ``inputs``: ``'images'`` ``(B, ...)``, ``'frames'``
+            ``(B, T, ...)``, ``'steps'`` ``(T, B, ...)`` or ``'folded'`` ``(T*B, ...)``, time-major.
+        timesteps: T.
+        run: How the model is called.
+
+    Raises:
+        ValueError: The layout is unknown, or ``inputs`` do not have it, or there is one sample.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        layout: str = 'images',
+        timesteps: int = 1,
+        run: Callable[[nn.Module, Tensor], Any] = call,
+    ) -> None:
+        if layout not in LAYOUTS:
+            raise ValueError(f'layout must be one of {LAYOUTS}, got {layout!r}')
+        self.model = copy.deepcopy(model)
+        self.model.eval()  # which returns nothing in mmpretrain's backbones
+        reset_net(self.model)  # of what calls before this one left
+        self.inputs = inputs
+        self.layout = layout
+        self.timesteps = timesteps
+        self.run = run
+        steps, samples = self._by_step(inputs).shape[:2]
+        if layout != 'images' and steps != timesteps:
+            raise ValueError(
+                f'inputs {tuple(inputs.shape)} hold {steps} time steps where layout={layout!r} has '
+                f'them, but timesteps={timesteps}'
+            )
+        if samples < 2:
+            raise ValueError(
+                f'inputs {tuple(inputs.shape)} hold one sample (layout={layout!r}); whether '
+                'samples are mixed shows with two and more'
+            )
+        self.samples = samples
+
+    def _by_step(self, inputs: Tensor) -> Tensor:
+        """The inputs ``(T, B, ...)``, in the same memory; images have one step."""
+        if self.layout == 'images':
+            return inputs.unsqueeze(0)
+        if self.layout == 'frames':
+            return inputs.transpose(0, 1)
+        if self.layout == 'steps':
+            return inputs
+        if len(inputs) % self.timesteps:
+            raise ValueError(
+                f'inputs {tuple(inputs.shape)} cannot hold timesteps={self.timesteps} steps'
+            )
+        return inputs.unflatten(0, (self.timesteps, -1))
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether the inputs may differ from step to step."""
+        return self.layout != 'images'
+
+    def fresh(self) -> nn.Module:
+        """A copy of the model, as it was given."""
+        return copy.deepcopy(self.model)
+
+    def other(self, variant: int, sample: int | None = None, from_step: int = 0) -> Tensor:
+        """The inputs with other content.
+
+        Args:
+            variant: Another number gives another content.
+            sample: Of this sample only; None changes all.
+            from_step: From this step on.
+        """
+        inputs = self.inputs.clone()
+        view = self._by_step(inputs)[from_step:]
+        if sample is not None:
+            view = view[:, sample : sample + 1]
+        view.copy_(shuffled(view, variant))
+        return inputs
+
+    def taken(self, samples: list[int]) -> Tensor:
+        """Some samples of the inputs, in this order."""
+        chosen = self._by_step(self.inputs)[:, samples].contiguous()
+        if self.layout == 'images':
+            return chosen[0]
+        if self.layout == 'frames':
+            return chosen.transpose(0, 1).contiguous()
+        return chosen if self.layout == 'steps' else chosen.flatten(0, 1)
+
+    def first_steps(self, steps: int) -> Tensor:
+        """The first time steps of the inputs; images stay as they are."""
+        chosen = self._by_step(self.inputs)[:steps].contiguous()
+        if self.layout == 'images':
+            return self.inputs
+        if self.layout == 'frames':
+            return chosen.transpose(0, 1).contiguous()
+        return chosen if self.layout == 'steps' else chosen.flatten(0, 1)
+
+
+def shuffled(x: Tensor, variant: int) -> Tensor:
+    """The numbers of a tensor in another order; other numbers where all are alike."""
+    generator = torch.Generator().manual_seed(1000 + variant)
+    order = torch.randperm(x.numel(), generator=generator).to(x.device)
+    mixed = x.flatten()[order].view(x.shape)
+    if torch.equal(mixed, x):
+        return x + torch.rand(x.shape, generator=generator).to(x)
+    return mixed
