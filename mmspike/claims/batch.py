@@ -50,8 +50,13 @@ class Influences:
 
     def axes(self, place: int, number: int) -> Axes | None:
         """Where samples and steps stand in a tensor."""
-        owners = self.owners[place][number]
-        return find_axes(owners, self.subject.timesteps, self.subject.samples)
+        return self._axes_of(self.owners[place][number])
+
+    def _axes_of(self, owners: Tensor) -> Axes | None:
+        subject = self.subject
+        return find_axes(
+            owners, subject.timesteps, subject.samples, samples_first=subject.layout == 'frames'
+        )
 
     def mixed(self) -> list[Place]:
         """The first module that mixes samples."""
@@ -64,9 +69,7 @@ class Influences:
 
     def _place(self, layer: str, owner: Tensor, several: Tensor) -> Place:
         """The first number that depends on several samples, in the order of time and batch."""
-        subject = self.subject
-        own = torch.where(several, 0, owner)
-        axes = find_axes(own, subject.timesteps, subject.samples)
+        axes = self._axes_of(torch.where(several, 0, owner))
         if axes is None:
             return Place(layer)
         row = int(axes.rows(several).any(1).nonzero()[0])

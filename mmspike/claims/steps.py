@@ -48,10 +48,8 @@ def _first_gap(influences: Influences, steps: int, temporal: bool) -> tuple[Gap 
 
     def compare(moment: Moment) -> None:
         nonlocal place, compared
-        if found or place >= len(moments):
-            return
-        if moments[place].layer != moment.layer:
-            found.append(Gap(moment.around, False))
+        # A model that calls its layers once per step calls them less often or more often.
+        if found or place >= len(moments) or moments[place].layer != moment.layer:
             return
         for number, (mine, theirs) in enumerate(
             zip(moments[place].tensors, moment.tensors, strict=False)
@@ -60,7 +58,7 @@ def _first_gap(influences: Influences, steps: int, temporal: bool) -> tuple[Gap 
             if axes is None or not _time_first(axes) or mine.shape == theirs.shape:
                 continue
             ends = (mine, subject.timesteps), (theirs, steps)
-            short, long = (axes.rows(x)[: _end(axes, x, total, both)] for x, total in ends)
+            short, long = (_first_rows(x, axes, total, both) for x, total in ends)
             compared += 1
             gap = gap_between(moment, short, long, influences.neurons)
             if gap is not None:
@@ -80,9 +78,10 @@ def _time_first(axes: Axes) -> bool:
     return axes.steps is not None and bool((axes.steps.diff() >= 0).all())
 
 
-def _end(axes: Axes, x: Tensor, total: int, steps: int) -> int:
-    """How many rows belong to the first steps."""
-    return len(axes.rows(x)) * steps // total
+def _first_rows(x: Tensor, axes: Axes, total: int, steps: int) -> Tensor:
+    """The rows that belong to the first of ``total`` steps."""
+    rows = x.flatten(0, axes.leading - 1)
+    return rows[: len(rows) * steps // total]
 
 
 def _all_alike(influences: Influences) -> bool:

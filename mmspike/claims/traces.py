@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from mmspike.claims.parts import is_neuron
 from mmspike.claims.subject import Subject
 from mmspike.thread_hooks import of_this_thread
 
@@ -58,6 +59,10 @@ def follow(
         What ``run`` returns.
     """
     names = {module: name or MODEL for name, module in model.named_modules()}
+    for module in [module for module in names if is_neuron(module)]:
+        # The inside of a neuron is its own concern.
+        for inside in list(module.modules())[1:]:
+            names.pop(inside, None)
     running: list[str] = []
 
     def enter(module: nn.Module, inputs: tuple) -> tuple | None:
