@@ -139,7 +139,8 @@ class _Watcher(OperatorWatcher):
         if operator in _BATCH_NORMS:
             return None if x in self._sums else 'norm that stands behind no layer'
         if operator in _COMPARING:
-            return None if values_of(x).spikes else _COMPARING[operator]
+            takes_every_second = operator.startswith('max_pool') and max(args[1]) == 1
+            return None if takes_every_second or values_of(x).spikes else _COMPARING[operator]
         if operator in _PRODUCTS | _QUOTIENTS:
             sides = [y for y in args[:2] if isinstance(y, Tensor) and y.numel() > 1]
             sides = [y for y in sides if not self.is_weight(y)]
