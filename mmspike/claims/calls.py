@@ -30,7 +30,6 @@ def check_calls(subject: Subject, trace: Trace) -> tuple[Claim, Claim]:
     What a reset removes is a state that is kept on purpose, and no leak.
     """
 
-
     def call_before(model: nn.Module) -> None:
         with torch.no_grad():
             subject.run(model, subject.other(0))
@@ -39,6 +38,7 @@ def check_calls(subject: Subject, trace: Trace) -> tuple[Claim, Claim]:
     if not places:
         nothing = Claim(NO_LEAK, HOLDS, 'a call after another input: the same to the bit')
         return nothing, Claim(RESET, HOLDS, 'there is nothing to reset')
+
     def reset_before(model: nn.Module) -> None:
         call_before(model)
         reset_net(model)

@@ -208,9 +208,7 @@ def neurons_of(model: nn.Module, trace: Trace) -> tuple[set[str], list[str]]:
         if name in known
         or (name in taken and not taken[name].spikes and values.spikes and values.kind != SILENT)
     }
-    outermost = {
-        name for name in found if not any(name.startswith(f'{other}.') for other in found)
-    }
+    outermost = {name for name in found if not any(name.startswith(f'{other}.') for other in found)}
     silent = [name for name in given if name in outermost and given[name].kind == SILENT]
     return outermost, silent
 

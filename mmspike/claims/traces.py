@@ -50,9 +50,7 @@ class OtherPathError(RuntimeError):
     """Two runs of a model called other modules, or the same with other sizes."""
 
 
-def follow(
-    model: nn.Module, run: Callable[[], Any], see: Callable[[Moment], tuple | None]
-) -> Any:
+def follow(model: nn.Module, run: Callable[[], Any], see: Callable[[Moment], tuple | None]) -> Any:
     """Run a model and hand every moment to ``see``, which may return other inputs for a call.
 
     Returns:

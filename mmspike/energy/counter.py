@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from mmspike.energy.counts import EnergyCounts, LayerCount, NeuronCount
 from mmspike.energy.origin import neuron_kinds
-from mmspike.energy.rules import REAL_FUNCTIONS, RULES, UNCOUNTED, Work, of_one, sums_of
+from mmspike.energy.rules import REAL_FUNCTIONS, RULES, UNCOUNTED, Work, levels_of, of_one, sums_of
 from mmspike.execution.spike_flow import SpikeFlow
 from mmspike.execution.spike_train import SpikeTrain, unmarked, without_flow
 from mmspike.execution.torch_functions import WEIGHT_LAYERS
@@ -80,6 +80,7 @@ class EnergyCounter(SpikeFlow):
         self.strict = strict
         self.samples = 0
         self._model = model
+        self._batch = 0  # samples of the call that runs
         self._ordinals: list[int] = []
         self._layers: dict[str, LayerCount] = {}
         self._neurons = {
@@ -203,6 +204,7 @@ class EnergyCounter(SpikeFlow):
                 value = next((x for x in tree_leaves(dict(value)) if isinstance(x, Tensor)), None)
             if isinstance(value, list | tuple) or (isinstance(value, Tensor) and value.dim()):
                 self.samples += len(value)
+                self._batch = len(value)
                 self._count_shape(value)
                 return
 
@@ -284,6 +286,11 @@ class EnergyCounter(SpikeFlow):
             weights=work.weights,
             input_size=work.input_size,
             output_size=work.output_size,
+            images=self._batch or round(work.outputs / max(work.output_size, 1) / steps),
+            levels=0 if x is None else levels_of(x),
+            other_levels=work.other_levels,
+            kernel=work.kernel,
+            output_shape=work.output_shape,
         )
         if x is not None:
             self._sums.add(('layer', name, 'spikes'), cast(Tensor, work.spikes))

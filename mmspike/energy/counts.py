@@ -29,6 +29,12 @@ class LayerCount:
         weights: Weights that it holds; of a product, numbers of the side that spikes select from,
             of one sample and step.
         input_size, output_size: Inputs and outputs of one sample and step, of the largest call.
+        images: Samples of all calls.
+        levels: The largest integer that its spikes stand for in all time steps, T*D; 0 without
+            spikes.
+        other_levels: Of a product or mask, the same of the other side.
+        kernel: Size of the kernel, such as ``'3x3'``; empty of other layers.
+        output_shape: Shape of one output, such as ``'64x56x56'``, of the first call.
     """
 
     kind: str
@@ -44,9 +50,15 @@ class LayerCount:
     weights: int = 0
     input_size: int = 0
     output_size: int = 0
+    images: int = 0
+    levels: int = 0
+    other_levels: int = 0
+    kernel: str = ''
+    output_shape: str = ''
 
     def __add__(self, other: 'LayerCount') -> 'LayerCount':
-        return _added(self, other, largest=('weights', 'input_size', 'output_size'))
+        largest = ('weights', 'input_size', 'output_size', 'levels', 'other_levels')
+        return _added(self, other, largest)
 
 
 @dataclass(kw_only=True)
@@ -163,4 +175,6 @@ def _added(one, other, largest: tuple[str, ...]):
             values[name] = max(values[name], theirs)
         elif not isinstance(theirs, str):
             values[name] += theirs
+        elif not values[name]:
+            values[name] = theirs
     return type(one)(**values)

@@ -79,6 +79,9 @@ class Connections:
             counted by convention: a window at a border counts the zeros in it as well.
         weights: Number of weights.
         outputs: Number of outputs on the whole input.
+        kernel: Size of the kernel, such as ``'3x3'``, or ``'7x7 /64'`` with 64 groups; empty of a
+            linear layer.
+        output_shape: Shape of the output without the batch.
     """
 
     axes: tuple[Axis, ...]
@@ -87,6 +90,8 @@ class Connections:
     macs: int
     weights: int
     outputs: int
+    kernel: str = ''
+    output_shape: tuple[int, ...] = ()
 
     @property
     def uniform(self) -> bool:
@@ -127,6 +132,7 @@ def _linear(input: Size, weight: Size, bias: Size | None = None) -> Connections:
         macs=input.numel() * outputs,
         weights=weight.numel(),
         outputs=input[:-1].numel() * outputs,
+        output_shape=(*input[1:-1], outputs),
     )
 
 
@@ -163,6 +169,8 @@ def _reader(dims: int) -> Callable[..., Connections]:
             macs=windows * weight.numel(),
             weights=weight.numel(),
             outputs=windows * weight[0],
+            kernel=_kernel_name(kernel, groups),
+            output_shape=(weight[0], *(axis.outputs for axis in axes)),
         )
 
     return read
@@ -198,9 +206,15 @@ def _transposed_reader(dims: int) -> Callable[..., Connections]:
             macs=input.numel() * outputs * prod(weight[2:]),
             weights=weight.numel(),
             outputs=samples * outputs * groups * prod(axis.outputs for axis in axes),
+            kernel=_kernel_name(weight[2:], groups),
+            output_shape=(outputs * groups, *(axis.outputs for axis in axes)),
         )
 
     return read
+
+
+def _kernel_name(kernel: Size, groups: int) -> str:
+    return 'x'.join(map(str, kernel)) + (f' /{groups}' if groups > 1 else '')
 
 
 def _each(value: int | tuple, dims: int) -> tuple:

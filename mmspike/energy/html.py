@@ -3,10 +3,12 @@
 import base64
 from html import escape
 
+from mmspike.energy.memories import MEMORIES
 from mmspike.energy.page import SCRIPT, STYLE
 from mmspike.energy.plots import energy_png, rates_png
 from mmspike.energy.report import EnergyReport
 from mmspike.energy.rows import MICROJOULE, Totals
+from mmspike.energy.tables import QUANTISED_COLUMNS, quantised_cells
 from mmspike.wording import some_of
 
 # Head of the columns of energy.
@@ -73,11 +75,27 @@ def _section(report: EnergyReport, alone: bool) -> str:
     if report.neurons:
         parts += [heading('Firing rates'),
                   _image(rates_png(report), f'firing rates of {report.name}')]  # fmt: skip
+    if report.neurons:
+        parts += [heading('Beside a quantised ANN'), _quantised(report)]
     parts += [heading('Stages'), _stage_table(report), heading('Layers'), _layer_table(report)]
     if report.neurons:
         parts += [heading('Neurons'), _neuron_table(report)]
     parts += [heading('Made from'), _made_from(report)]
     return '\n'.join([*parts, '</section>'])
+
+
+def _quantised(report: EnergyReport) -> str:
+    random = bool(report.origin.random)
+    rows = [list(quantised_cells(one, random)) for one in report.comparisons]
+    sources = (report.quantised.costs, *MEMORIES.values())
+    return (
+        f'<p class="sub">{escape(report.quantised_words())}, mJ per image. '
+        f'{escape(report.break_even_words())}.</p>'
+        + _table(list(QUANTISED_COLUMNS), rows)
+        + '<details><summary>sources</summary><ul>'
+        + ''.join(f'<li>{escape(one.name)}: {escape(one.source)}</li>' for one in sources)
+        + '</ul></details>'
+    )
 
 
 def _finding(what: str, names: list[str]) -> str:

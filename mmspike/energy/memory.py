@@ -1,10 +1,45 @@
 """Energy of reading and writing memory."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from mmspike.energy.counts import LayerCount, NeuronCount
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Bits of the numbers in memory.
+
+    Attributes:
+        weights: Of weights.
+        activations: Of what layers of an ANN take and put out.
+        sums: Of potentials and sums.
+    """
+
+    weights: int = 32
+    activations: int = 32
+    sums: int = 32
+
+
+FULL = Widths()
+
+
+class Memory(Protocol):
+    """A model of the energy of memory accesses, in pJ over all samples."""
+
+    name: str
+    source: str
+
+    def layer_pj(self, count: LayerCount, widths: Widths = FULL) -> float:
+        """Energy of a layer as it ran; 0 of masks and sums."""
+
+    def ann_pj(self, count: LayerCount, widths: Widths = FULL) -> float:
+        """Energy of the same layer in an ANN, which runs once."""
+
+    def neurons_pj(self, count: NeuronCount, widths: Widths = FULL) -> float:
+        """Energy of a layer of neurons."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +57,8 @@ class MemoryModel:
         name: Name of the model.
         points: Size of a memory in bytes, and pJ of one access to it, by size. In between it is
             interpolated linearly; beyond the last it is constant.
-        word_bytes: Bytes of a number, and of the address of a spike.
+        word_bytes: Bytes of a number, and of the address of a spike. Numbers of fewer bits take
+            less room, and less energy in proportion.
         queue: How many spikes a queue holds.
         source: Where it is from.
     """
@@ -33,52 +69,53 @@ class MemoryModel:
     queue: int
     source: str
 
-    def access_pj(self, numbers: int) -> float:
-        """Energy in pJ of reading or writing one number in a memory that holds so many."""
-        sizes, energies = zip(*self.points, strict=True)
-        return float(np.interp(numbers * self.word_bytes, sizes, energies))
+    def access_pj(self, numbers: int, bits: int | None = None) -> float:
+        """Energy in pJ of reading or writing one number in a memory that holds so many.
 
-    def layer_pj(self, count: LayerCount) -> float:
+        Args:
+            numbers: Numbers in the memory.
+            bits: Of a number; None takes a word.
+        """
+        sizes, energies = zip(*self.points, strict=True)
+        share = 1.0 if bits is None else bits / (8 * self.word_bytes)
+        return float(np.interp(numbers * self.word_bytes * share, sizes, energies)) * share
+
+    def layer_pj(self, count: LayerCount, widths: Widths = FULL) -> float:
         """Energy in pJ of a layer as it ran, on all samples; 0 of masks and sums."""
         if not (count.weights and count.macs):
             return 0.0
         share = count.analog_macs / count.macs
+        weights = self._access(count.weights, widths.weights)
+        potentials = self._access(count.output_size, widths.sums)
         return (
             count.spikes * self.access_pj(self.queue)
-            + count.sops * (self.access_pj(count.weights) + 2 * self.access_pj(count.output_size))
-            + self._without_spikes(count, count.analog_macs, count.analog_inputs, share)
+            + count.sops * (weights + 2 * potentials)
+            + self._without_spikes(count, count.analog_macs, count.analog_inputs, share, widths)
         )
 
-    def ann_pj(self, count: LayerCount) -> float:
+    def ann_pj(self, count: LayerCount, widths: Widths = FULL) -> float:
         """Energy in pJ of the same layer in an ANN, which runs once."""
         if not (count.weights and count.macs):
             return 0.0
         once = count.macs_once / count.macs
         inputs = once * (count.inputs + count.analog_inputs)
-        return self._without_spikes(count, count.macs_once, inputs, once)
+        return self._without_spikes(count, count.macs_once, inputs, once, widths)
 
-    def _without_spikes(self, count: LayerCount, macs: float, inputs: float, share: float) -> float:
+    def _access(self, numbers: int, bits: int) -> float:
+        return self.access_pj(numbers, None if bits == FULL.weights else bits)
+
+    def _without_spikes(
+        self, count: LayerCount, macs: float, inputs: float, share: float, widths: Widths
+    ) -> float:
         """Energy in pJ on numbers that are not spikes; ``share`` is the part of the outputs."""
         reads = macs if count.kind.startswith('conv') else inputs
         return (
-            macs * self.access_pj(count.weights)
-            + reads * self.access_pj(count.input_size)
-            + share * count.outputs * self.access_pj(count.output_size)
+            macs * self._access(count.weights, widths.weights)
+            + reads * self._access(count.input_size, widths.activations)
+            + share * count.outputs * self._access(count.output_size, widths.activations)
         )
 
-    def neurons_pj(self, count: NeuronCount) -> float:
+    def neurons_pj(self, count: NeuronCount, widths: Widths = FULL) -> float:
         """Energy in pJ of a layer of neurons, on all samples."""
-        return 2 * count.updates * self.access_pj(count.size) + count.spikes * self.access_pj(
-            self.queue
-        )
-
-
-LEMAIRE = MemoryModel(
-    'lemaire2022',
-    points=((0, 0.0), (8 * 1024, 10.0), (32 * 1024, 20.0), (1024 * 1024, 100.0)),
-    word_bytes=4,
-    queue=1000,
-    source='E. Lemaire et al., An Analytical Estimation of Spiking Neural Networks Energy '
-    'Efficiency, ICONIP 2022 (arXiv 2210.13107), on SRAM at 45 nm: 10 pJ per access to 8 kB, '
-    '20 pJ to 32 kB, 100 pJ to 1 MB (Horowitz, ISSCC 2014)',
-)
+        potentials = 2 * count.updates * self._access(count.size, widths.sums)
+        return potentials + count.spikes * self.access_pj(self.queue)

@@ -12,8 +12,10 @@ from pathlib import Path
 from mmspike.energy.costs import CostTable, get_costs
 from mmspike.energy.counter import EnergyCounter
 from mmspike.energy.counts import EnergyCounts, LayerCount
-from mmspike.energy.memory import LEMAIRE, MemoryModel
+from mmspike.energy.memories import MEMORIES, get_memory
+from mmspike.energy.memory import Memory
 from mmspike.energy.origin import Origin
+from mmspike.energy.quantised import Comparison, QuantisedANN, compare, comparisons, of_layer
 from mmspike.energy.rows import DEAD_RATE, SATURATED, LayerEnergy, NeuronRate, Totals, stage_of
 from mmspike.wording import some_of
 
@@ -51,13 +53,15 @@ class EnergyReport:
         counts: A counter after use, or its counts.
         costs: Table of costs, see :func:`~mmspike.energy.get_costs`.
         name: Name of the model, for titles.
-        memory: Whether to estimate the energy of memory accesses as well, or the
-            :class:`~mmspike.energy.MemoryModel` for it; True takes that of Lemaire et al.
+        memory: Whether to estimate the energy of memory accesses as well, or the name of a model
+            for it (:data:`~mmspike.energy.MEMORIES`), or a
+            :class:`~mmspike.energy.MemoryModel`; True takes that of Lemaire et al.
         origin: Origin of the counts, for later readers of the report. By default it contains
             versions, date and command only.
+        quantised: Bit widths of the quantised ANN that the network is compared with.
 
     Raises:
-        ValueError: No samples were counted, or ``costs`` is unknown.
+        ValueError: No samples were counted, or ``costs`` or ``memory`` is unknown.
     """
 
     def __init__(
@@ -65,8 +69,9 @@ class EnergyReport:
         counts: EnergyCounter | EnergyCounts,
         costs: str | dict | CostTable = '45nm',
         name: str = 'model',
-        memory: bool | MemoryModel = False,
+        memory: bool | str | Memory = False,
         origin: Origin | None = None,
+        quantised: QuantisedANN = QuantisedANN(),
     ) -> None:
         if isinstance(counts, EnergyCounter):
             counts = counts.counts()
@@ -79,8 +84,9 @@ class EnergyReport:
         self.counts = counts
         self.costs = get_costs(costs)
         self.name = name
-        self.memory = LEMAIRE if memory is True else (memory or None)
+        self.memory = get_memory(memory)
         self.origin = origin or Origin()
+        self.quantised = quantised
 
     @cached_property
     def layers(self) -> list[LayerEnergy]:
@@ -108,6 +114,10 @@ class EnergyReport:
             energy_pj=(count.sops * ac + count.analog_macs * mac) / n,
             energy_published_pj=(published * ac + count.analog_macs * mac) / n,
             ann_pj=count.macs_once * mac / n,
+            bits=self.quantised.activation_bits(count),
+            quantised_pj=self.quantised.network_pj(count) / n,
+            quantised_ann_pj=self.quantised.ann_pj(count) / n,
+            break_even=compare(of_layer(self.counts, name), self.quantised).break_even,
             memory_pj=self.memory.layer_pj(count) / n if self.memory else None,
             ann_memory_pj=self.memory.ann_pj(count) / n if self.memory else None,
         )
@@ -135,6 +145,12 @@ class EnergyReport:
     def totals(self) -> Totals:
         """Sums over all layers."""
         return Totals.of(self.layers, self.neurons, self.memory is not None)
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """Beside the quantised ANN: arithmetic alone, and with every memory model that is known."""
+        memories = dict(MEMORIES, **({self.memory.name: self.memory} if self.memory else {}))
+        return comparisons(self.counts, self.quantised, memories.values())
 
     def stages(self) -> dict[str, Totals]:
         """Sums over the layers of each stage."""
@@ -211,6 +227,22 @@ class EnergyReport:
         """
         return self.totals.ratio if self.neurons and not self.origin.random else None
 
+    def quantised_words(self) -> str:
+        """Bit widths of the quantised ANN, in words."""
+        bits = [row.bits for row in self.layers if row.input != 'analog']
+        inside = max(bits, default=self.quantised.input_bits)
+        return f'{self.quantised.weight_bits}-bit weights, {inside}-bit activations'
+
+    def break_even_words(self) -> str:
+        """At which rate the network needs as much as its quantised ANN, in a sentence."""
+        alone = self.comparisons[0]
+        if alone.break_even is None:
+            return f'{self.name} needs more than its quantised ANN even if it fires nothing'
+        return (
+            f'by arithmetic alone {self.name} needs less than its quantised ANN below '
+            f'{alone.break_even:.4f} spikes per connection and time step; it fires {alone.rate:.4f}'
+        )
+
     def made_from(self) -> dict[str, str]:
         """The origin of the report, in words, by name."""
         origin, counts = self.origin, self.counts
@@ -268,6 +300,9 @@ class EnergyReport:
                 mean_rate=self.counts.mean_rate,
             ),
             stages={name: self._values(stage) for name, stage in self.stages().items()},
+            quantised=dict(
+                asdict(self.quantised), comparisons=[asdict(one) for one in self.comparisons]
+            ),
             layers=[self._values(row) for row in self.layers],
             neurons=[self._values(row) for row in self.neurons],
             dead=self.dead,

@@ -33,6 +33,10 @@ class LayerEnergy:
         ann_pj: Energy in pJ of the same layer in an ANN.
         memory_pj, ann_memory_pj: Energy in pJ of reading and writing memory, of the layer and of
             the same in an ANN; None if it was not asked for. It is in none of the others.
+        bits: Bits of its inputs in a quantised ANN.
+        quantised_pj, quantised_ann_pj: Energy in pJ of its arithmetic on integers, in the network
+            and in a quantised ANN, see :mod:`mmspike.energy.quantised`.
+        break_even: The rate at which both are equal; None of analog layers.
     """
 
     name: str
@@ -47,6 +51,10 @@ class LayerEnergy:
     energy_pj: float
     energy_published_pj: float
     ann_pj: float
+    bits: int
+    quantised_pj: float
+    quantised_ann_pj: float
+    break_even: float | None = None
     memory_pj: float | None = None
     ann_memory_pj: float | None = None
 
@@ -94,6 +102,7 @@ class Totals(WithOldNames):
     Attributes:
         flops, macs, sops, sops_published: See :class:`LayerEnergy`.
         energy_mj, energy_published_mj, ann_mj: Energies of arithmetic.
+        quantised_mj, quantised_ann_mj: The same on integers, of the network and of a quantised ANN.
         memory_mj, ann_memory_mj: Energies of memory, that of neurons with it; None if they were not
             asked for.
     """
@@ -105,6 +114,8 @@ class Totals(WithOldNames):
     energy_mj: float
     energy_published_mj: float
     ann_mj: float
+    quantised_mj: float
+    quantised_ann_mj: float
     memory_mj: float | None = None
     ann_memory_mj: float | None = None
 
@@ -146,6 +157,8 @@ class Totals(WithOldNames):
             energy_mj=total('energy_pj') / PJ_PER_MJ,
             energy_published_mj=total('energy_published_pj') / PJ_PER_MJ,
             ann_mj=total('ann_pj') / PJ_PER_MJ,
+            quantised_mj=total('quantised_pj') / PJ_PER_MJ,
+            quantised_ann_mj=total('quantised_ann_pj') / PJ_PER_MJ,
         )
         if not memory:
             return sums

@@ -4,7 +4,7 @@ A rule takes the arguments of one call and returns its :class:`Work`, or None wh
 to count. To count another function, add its rule to :data:`RULES`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -29,8 +29,8 @@ class Work:
         spikes: How many these are, a number on the device.
         connected: Over all spikes, the positions that each is connected to; on the device.
         repeats: What ``connected`` is multiplied by to get synaptic operations.
-        analog_inputs, outputs, weights, input_size, output_size: See
-            :class:`~mmspike.energy.LayerCount`.
+        analog_inputs, outputs, weights, input_size, output_size, other_levels, kernel,
+            output_shape: See :class:`~mmspike.energy.LayerCount`.
     """
 
     kind: str
@@ -44,6 +44,9 @@ class Work:
     weights: int = 0
     input_size: int = 0
     output_size: int = 0
+    other_levels: int = 0
+    kernel: str = ''
+    output_shape: str = ''
 
 
 Rule = Callable[[str, tuple, dict], Work | None]
@@ -62,6 +65,8 @@ def of_layer(function: str, args: tuple, kwargs: dict) -> Work:
         weights=links.weights,
         input_size=of_one(x, x.numel()) if batched else x.numel(),
         output_size=of_one(x, links.outputs) if batched else links.outputs,
+        kernel=links.kernel,
+        output_shape=shown(links.output_shape),
     )
     if not isinstance(x, SpikeTrain):
         return Work(kind=function, macs=links.macs, analog_inputs=x.numel(), **sizes)
@@ -119,6 +124,10 @@ def of_product(function: str, args: tuple, kwargs: dict) -> Work:
         weights=of_one(other, other.numel()),
         input_size=of_one(side, side.numel()),
         output_size=of_one(side, outputs),
+        other_levels=levels_of(other),
+        output_shape=shown(
+            (*torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])[1:], rows, columns)
+        ),
     )
     if not isinstance(side, SpikeTrain):
         return Work(kind='product', analog_inputs=side.numel(), **sizes)
@@ -144,7 +153,10 @@ def of_mask(function: str, args: tuple, kwargs: dict) -> Work | None:
     looked_at = sums_of(side).total
     spikes = looked_at + sums_of(other).total if other.shape == side.shape else looked_at
     repeats = macs // side.numel() if side.numel() else 0
-    return Work(kind='mask', macs=macs, x=side, spikes=spikes, connected=looked_at, repeats=repeats)
+    return Work(
+        kind='mask', macs=macs, x=side, spikes=spikes, connected=looked_at, repeats=repeats,
+        other_levels=levels_of(other), output_shape=shown(side.shape[1:]),
+    )  # fmt: skip
 
 
 def of_sum(function: str, args: tuple, kwargs: dict) -> Work | None:
@@ -180,6 +192,20 @@ REAL_FUNCTIONS = frozenset(('softmax', 'layer_norm'))
 def of_one(batch: Tensor, numbers: int) -> int:
     """How many of the numbers that belong to a batch ``(T*B, ...)`` belong to a sample and step."""
     return numbers // max(batch.shape[0], 1) if batch.dim() > 1 else numbers
+
+
+def levels_of(x: Tensor) -> int:
+    """The largest integer that spikes stand for in all time steps, T*D; 0 of real numbers."""
+    return round(x.timesteps * x.max_spikes) if isinstance(x, SpikeTrain) else 0
+
+
+def shown(shape: Iterable[int]) -> str:
+    """A shape in words.
+
+    >>> shown((64, 56, 56))
+    '64x56x56'
+    """
+    return 'x'.join(map(str, shape))
 
 
 def sums_of(train: SpikeTrain) -> SpikeSums:

@@ -7,6 +7,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from mmspike.energy.quantised import Comparison
 from mmspike.energy.report import NOTES, EnergyReport
 from mmspike.energy.rows import MICROJOULE, LayerEnergy, Totals
 from mmspike.visualization.terminal import bar
@@ -15,7 +16,7 @@ _BAR = 'of the largest'
 _COLUMNS = ('MMACs', 'MSOPs', 'MSOPs*', MICROJOULE, f'{MICROJOULE}*', f'ANN {MICROJOULE}')
 _MEMORY_COLUMNS = (f'memory\n{MICROJOULE}', f'ANN\nmemory {MICROJOULE}')
 # Columns that a narrow terminal omits, in this order.
-_SPARED = (_BAR, 'MSOPs*', f'{MICROJOULE}*', 'input', 'MMACs', 'MSOPs', 'rate')
+_SPARED = (_BAR, 'encoder\nonce', 'MSOPs*', f'{MICROJOULE}*', 'input', 'MMACs', 'MSOPs', 'rate')
 # Longer names are folded rather than columns left out.
 _NAME_WIDTH = 34
 
@@ -58,9 +59,39 @@ def energy_table(report: EnergyReport, top: int | None = None) -> RenderableType
         if report.neurons:
             text += f', ANN {totals.ann_total_mj:.4g} mJ'
         parts.append(Text(text))
+    if report.neurons:
+        parts.append(quantised_table(report))
     parts += [Text(note, style='dim') for note in report.notes()[len(NOTES) :]]
     parts += [Text(warning, style='yellow') for warning in report.warnings()]
     return Group(*parts)
+
+
+def quantised_table(report: EnergyReport) -> RenderableType:
+    """The network beside a quantised ANN, by memory model."""
+    sheet = _Sheet(
+        f'beside a quantised ANN of the same width: {report.quantised_words()}, mJ per image',
+        QUANTISED_COLUMNS,
+        [quantised_cells(one, random=bool(report.origin.random)) for one in report.comparisons],
+    )
+    return Group(sheet, Text(report.break_even_words()))
+
+
+QUANTISED_COLUMNS = (
+    'memory', 'network', 'encoder\nonce', 'ANN', 'ANN over\nnetwork', 'rate', 'break-even\nrate'
+)  # fmt: skip
+
+
+def quantised_cells(one: Comparison, random: bool) -> tuple[str, ...]:
+    """One line of the comparison; of random weights or images without their ratio."""
+    return (
+        one.memory,
+        f'{one.network_mj:.4g}',
+        f'{one.once_mj:.4g}',
+        f'{one.ann_mj:.4g}',
+        '-' if random or one.ratio is None else f'{one.ratio:.2f}',
+        f'{one.rate:.4f}',
+        'never' if one.break_even is None else f'{one.break_even:.4f}',
+    )
 
 
 @dataclass
@@ -81,7 +112,7 @@ class _Sheet:
             left_out.append(self.names[spared.pop(0)])
         table = Table(title=self.title, title_justify='left')
         for place in shown:
-            number = self.names[place] in (*_COLUMNS, *_MEMORY_COLUMNS)
+            number = self.names[place] in (*_COLUMNS, *_MEMORY_COLUMNS, *QUANTISED_COLUMNS[1:])
             table.add_column(
                 self.names[place],
                 justify='right' if number else 'left',
@@ -95,7 +126,8 @@ class _Sheet:
             table.add_row(*(self.total[place] for place in shown), style='bold')
         yield table
         if left_out:
-            yield Text(f'not shown, the terminal is too narrow: {", ".join(left_out)}', style='dim')
+            names = ', '.join(left_out).replace('\n', ' ')
+            yield Text(f'not shown, the terminal is too narrow: {names}', style='dim')
 
     def _cell(self, row: tuple[str, ...], place: int) -> Text:
         return Text(row[place], style='cyan' if self.names[place] == _BAR else '')

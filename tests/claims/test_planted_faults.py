@@ -99,8 +99,9 @@ class ForgetsTheNorm(nn.Conv2d):
     def forward(self, x):
         if not isinstance(x, SpikeTrain):
             return super().forward(x)
-        return sum(conv2d(slot, self.weight, None, padding=1) for slot in x.slots()) + (
-            self.bias[:, None, None]
+        return (
+            sum(conv2d(slot, self.weight, None, padding=1) for slot in x.slots())
+            + (self.bias[:, None, None])
         )
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from mmspike import set_timesteps
 from mmspike.energy import EnergyCounter, EnergyReport, LayerCount, MemoryModel, NeuronCount
 from mmspike.energy.html import energy_page
-from mmspike.energy.memory import LEMAIRE
+from mmspike.energy.memories import LEMAIRE
 from mmspike.energy.tables import energy_table
 from mmspike.neurons import IF, LIF, SFA
 

@@ -96,7 +96,7 @@ def of_config(args: argparse.Namespace) -> Iterator[ClaimsReport]:
     if not args.checkpoint:
         measure_norms(model, images)
     weights = args.checkpoint or 'random, with norms measured on the inputs'
-    for report in claims_of(model, images, Path(args.config).stem, say):
+    for report in claims_of(model, images, Path(cfg.filename).stem, say):
         report.origin.update(config=str(args.config), weights=weights, images=source)
         yield report
 
@@ -166,7 +166,11 @@ def main() -> None:
         sys.exit(f'check_claims.py: {error}')
     for report in reports:
         console.print(claims_table(report))
-    stem = args.model.replace(':', '.') if args.model else Path(args.config).stem
+    stem = (
+        args.model.replace(':', '.')
+        if args.model
+        else Path(args.config).stem.removeprefix('mmspike::')
+    )
     folder = args.out or Path('work_dirs', 'claims', stem)
     content = json.dumps([report.to_dict() for report in reports], indent=1)
     for name, text in (('claims.json', content), ('claims.html', claims_page(reports))):

@@ -23,6 +23,7 @@ from mmspike.apis.launch import adapt_to_devices
 from mmspike.apis.model import build_model
 from mmspike.apis.terminal import progress_bar, tool_console
 from mmspike.energy import (
+    MEMORIES,
     EnergyCounter,
     EnergyReport,
     Origin,
@@ -59,8 +60,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--cost', default='45nm', help='table of costs; default 45nm')
     parser.add_argument(
-        '--memory', action='store_true', help='estimate reading and writing memory as well'
-    )
+        '--memory', nargs='?', const='lemaire2022', default=False, choices=tuple(MEMORIES),
+        help='estimate reading and writing memory as well, by this model; default lemaire2022',
+    )  # fmt: skip
     parser.add_argument(
         '--out', type=Path, help='output folder; default work_dirs/energy/<config name>'
     )
@@ -74,7 +76,7 @@ def parse_args() -> argparse.Namespace:
     if args.vs and len(args.vs) > 2:
         parser.error('--vs takes a config and a checkpoint')
     if args.out is None:
-        args.out = Path('work_dirs', 'energy', Path(args.config).stem)
+        args.out = Path('work_dirs', 'energy', Path(args.config).stem.removeprefix('mmspike::'))
     return args
 
 
@@ -136,7 +138,7 @@ def measure(config: str, checkpoint: str | None, args: argparse.Namespace, optio
         if args.random
         else test_batches(cfg, args.images)
     )
-    name = cfg.get('experiment_name') or Path(config).stem
+    name = cfg.get('experiment_name') or Path(cfg.filename).stem
     images = RANDOM if args.random else test_data(cfg)
     origin = Origin.of(config, checkpoint, images)
     counter = EnergyCounter(model, strict=args.strict)
