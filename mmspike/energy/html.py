@@ -8,6 +8,7 @@ from mmspike.energy.page import SCRIPT, STYLE
 from mmspike.energy.plots import energy_png, rates_png
 from mmspike.energy.report import EnergyReport
 from mmspike.energy.rows import MICROJOULE, Totals
+from mmspike.energy.step_plots import step_rates_png
 from mmspike.energy.tables import QUANTISED_COLUMNS, quantised_cells
 from mmspike.wording import some_of
 
@@ -75,6 +76,9 @@ def _section(report: EnergyReport, alone: bool) -> str:
     if report.neurons:
         parts += [heading('Firing rates'),
                   _image(rates_png(report), f'firing rates of {report.name}')]  # fmt: skip
+    if report.step_rates:
+        parts += [heading('Rates by time step'),
+                  _image(step_rates_png(report), f'rates by step of {report.name}')]  # fmt: skip
     if report.neurons:
         parts += [heading('Beside a quantised ANN'), _quantised(report)]
     parts += [heading('Stages'), _stage_table(report), heading('Layers'), _layer_table(report)]

@@ -21,14 +21,14 @@ def energy_png(report: EnergyReport) -> bytes:
     """Energy of every layer, a spiking one in blue, an analog one in orange, before the ANN's."""
     figure = Figure(figsize=(11, 4.6), layout='constrained')
     plot_energy(figure.subplots(), report)
-    return _png(figure)
+    return to_png(figure)
 
 
 def rates_png(report: EnergyReport) -> bytes:
     """Firing rate of every neuron layer."""
     figure = Figure(figsize=(11, 3.6), layout='constrained')
     plot_rates(figure.subplots(), report)
-    return _png(figure)
+    return to_png(figure)
 
 
 def plot_energy(axes: Axes, report: EnergyReport) -> None:
@@ -60,7 +60,7 @@ def plot_energy(axes: Axes, report: EnergyReport) -> None:
     if report.ratio is not None:
         title += f', the ANN {totals.ann_mj:.3g} mJ ({report.ratio:.2f} x)'
     _title(axes, title)
-    _banner(axes, report)
+    name_banner(axes, report)
     _name_stages(axes, [row.stage for row in rows])
     _legend(axes)
 
@@ -81,7 +81,7 @@ def plot_rates(axes: Axes, report: EnergyReport) -> None:
     axes.set_ylabel('spikes per neuron and step')
     largest = max((row.max_spikes for row in rows), default=1)
     _title(axes, f'{report.name}: firing rates (at most {largest})')
-    _banner(axes, report)
+    name_banner(axes, report)
     _legend(axes)
     axes.grid(axis='y', color='#eceef1')
     axes.set_axisbelow(True)
@@ -92,7 +92,7 @@ def _title(axes: Axes, text: str) -> None:
     axes.set_title(text, fontsize=10 if len(text) < 110 else 8)
 
 
-def _banner(axes: Axes, report: EnergyReport) -> None:
+def name_banner(axes: Axes, report: EnergyReport) -> None:
     """Write across the picture that weights or images are random."""
     if report.origin.banner:
         axes.figure.suptitle(
@@ -126,7 +126,8 @@ def _name_stages(axes: Axes, stages: list[str]) -> None:
     axes.set_xlim(-0.7, max(len(stages), 1) - 0.3)
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
+    """A figure as a PNG file."""
     # Not through pyplot: neither a window nor the backend that someone chose is touched.
     FigureCanvasAgg(figure)
     content = io.BytesIO()

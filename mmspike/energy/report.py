@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from importlib import import_module
@@ -17,6 +18,7 @@ from mmspike.energy.memory import Memory
 from mmspike.energy.origin import Origin
 from mmspike.energy.quantised import Comparison, QuantisedANN, compare, comparisons, of_layer
 from mmspike.energy.rows import DEAD_RATE, SATURATED, LayerEnergy, NeuronRate, Totals, stage_of
+from mmspike.recorders.step_rates import StepRates
 from mmspike.wording import some_of
 
 NOTES = (
@@ -59,6 +61,8 @@ class EnergyReport:
         origin: Origin of the counts, for later readers of the report. By default it contains
             versions, date and command only.
         quantised: Bit widths of the quantised ANN that the network is compared with.
+        step_rates: Firing rates by step and slot, of a
+            :class:`~mmspike.recorders.step_rates.StepRateRecorder`.
 
     Raises:
         ValueError: No samples were counted, or ``costs`` or ``memory`` is unknown.
@@ -72,6 +76,7 @@ class EnergyReport:
         memory: bool | str | Memory = False,
         origin: Origin | None = None,
         quantised: QuantisedANN = QuantisedANN(),
+        step_rates: Sequence[StepRates] = (),
     ) -> None:
         if isinstance(counts, EnergyCounter):
             counts = counts.counts()
@@ -87,6 +92,7 @@ class EnergyReport:
         self.memory = get_memory(memory)
         self.origin = origin or Origin()
         self.quantised = quantised
+        self.step_rates = list(step_rates)
 
     @cached_property
     def layers(self) -> list[LayerEnergy]:
@@ -305,6 +311,7 @@ class EnergyReport:
             ),
             layers=[self._values(row) for row in self.layers],
             neurons=[self._values(row) for row in self.neurons],
+            rates_by_step={one.name: one.rates.tolist() for one in self.step_rates},
             dead=self.dead,
             saturated=self.saturated,
             uncounted=dict(self.counts.uncounted),

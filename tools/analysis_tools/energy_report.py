@@ -36,6 +36,7 @@ from mmspike.energy.origin import RANDOM
 from mmspike.energy.tables import energy_table
 from mmspike.files import atomic_write, forbid_code_in_checkpoints
 from mmspike.neurons import NeuronMismatchError
+from mmspike.recorders.step_rates import StepRateRecorder
 
 # What random images are handed over with, by default_scope.
 SAMPLES = {
@@ -144,11 +145,11 @@ def measure(config: str, checkpoint: str | None, args: argparse.Namespace, optio
     counter = EnergyCounter(model, strict=args.strict)
     with progress_bar(console) as progress:
         task = progress.add_task('images', total=args.images)
-        with torch.no_grad(), counter:
+        with torch.no_grad(), StepRateRecorder(model) as steps, counter:
             for batch in islice(batches, args.images):
                 model.test_step(batch)
                 progress.update(task, advance=len(batch['inputs']))
-    return EnergyReport(counter, args.cost, name, args.memory, origin)
+    return EnergyReport(counter, args.cost, name, args.memory, origin, step_rates=steps.rates())
 
 
 def main() -> None:
