@@ -24,10 +24,10 @@ demo: setup
 	@$(BIN)/python tools/demo $(if $(TASK),--task $(TASK)) $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 $(ARGS)
 
 test-fast: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 -m "not slow" $(ARGS)
 
 sanitize: setup
 	@PYTHON=$(BIN)/python bash tests/sanitize.sh $(ARGS)

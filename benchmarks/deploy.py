@@ -38,8 +38,8 @@ import mmspike
 from mmspike.apis.model import build_model
 from mmspike.apis.terminal import tool_console
 from mmspike.deploy.onnx_export import export_parts, quiet_exporter
-from mmspike.deploy.parts import NETWORK, Network
 from mmspike.deploy.runtimes import RUNTIMES, open_session
+from mmspike.hosts import NETWORK, Network
 
 RESEARCH = 'research code, PyTorch'
 # Task -> config, size, batch.

@@ -17,8 +17,8 @@ from mmspike.deploy.integers import find_integers, weight_layers
 from mmspike.deploy.metadata import Metadata
 from mmspike.deploy.onnx_export import folded
 from mmspike.deploy.onnx_files import part_path, read_onnx
-from mmspike.deploy.parts import NETWORK, Part, parts_of
 from mmspike.deploy.runtimes import Session, open_session
+from mmspike.hosts import NETWORK, Part, parts_of
 from mmspike.neurons import BaseNeuron
 
 

@@ -14,10 +14,11 @@ from mmspike.apis.inference import inferencer_of, show_progress
 from mmspike.deploy.exported_network import RuntimePart
 from mmspike.deploy.metadata import Metadata
 from mmspike.deploy.onnx_files import part_path, read_onnx
-from mmspike.deploy.parts import NETWORK, skip_head
+from mmspike.deploy.parts import skip_head
 from mmspike.deploy.runtimes import open_session
 from mmspike.deploy.stored_config import read_config
 from mmspike.execution.replacement import replace
+from mmspike.hosts import NETWORK
 
 Image = str | os.PathLike | np.ndarray
 

@@ -21,10 +21,10 @@ from mmspike.deploy.int8_products import sign_right_operands
 from mmspike.deploy.int8_weights import quantise_weights
 from mmspike.deploy.lowering import lower_neurons
 from mmspike.deploy.marker import mark_neurons, translations
-from mmspike.deploy.parts import NETWORK, Network, Part, parts_of
 from mmspike.deploy.rounding import ROUNDINGS
 from mmspike.deploy.unrolled import unrolled
 from mmspike.execution import set_execution
+from mmspike.hosts import NETWORK, Network, Part, parts_of
 
 OPSET = 18  # what torch's exporter writes without a conversion
 PRECISIONS = ('float32', 'int8')

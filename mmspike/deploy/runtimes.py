@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,7 +54,7 @@ class OpenVinoSession:
         options: dict[str, Any] = {'INFERENCE_PRECISION_HINT': 'f32'}
         if threads:
             options['INFERENCE_NUM_THREADS'] = threads
-        core = needed('openvino').Core()
+        core = _openvino_core()
         self._compiled = core.compile_model(core.read_model(path), 'CPU', options)
         self._own = threading.local()  # a request serves one call at a time
 
@@ -62,6 +63,14 @@ class OpenVinoSession:
             self._own.request = self._compiled.create_infer_request()
         found = self._own.request.infer({0: np.ascontiguousarray(x)})
         return [np.array(found[i]) for i in range(len(self._compiled.outputs))]
+
+
+# OpenVINO 2026.4 gives the thread that loads its CPU plugin another stack for signals, and releases
+# its memory with the last model. Where another thread does that, the next signal (Ctrl-C, or the
+# end of a child process) would end the process. A core that is kept releases nothing.
+@cache
+def _openvino_core() -> Any:
+    return needed('openvino').Core()
 
 
 # The first that is installed is the one of runtime='auto': the faster one comes first.

@@ -91,13 +91,15 @@ def _section(report: EnergyReport, alone: bool) -> str:
 def _quantised(report: EnergyReport) -> str:
     random = bool(report.origin.random)
     rows = [list(quantised_cells(one, random)) for one in report.comparisons]
-    sources = (report.quantised.costs, *MEMORIES.values())
+    sources = {one.name: one.source for one in MEMORIES.values()}
+    costs = report.quantised.costs
     return (
         f'<p class="sub">{escape(report.quantised_words())}, mJ per image. '
         f'{escape(report.break_even_words())}.</p>'
         + _table(list(QUANTISED_COLUMNS), rows)
         + '<details><summary>sources</summary><ul>'
-        + ''.join(f'<li>{escape(one.name)}: {escape(one.source)}</li>' for one in sources)
+        + f'<li>arithmetic: {escape(costs.source)}</li>'
+        + ''.join(f'<li>{escape(name)}: {escape(text)}</li>' for name, text in sources.items())
         + '</ul></details>'
     )
 

@@ -29,8 +29,13 @@ FULL = Widths()
 class Memory(Protocol):
     """A model of the energy of memory accesses, in pJ over all samples."""
 
-    name: str
-    source: str
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def source(self) -> str:
+        """Where it is from."""
 
     def layer_pj(self, count: LayerCount, widths: Widths = FULL) -> float:
         """Energy of a layer as it ran; 0 of masks and sums."""

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from typing import Any, cast
 
 from mmspike.energy.costs import CostTable, get_costs
 from mmspike.energy.counter import EnergyCounter
@@ -297,7 +298,7 @@ class EnergyReport:
             samples=self.counts.samples,
             timesteps=self.timesteps,
             costs=asdict(self.costs),
-            **(dict(memory=asdict(self.memory)) if self.memory else {}),
+            **(dict(memory=asdict(cast(Any, self.memory))) if self.memory else {}),
             units=dict(energy='pJ per image, in totals and stages mJ per image',
                        operations='per image', rate='spikes per neuron and time step'),
             notes=self.notes(),

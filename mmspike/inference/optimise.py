@@ -11,9 +11,9 @@ from mmspike.ann2snn import fold_batch_norms
 from mmspike.ann2snn.fold import FUSE
 from mmspike.ann2snn.readers import Readers
 from mmspike.backbones.base import StagedBackbone
-from mmspike.deploy.parts import HEADS, Network
 from mmspike.execution import CompiledError, get_execution
 from mmspike.execution.compiled import compiled_parts
+from mmspike.hosts import HEADS, Network
 from mmspike.inference.pointwise_conv import use_pointwise_convs
 from mmspike.modules import unwrapped
 from mmspike.neurons import BaseNeuron

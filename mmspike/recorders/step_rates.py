@@ -38,8 +38,8 @@ class StepRateRecorder:
     """Record the firing rates of all layers of neurons by step and slot, inside the block.
 
     Neurons that carry their state from call to call, as in a simulation in chunks, go on counting
-    their steps until the model is called again. Calls by other threads than the one that opens the block are not
-    recorded.
+    their steps until the model is called again. Calls by other threads than the one that opens the
+    block are not recorded.
 
     Args:
         model: A model with neurons of mmspike.

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from mmspike.deploy import export_onnx
-from mmspike.deploy.parts import Network
+from mmspike.hosts import Network
 from support.exported_networks import firing_model
 from support.small_runs import CONFIGS
 

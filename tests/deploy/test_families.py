@@ -7,7 +7,7 @@ import torch
 from mmspike.deploy import export_onnx
 from mmspike.deploy.agreement import WatchedFile, layer_inputs
 from mmspike.deploy.onnx_files import part_path, read_onnx
-from mmspike.deploy.parts import NETWORK, head_name, parts_of, region_heads
+from mmspike.hosts import NETWORK, head_name, parts_of, region_heads
 from support.exported_networks import DENSE, fired_in, firing_model, rounded
 from support.small_runs import CONFIGS
 

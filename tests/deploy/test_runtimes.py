@@ -88,3 +88,23 @@ for name in ('auto', 'openvino', 'onnxruntime'):
         assert found['auto'].lower() == dict(
             openvino='onnxruntimesession', onnxruntime='openvinosession'
         )[missing[0]]  # fmt: skip
+
+
+SIGNAL_AFTER_A_FILE_IS_GONE = """
+import os, signal, sys, threading
+from mmspike.deploy.runtimes import open_session
+
+sessions = [open_session(sys.argv[1], sys.argv[2])]
+drop = threading.Thread(target=sessions.clear)
+drop.start()
+drop.join()
+signal.signal(signal.SIGUSR1, lambda *args: print('handled'))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('runtime', RUNTIMES)
+def test_another_thread_may_drop_a_file(runtime, exported, run_python):
+    done = run_python('-c', SIGNAL_AFTER_A_FILE_IS_GONE, str(exported.file), runtime)
+    assert done.stdout == 'handled\n'

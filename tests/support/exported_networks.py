@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmspike.deploy.onnx_export import folded
 from mmspike.deploy.onnx_files import read_onnx
-from mmspike.deploy.parts import NETWORK, Part, parts_of
+from mmspike.hosts import NETWORK, Part, parts_of
 from mmspike.neurons import BaseNeuron
 from support.firing_networks import give_statistics
 from support.small_runs import small_config

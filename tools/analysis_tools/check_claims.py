@@ -18,7 +18,6 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from mmspike.apis.arguments import add_cfg_options
-from mmspike.apis.claims import claims_of, measure_norms
 from mmspike.apis.config import load_config
 from mmspike.apis.evaluation import build_test_loader
 from mmspike.apis.inference import check_scope, quiet_hosts
@@ -26,6 +25,7 @@ from mmspike.apis.launch import adapt_to_devices
 from mmspike.apis.model import build_model
 from mmspike.apis.terminal import tool_console
 from mmspike.claims import ClaimsReport, check_claims
+from mmspike.claims.hosts import claims_of, measure_norms
 from mmspike.claims.html import claims_page
 from mmspike.claims.subject import LAYOUTS
 from mmspike.claims.tables import claims_table

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmspike.claims import ClaimsReport, check_claims
-from mmspike.deploy.parts import NETWORK, Network, Part, RegionHead, parts_of
+from mmspike.claims.check import ClaimsReport, check_claims
+from mmspike.hosts import NETWORK, Network, Part, RegionHead, parts_of
 from mmspike.temporal import TemporalModule, get_timesteps
 
 
