@@ -8,13 +8,14 @@
 # make lint    check style, types, who imports whom, and that the tables of models are up to date
 # make docs    write the tables of models and model-index.yml from the metafiles of the configs
 # make parity   compare the models with the reference implementations and write the tables of docs/parity.md
+# make claims   check what is claimed of a network of every family and write the table of docs/claims.md
 # make bench   compare speeds; tables and plots go to work_dirs/bench
 PYTHON ?=
 TASK ?=
 TORCH ?=
 BIN := .venv$(if $(TORCH),-torch$(TORCH))/bin
 
-.PHONY: setup demo test test-fast sanitize mutants lint docs parity bench
+.PHONY: setup demo test test-fast sanitize mutants lint docs parity claims bench
 .DEFAULT_GOAL := setup
 
 setup:
@@ -47,6 +48,9 @@ docs: setup
 
 parity: setup
 	@PYTHONPATH=. $(BIN)/python tests/reference_cases.py $(ARGS)
+
+claims: setup
+	@PYTHONPATH=. $(BIN)/python tests/claims_table.py $(ARGS)
 
 bench: setup
 	$(BIN)/python benchmarks/neurons.py $(ARGS)

@@ -86,7 +86,8 @@ setup(
     ext_modules=cpu_kernels(),
     install_requires=read_requirements('runtime'),
     extras_require={
-        name: read_requirements(name) for name in ('dev', 'deploy', 'nir', 'cuda12', 'cuda13')
+        name: read_requirements(name)
+        for name in ('dev', 'deploy', 'nir', 'neurobench', 'cuda12', 'cuda13')
     },
     cmdclass={'build_py': BuildWithMim},
     classifiers=[

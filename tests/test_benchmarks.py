@@ -144,6 +144,14 @@ def test_published_energy_of_sdt_as_a_script(run_program):
 
 
 @pytest.mark.slow
+def test_rates_that_were_measured_for_sdt(run_program):
+    out = run_program('benchmarks/sdt_energy.py', '--measured').stdout
+    # 0.9 pJ x 4 steps x rate x MMACs, by hand.
+    assert '| backbone.stages.1.conv.conv | 2080.90 | 0.1249 | 0.936 |' in out
+    assert 'first layer 1x: the others take 3.37 of 6.09 mJ' in out
+
+
+@pytest.mark.slow
 def test_traffic(run_program):
     assert 'QCFS' in run_program('benchmarks/traffic.py').stdout
 

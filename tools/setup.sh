@@ -196,7 +196,7 @@ print(*(r for r in requires("spikingjelly") if "extra ==" not in r and not r.sta
         install --no-build-isolation -r requirements/hosts.txt -r "$VENV/runtime.txt" -r requirements/dev.txt -r requirements/nir.txt -r requirements/deploy.txt
         return
     fi
-    install --no-build-isolation -r requirements/hosts.txt -r requirements/runtime.txt -r requirements/dev.txt -r requirements/nir.txt -r requirements/deploy.txt
+    install --no-build-isolation -r requirements/hosts.txt -r requirements/runtime.txt -r requirements/dev.txt -r requirements/nir.txt -r requirements/deploy.txt -r requirements/neurobench.txt
 }
 
 install_cupy() {
@@ -235,7 +235,7 @@ constrain
 step tools 'pyproject.toml' 'Build tools (seconds)' install_build_tools
 step torch $TESTED 'PyTorch: about 3 GB to download, 2 to 10 minutes' install_torch
 step mmcv $TESTED 'mmcv, compiled from source: about 10 minutes on 2 cores the first time' install_mmcv
-step rest "$TESTED requirements/hosts.txt requirements/runtime.txt requirements/dev.txt requirements/nir.txt requirements/deploy.txt" \
+step rest "$TESTED requirements/hosts.txt requirements/runtime.txt requirements/dev.txt requirements/nir.txt requirements/deploy.txt requirements/neurobench.txt" \
     'mmpretrain, mmdet, mmseg, spikingjelly and tools: 1 to 3 minutes' install_rest
 step cupy "$TESTED requirements/cuda12.txt requirements/cuda13.txt" 'CuPy: 150 MB to download' install_cupy
 step mmspike "setup.py requirements/runtime.txt mmspike/version.py $(echo $KERNELS/*.h $KERNELS/*.cpp)" \

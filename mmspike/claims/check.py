@@ -10,11 +10,18 @@ from torch import Tensor, nn
 
 from mmspike.claims.batch import NAME as BATCH
 from mmspike.claims.batch import Influences, check_batch
-from mmspike.claims.calls import DETERMINISM, NO_LEAK, check_calls, check_determinism
+from mmspike.claims.calls import (
+    DETERMINISM,
+    NO_LEAK,
+    RESET,
+    check_calls,
+    check_determinism,
+)
 from mmspike.claims.causality import NAME as CAUSALITY
 from mmspike.claims.causality import check_causality
 from mmspike.claims.claim import NOT_SHOWN, Claim
 from mmspike.claims.communication import (
+    ADDITIONS,
     SPIKES,
     check_additions,
     check_spikes,
@@ -28,6 +35,9 @@ from mmspike.claims.steps import check_steps
 from mmspike.claims.subject import Subject, call
 from mmspike.claims.traces import OtherPathError, Trace
 from mmspike.wording import some_of
+
+# Their names, in the order of every report.
+CLAIMS = (DETERMINISM, NO_LEAK, RESET, BATCH, CAUSALITY, STEPS, SPIKES, ADDITIONS, BIAS)
 
 
 @dataclass

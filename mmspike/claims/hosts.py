@@ -1,6 +1,7 @@
 """Claims about a host's model: its network, and each of its heads that work on regions."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -66,24 +67,30 @@ def _regions(part: Part) -> tuple[Tensor, int]:
 
 
 @torch.no_grad()
-def measure_norms(model: nn.Module, images: Tensor) -> None:
-    """Let batch norms take the statistics of some images, in place.
+def measure_norms(model: nn.Module, run: Callable[[], object]) -> None:
+    """Let batch norms take the statistics of one call, in place.
 
     The neurons of a network with random weights hardly fire otherwise.
 
     Args:
-        model: A host's model.
-        images: See :func:`claims_of`.
+        model: Any model; it ends in evaluation mode.
+        run: Calls it.
     """
+    model.eval()
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
-    for part in parts_of(model, images):
-        part.module.eval()
-        for norm in norms:
-            norm.train()
-            norm.momentum = 1.0
-        x = images if part.name == NETWORK else _regions(part)[0]
-        part.module(x)
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    run()
     model.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+
+
+def measure_norms_of_parts(model: nn.Module, images: Tensor) -> None:
+    """The same for a host's model, see :func:`claims_of`."""
+    for part in parts_of(model, images):
+        x = images if part.name == NETWORK else _regions(part)[0]
+        measure_norms(part.module, partial(part.module, x))
+    model.eval()

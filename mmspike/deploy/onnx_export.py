@@ -35,7 +35,7 @@ class Exported:
     """One part of a model as an ONNX graph.
 
     Attributes:
-        name: Of the part, see :class:`~mmspike.deploy.parts.Part`.
+        name: Of the part, see :class:`~mmspike.hosts.Part`.
         model: An ``onnx_ir.Model``.
         neurons: Name to output of its neurons.
         outputs: How its outputs were nested, as text of torch's pytrees.
@@ -53,7 +53,7 @@ def folded(model: nn.Module, images: Tensor) -> nn.Module:
     """A copy of a host's model for inference, with its norms in the layers before them.
 
     Args:
-        model: See :class:`~mmspike.deploy.parts.Network`.
+        model: See :class:`~mmspike.hosts.Network`.
         images: A batch ``(B, C, H, W)`` or ``(B, T, C, H, W)`` that it takes.
     """
     model = unrolled(model)
@@ -76,7 +76,7 @@ def export_parts(
     """Export a model, one part after the other.
 
     Args:
-        model: See :class:`~mmspike.deploy.parts.Network`; it is not changed.
+        model: See :class:`~mmspike.hosts.Network`; it is not changed.
         images: A batch of two of a usual size. The batch of the files is free.
         free_size: Leave height and width free as well, where the network allows it.
         precision: ``'float32'``, or ``'int8'``: the spikes in 8 bits, which is exact, and weights

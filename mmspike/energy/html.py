@@ -1,6 +1,7 @@
 """An energy report as one HTML page that needs no other file."""
 
 import base64
+from collections.abc import Iterable
 from html import escape
 
 from mmspike.energy.memories import MEMORIES
@@ -17,8 +18,12 @@ _ENERGIES = (MICROJOULE, f'{MICROJOULE}, published', f'ANN {MICROJOULE}')
 _MEMORY = (f'memory {MICROJOULE}', f'ANN memory {MICROJOULE}')
 
 
-def energy_page(reports: list[EnergyReport]) -> str:
+def energy_page(reports: list[EnergyReport], sections: Iterable[str] = ()) -> str:
     """One page for one report, or for several side by side.
+
+    Args:
+        reports: One or more.
+        sections: Further sections, as HTML, such as those of claims.
 
     Raises:
         ValueError: There is no report.
@@ -45,6 +50,7 @@ def energy_page(reports: list[EnergyReport]) -> str:
     if len(reports) > 1:
         parts += ['<h2>Side by side</h2>', _comparison(reports)]
     parts += [_section(report, alone=len(reports) == 1) for report in reports]
+    parts += sections
     parts.append('<h2>How to read it</h2><ul>')
     notes = dict.fromkeys(note for report in reports for note in report.notes())
     parts += [f'<li>{escape(note)}</li>' for note in notes]
@@ -74,13 +80,13 @@ def _section(report: EnergyReport, alone: bool) -> str:
         _image(energy_png(report), f'energy of every layer of {report.name}'),
     ]
     if report.neurons:
+        parts += [heading('Beside a quantised ANN'), _quantised(report)]
+    if report.neurons:
         parts += [heading('Firing rates'),
                   _image(rates_png(report), f'firing rates of {report.name}')]  # fmt: skip
     if report.step_rates:
         parts += [heading('Rates by time step'),
                   _image(step_rates_png(report), f'rates by step of {report.name}')]  # fmt: skip
-    if report.neurons:
-        parts += [heading('Beside a quantised ANN'), _quantised(report)]
     parts += [heading('Stages'), _stage_table(report), heading('Layers'), _layer_table(report)]
     if report.neurons:
         parts += [heading('Neurons'), _neuron_table(report)]

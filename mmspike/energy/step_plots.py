@@ -18,7 +18,7 @@ def step_rates_png(report: EnergyReport) -> bytes:
     for row, one in enumerate(report.step_rates):
         grid[row, : one.rates.shape[0], : one.rates.shape[1]] = one.rates.numpy()
     height = 1.6 + 0.16 * len(grid)
-    figure = Figure(figsize=(6.5 + min(0.25 * steps * slots, 8), height), layout='constrained')
+    figure = Figure(figsize=(11, height), layout='constrained')
     axes = figure.subplots()
     image = axes.imshow(grid.reshape(len(grid), -1), aspect='auto', cmap='viridis', vmin=0)
     figure.colorbar(image, label='share of neurons that fire')

@@ -68,7 +68,10 @@ def test_kinds(kind, run, tmp_path):
     assert sum(origin['input_shapes'].values()) == 2
     assert set(origin['versions']) >= {'mmspike', 'torch', 'mmengine', 'mmcv'}
     names = sorted(path.name for path in (tmp_path / 'out').iterdir())
-    assert names == ['energy.csv', 'energy.html', 'energy.json', 'energy.png', 'rates.png']
+    assert names == [
+        'energy.csv', 'energy.html', 'energy.json', 'energy.png', 'papers.csv', 'papers.tex',
+        'rates.png', 'rates_by_step.csv', 'rates_by_step.png',
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -182,3 +185,14 @@ def test_two_networks_are_compared(run):
     status, out, _ = run(config, checkpoint, '--vs', config, checkpoint, '--images', 2)
     assert status == 0
     assert '1.00 times as much' in ' '.join(out.split())
+
+
+@pytest.mark.slow
+def test_claims_and_neurobench_beside_the_energy(run, tmp_path):
+    pytest.importorskip('neurobench')
+    config, checkpoint = trained(CLASSIFICATION)
+    status, out, _ = run(config, checkpoint, '--images', 3, '--claims', '--neurobench')
+    assert status == 0
+    assert "NeuroBench's metrics" in out
+    assert 'Effective_ACs' in out
+    assert 'Claims about' in (tmp_path / 'out' / 'energy.html').read_text()

@@ -9,7 +9,7 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator
-from importlib import import_module
+from importlib import import_module, invalidate_caches
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from mmspike.apis.launch import adapt_to_devices
 from mmspike.apis.model import build_model
 from mmspike.apis.terminal import tool_console
 from mmspike.claims import ClaimsReport, check_claims
-from mmspike.claims.hosts import claims_of, measure_norms
+from mmspike.claims.hosts import claims_of, measure_norms, measure_norms_of_parts
 from mmspike.claims.html import claims_page
 from mmspike.claims.subject import LAYOUTS
 from mmspike.claims.tables import claims_table
@@ -56,6 +56,10 @@ def parse_args() -> argparse.Namespace:
     foreign.add_argument(
         '--shape', type=int, nargs='+', metavar='N', help='of one sample and step, such as 3 32 32'
     )
+    foreign.add_argument(
+        '--untrained', action='store_true',
+        help='let batch norms take the statistics of the inputs first, so that neurons fire',
+    )  # fmt: skip
     foreign.add_argument('--timesteps', type=int, default=1, help='T of the model; default 1')
     foreign.add_argument(
         '--layout', choices=LAYOUTS, default='images',
@@ -94,7 +98,7 @@ def of_config(args: argparse.Namespace) -> Iterator[ClaimsReport]:
     else:
         images, source = test_images(cfg, model, args.samples), 'test data of the config'
     if not args.checkpoint:
-        measure_norms(model, images)
+        measure_norms_of_parts(model, images)
     weights = args.checkpoint or 'random, with norms measured on the inputs'
     for report in claims_of(model, images, Path(cfg.filename).stem, say):
         report.origin.update(config=str(args.config), weights=weights, images=source)
@@ -122,6 +126,8 @@ def of_factory(args: argparse.Namespace) -> ClaimsReport:
     }
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn((*sizes[args.layout], *args.shape), generator=generator)
+    if args.untrained:
+        measure_norms(model, lambda: model(inputs))
     report = check_claims(
         model, inputs, layout=args.layout, timesteps=args.timesteps, name=args.model, progress=say
     )
@@ -136,7 +142,8 @@ def build(path: str) -> nn.Module:
         ValueError: There is none, it needs arguments, or what it makes is no module.
     """
     module, _, name = path.partition(':')
-    sys.path.insert(0, '')  # packages of the current folder, as in `python -m`
+    sys.path.insert(0, str(Path.cwd()))  # packages of the current folder, as in `python -m`
+    invalidate_caches()
     try:
         factory = getattr(import_module(module), name or '')
     except (ImportError, AttributeError, ValueError) as error:

@@ -16,12 +16,16 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from rich.table import Table
 
 from mmspike.apis.arguments import add_cfg_options, add_device
 from mmspike.apis.config import load_config
 from mmspike.apis.launch import adapt_to_devices
 from mmspike.apis.model import build_model
 from mmspike.apis.terminal import progress_bar, tool_console
+from mmspike.claims.hosts import claims_of
+from mmspike.claims.html import claims_section
+from mmspike.claims.tables import claims_table
 from mmspike.energy import (
     MEMORIES,
     EnergyCounter,
@@ -35,6 +39,7 @@ from mmspike.energy.html import energy_page
 from mmspike.energy.origin import RANDOM
 from mmspike.energy.tables import energy_table
 from mmspike.files import atomic_write, forbid_code_in_checkpoints
+from mmspike.hosts import Network
 from mmspike.neurons import NeuronMismatchError
 from mmspike.recorders.step_rates import StepRateRecorder
 
@@ -68,6 +73,12 @@ def parse_args() -> argparse.Namespace:
         '--out', type=Path, help='output folder; default work_dirs/energy/<config name>'
     )
     parser.add_argument('--top', type=int, default=15, help='layers to print; 0 prints all')
+    parser.add_argument(
+        '--claims', action='store_true', help='check what is claimed of the network as well'
+    )
+    parser.add_argument(
+        '--neurobench', action='store_true', help="NeuroBench's metrics beside those of mmspike"
+    )
     parser.add_argument('--strict', action='store_true', help='fail if anything is not counted')
     add_device(parser)
     add_cfg_options(parser, 'the config (not of the second)')
@@ -123,8 +134,10 @@ def test_data(cfg: Config) -> str:
     return f'test data of the config: {dataset.type}({", ".join(values)})'
 
 
-def measure(config: str, checkpoint: str | None, args: argparse.Namespace, options) -> EnergyReport:
-    """Run one network on the images and count."""
+def measure(
+    config: str, checkpoint: str | None, args: argparse.Namespace, options
+) -> tuple[EnergyReport, list[str]]:
+    """Run one network on the images and count; and the claims about it, if they are asked for."""
     cfg = load_config(config, options)
     scope = cfg.get('default_scope')
     if scope not in SAMPLES:
@@ -149,7 +162,39 @@ def measure(config: str, checkpoint: str | None, args: argparse.Namespace, optio
             for batch in islice(batches, args.images):
                 model.test_step(batch)
                 progress.update(task, advance=len(batch['inputs']))
-    return EnergyReport(counter, args.cost, name, args.memory, origin, step_rates=steps.rates())
+    report = EnergyReport(counter, args.cost, name, args.memory, origin, step_rates=steps.rates())
+    if args.neurobench:
+        console.print(neurobench_table(model, prepared(model, cfg, min(args.images, 32), args)))
+    return report, claims_sections(model, cfg, name, args) if args.claims else []
+
+
+def prepared(model, cfg: Config, images: int, args: argparse.Namespace) -> torch.Tensor:
+    """Images as the model's preprocessor hands them on, cut to one size ``(N, ...)``."""
+    batches = random_batches(cfg, images, args.random) if args.random else test_batches(cfg, images)
+    inputs = [model.data_preprocessor(batch, False)['inputs'] for batch in batches]
+    height, width = (min(x.shape[dim] for x in inputs) for dim in (-2, -1))
+    return torch.cat([x[..., :height, :width] for x in inputs])
+
+
+def neurobench_table(model, images: torch.Tensor) -> Table:
+    """NeuroBench's metrics of the network, from images to the raw outputs of its head."""
+    from mmspike.energy.neurobench import compare_with_neurobench
+
+    table = Table(title="NeuroBench's metrics, per image", title_justify='left')
+    for name in ('metric', 'NeuroBench', 'mmspike', 'why'):
+        table.add_column(name, justify='left' if name in ('metric', 'why') else 'right')
+    for row in compare_with_neurobench(model, images, Network(model)):
+        why = 'equal' if row.equal else row.why
+        table.add_row(row.metric, f'{row.theirs:,.6g}', f'{row.ours:,.6g}', why)
+    return table
+
+
+def claims_sections(model, cfg: Config, name: str, args: argparse.Namespace) -> list[str]:
+    """Sections of the page with the claims about the network, checked on three of the images."""
+    reports = list(claims_of(model, prepared(model, cfg, 3, args), name))
+    for report in reports:
+        console.print(claims_table(report))
+    return [claims_section(report) for report in reports]
 
 
 def main() -> None:
@@ -157,11 +202,13 @@ def main() -> None:
     args = parse_args()
     try:
         get_costs(args.cost)
-        reports = [measure(args.config, args.checkpoint, args, args.cfg_options)]
+        measured = [measure(args.config, args.checkpoint, args, args.cfg_options)]
         if args.vs:
-            reports.append(measure(args.vs[0], (args.vs[1:] or [None])[0], args, None))
-    except (OSError, ValueError, NeuronMismatchError, UncountedError) as error:
+            measured.append(measure(args.vs[0], (args.vs[1:] or [None])[0], args, None))
+    except (ImportError, OSError, ValueError, NeuronMismatchError, UncountedError) as error:
         sys.exit(f'energy_report.py: {error}')
+    reports = [report for report, _ in measured]
+    sections = [section for _, found in measured for section in found]
     for report in reports:
         console.print(energy_table(report, args.top or None))
     if args.vs:
@@ -180,7 +227,7 @@ def main() -> None:
         files += write_report(reports[1], args.out / 'vs')
     page = args.out / 'energy.html'
     with atomic_write(page) as file:
-        file.write(energy_page(reports).encode())
+        file.write(energy_page(reports, sections).encode())
     console.print('\n'.join(f'wrote {path}' for path in [*files, page]), soft_wrap=True)
 
 
