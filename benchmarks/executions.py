@@ -169,6 +169,9 @@ def main() -> None:
     parser.add_argument('config', help='config file of mmpretrain, mmdet or mmseg')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file; without, random weights')
     parser.add_argument('--double', action='store_true', help='compute in float64')
+    parser.add_argument(
+        '--execution', choices=EXECUTIONS[1:], default='spike', help='spikes; default spike'
+    )
     args = parser.parse_args()
 
     cfg = load_config(args.config)
@@ -178,14 +181,15 @@ def main() -> None:
     loader = build_test_loader(cfg)
     metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     evaluators = {}
-    for execution in EXECUTIONS:
+    executions = (EXECUTIONS[0], args.execution)
+    for execution in executions:
         evaluators[execution] = Evaluator([METRICS.build(dict(metric)) for metric in metrics])
         evaluators[execution].dataset_meta = loader.dataset.metainfo
 
     comparison, spikes = Comparison(), Spikes(model)
     for batch in track(loader, transient=True):
         both = []
-        for execution, watch in zip(EXECUTIONS, (spikes.keep, spikes.compare), strict=True):
+        for execution, watch in zip(executions, (spikes.keep, spikes.compare), strict=True):
             set_execution(model, execution)
             with torch.no_grad(), watch():
                 samples = model.test_step(batch)
@@ -210,7 +214,7 @@ def main() -> None:
     if spikes.differ:
         show(ROUNDING_NOTE)
     analog = [one.layer for one in taken if not one.binary]
-    show(f'layers with weights, and attentions, on binary inputs: {len(taken) - len(analog)}')
+    show(f'layers with weights, and attentions, on spikes: {len(taken) - len(analog)}')
     show(f'analog: {", ".join(analog)}')
 
 

@@ -100,8 +100,11 @@ def _check_parts(
 ) -> None:
     if 'simulation' in modules:
         raise ValueError('the model is simulated already: set model.simulation.timesteps')
-    if get_execution(model) == 'spike':
-        raise ValueError("simulate first, then switch to spike-driven execution: it is 'spike'")
+    execution = get_execution(model)
+    if execution != 'integer':
+        raise ValueError(
+            f'simulate first, then switch to spike-driven execution: it is {execution!r}'
+        )
     if not any(isinstance(module, SpikingQCFS) for module in modules.values()):
         raise ValueError(
             f'{type(model).__name__} has no neurons of a conversion: insert_qcfs and '

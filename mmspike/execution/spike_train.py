@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from mmspike.deprecation import WithOldNames, renamed_attribute
+from mmspike.execution.encodings import THERMOMETER, Encoding
 
 _LEAVES = frozenset((Tensor, nn.Parameter, int, float, bool, str, type(None)))
 # Run a block unseen by the flow, for its own arithmetic.
@@ -60,14 +61,13 @@ class SpikeTrain(WithOldNames, Tensor):
         """Number of spikes, as floating-point numbers."""
         return torch.round(self.plain() / self.spike_value)
 
-    def slots(self) -> Iterator[Tensor]:
-        """``max_spikes`` binary tensors whose sum is :meth:`counts`.
+    def slots(self, encoding: Encoding = THERMOMETER) -> Iterator[Tensor]:
+        """Tensors of a few values whose sum, by the weights of the encoding, is :meth:`counts`.
 
-        The i-th holds a 1 where more than i spikes were fired.
+        By default these are ``max_spikes`` binary ones of weight 1. The i-th holds a 1 where more
+        than i spikes were fired.
         """
-        counts = self.counts()
-        for i in range(self.max_spikes):
-            yield (counts > i).to(counts.dtype)
+        return encoding.slots(self.counts(), self.max_spikes)
 
 
 def unmarked(value: Any) -> Any:

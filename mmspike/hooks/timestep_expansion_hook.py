@@ -40,8 +40,8 @@ class TimestepExpansionHook(Hook):
     Args:
         T: Time steps.
         D: Largest integer of integer neurons.
-        execution: ``'integer'`` or ``'spike'`` (see :func:`mmspike.execution.set_execution`), for
-            validation and test.
+        execution: ``'integer'``, ``'spike'``, ``'bitwise'`` or ``'ternary'`` (see
+            :func:`mmspike.execution.set_execution`), for validation and test.
         by_epoch: Schedules count epochs; False counts iterations. Validation belongs to the epoch
             or iteration before it; outside of training it takes the last value.
         scale_norm: Let neurons that divide by D divide by the new D, see

@@ -99,7 +99,7 @@ def _check(model: nn.Module) -> None:
             'the model is simulated, and a simulation watches its layers: optimise a model that '
             'was not passed to mmspike.ann2snn.simulate'
         )
-    if any(get_execution(module) == 'spike' for module in model.modules()):
+    if any(get_execution(module) != 'integer' for module in model.modules()):
         raise ValueError(
             'the model runs on spikes: optimise it in integer execution, set_execution(model, '
             "'integer'), which has the same results"
