@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mmspike.energy.counts import EnergyCounts, LayerCount, NeuronCount
+from mmspike.energy.encoded import as_sent
 from mmspike.energy.origin import neuron_kinds
 from mmspike.energy.rules import REAL_FUNCTIONS, RULES, UNCOUNTED, Work, levels_of, of_one, sums_of
+from mmspike.execution.encodings import THERMOMETER, get_encoding
+from mmspike.execution.spike_driven import INTEGER, get_execution
 from mmspike.execution.spike_flow import SpikeFlow
 from mmspike.execution.spike_train import SpikeTrain, unmarked, without_flow
 from mmspike.execution.torch_functions import WEIGHT_LAYERS
@@ -50,12 +53,16 @@ class EnergyCounter(SpikeFlow):
     Args:
         model: Any model; without neurons of mmspike all layers are analog.
         strict: Raise at the end of the block where something could not be counted.
+        encoding: How integers are sent: by ``'spike'``, n is n spikes; for others see
+            :mod:`mmspike.execution.encodings`. It is counted on the integers, however the model
+            runs. By default it is that of the model's execution.
 
     Attributes:
         samples: Samples so far, read from the first tensor or list that ``model`` was called with.
             Set it if the model was called otherwise than by ``model(...)``.
 
     Raises:
+        ValueError: The encoding is unknown.
         UncountedError: With ``strict``, when the block ends: a function was called that multiplies
             and is not understood (:data:`~mmspike.energy.rules.UNCOUNTED`), or a module with
             weights never ran.
@@ -75,8 +82,12 @@ class EnergyCounter(SpikeFlow):
 
     watches_only = True
 
-    def __init__(self, model: nn.Module, strict: bool = False) -> None:
+    def __init__(self, model: nn.Module, strict: bool = False, encoding: str | None = None) -> None:
         super().__init__(model)
+        if encoding is None:
+            execution = get_execution(model)
+            encoding = THERMOMETER.name if execution == INTEGER else execution
+        self._encoding = get_encoding(encoding)
         self.strict = strict
         self.samples = 0
         self._model = model
@@ -150,6 +161,7 @@ class EnergyCounter(SpikeFlow):
             real_functions=dict(self._real),
             input_shapes={'x'.join(map(str, size)): n for size, n in self._shapes.items()},
             neuron_kinds=neuron_kinds(self._names),
+            encoding=self._encoding.name,
             never_called=[
                 name for module, name in self._weighted.items() if module not in self._ran
             ],
@@ -223,7 +235,7 @@ class EnergyCounter(SpikeFlow):
         train = super()._mark(neuron, inputs, out)
         if train is not None and not _in_backward():
             with without_flow(), torch.no_grad():
-                self._count_neuron(self._names[neuron], train)
+                self._count_neuron(self._names[neuron], as_sent(train, self._encoding))
         return train
 
     def _count_neuron(self, name: str, train: SpikeTrain) -> None:
@@ -247,6 +259,8 @@ class EnergyCounter(SpikeFlow):
             return
         with without_flow(), torch.no_grad():
             if rule is not None:
+                args = tuple(as_sent(x, self._encoding) for x in args)
+                kwargs = {key: as_sent(x, self._encoding) for key, x in kwargs.items()}
                 work = rule(function, args, kwargs)
                 if work is not None:
                     self._record(self._name_of(function, work), work)
@@ -281,6 +295,7 @@ class EnergyCounter(SpikeFlow):
             analog_macs=work.macs if x is None else 0,
             macs_once=work.macs / steps,
             inputs=0 if x is None else x.numel(),
+            shifts=0 if x is None else work.outputs * self._encoding.shifts(x.max_spikes),
             analog_inputs=work.analog_inputs,
             outputs=work.outputs,
             weights=work.weights,

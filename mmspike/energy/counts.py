@@ -21,9 +21,11 @@ class LayerCount:
         macs_once: ``macs``, each call divided by the number of time steps T that it ran: what a
             network without time would do.
         inputs: Inputs of calls that took spikes: positions x channels x samples x T.
-        spikes: Spikes among these; an integer neuron that fires n counts n. Of a mask of two maps,
-            those of both.
+        spikes: Spikes among these; an integer neuron that fires n counts as many as the encoding
+            sends, usually n. Of a mask of two maps, those of both.
         sops: Synaptic operations (SOPs), exact: over all spikes, the connections that leave each.
+        shifts: Shifts, where integers are sent in slots of several weights: one of each output for
+            each slot of another weight than 1.
         analog_inputs: Inputs of calls that took no spikes.
         outputs: Outputs of all calls.
         weights: Weights that it holds; of a product, numbers of the side that spikes select from,
@@ -45,6 +47,7 @@ class LayerCount:
     inputs: int = 0
     spikes: float = 0.0
     sops: float = 0.0
+    shifts: int = 0
     analog_inputs: int = 0
     outputs: int = 0
     weights: int = 0
@@ -66,10 +69,12 @@ class NeuronCount:
     """Spikes of one neuron layer over all samples.
 
     Attributes:
-        max_spikes: The most spikes of a neuron in one time step: 1, or D of integer neurons.
+        max_spikes: The largest number that a neuron fires in one time step: 1, or D of integer
+            neurons.
         outputs_once: Outputs of one time step, that is neurons x samples.
         updates: Outputs, which is updates of membranes: neurons x samples x T.
-        spikes: Spikes; an integer neuron that fires n counts n.
+        spikes: Spikes; an integer neuron that fires n counts as many as the encoding sends, usually
+            n.
         active: Outputs that were not 0.
         size: Neurons of one sample, of the largest call.
     """
@@ -114,6 +119,8 @@ class EnergyCounts:
             layer and function. Their cost is not counted.
         input_shapes: Samples by the shape of one, such as ``'3x224x224'``.
         neuron_kinds: Neuron layers by type and the settings that all of the type have.
+        encoding: How integers are sent, a name in
+            :data:`~mmspike.execution.encodings.ENCODINGS`.
     """
 
     samples: int = 0
@@ -124,6 +131,7 @@ class EnergyCounts:
     real_functions: dict[str, int] = field(default_factory=dict)
     input_shapes: dict[str, int] = field(default_factory=dict)
     neuron_kinds: dict[str, int] = field(default_factory=dict)
+    encoding: str = 'spike'
 
     def rates(self) -> list[FiringRate]:
         """Firing rates of the neuron layers."""
@@ -143,9 +151,18 @@ class EnergyCounts:
         """Sum of several, such as those of the processes of a distributed run.
 
         Not all need to have run all layers: a process may have seen no object, for instance.
+
+        Raises:
+            ValueError: They are of different encodings.
         """
         parts = list(parts)
-        total = EnergyCounts()
+        encodings = sorted({part.encoding for part in parts})
+        if len(encodings) > 1:
+            raise ValueError(
+                f'counts of the encodings {", ".join(encodings)} do not add up: count with one of '
+                'them, EnergyCounter(model, encoding=...)'
+            )
+        total = EnergyCounts(encoding=encodings[0]) if encodings else EnergyCounts()
         for part in parts:
             total.samples += part.samples
             pairs: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (

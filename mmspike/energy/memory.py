@@ -53,10 +53,10 @@ class MemoryModel:
 
     A layer that takes spikes works on events: it reads a spike from a queue, and for each
     connection that leaves its neuron it reads a weight, and reads and writes the potential that
-    this is added to. Neurons read and write every potential once in a time step and write their
-    spikes into a queue. A layer that takes other values reads a weight and an input for each MAC
-    (a linear layer, or a product, each input once) and writes its outputs. Nothing is read twice
-    for the price of once.
+    this is added to. A shift reads and writes a potential. Neurons read and write every potential
+    once in a time step and write their spikes into a queue. A layer that takes other values reads a
+    weight and an input for each MAC (a linear layer, or a product, each input once) and writes its
+    outputs. Nothing is read twice for the price of once.
 
     Attributes:
         name: Name of the model.
@@ -95,6 +95,7 @@ class MemoryModel:
         return (
             count.spikes * self.access_pj(self.queue)
             + count.sops * (weights + 2 * potentials)
+            + count.shifts * 2 * potentials
             + self._without_spikes(count, count.analog_macs, count.analog_inputs, share, widths)
         )
 

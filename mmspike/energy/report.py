@@ -102,6 +102,7 @@ class EnergyReport:
 
     def _layer(self, name: str, count: LayerCount) -> LayerEnergy:
         n, mac, ac = self.counts.samples, self.costs.mac_pj, self.costs.ac_pj
+        besides = count.analog_macs * mac + count.shifts * self._shift_pj
         spiking_macs = count.macs - count.analog_macs
         rate = count.spikes / count.inputs if count.inputs else 0.0
         published = rate * spiking_macs
@@ -118,8 +119,8 @@ class EnergyReport:
             macs=count.analog_macs / n,
             sops=count.sops / n,
             sops_published=published / n,
-            energy_pj=(count.sops * ac + count.analog_macs * mac) / n,
-            energy_published_pj=(published * ac + count.analog_macs * mac) / n,
+            energy_pj=(count.sops * ac + besides) / n,
+            energy_published_pj=(published * ac + besides) / n,
             ann_pj=count.macs_once * mac / n,
             bits=self.quantised.activation_bits(count),
             quantised_pj=self.quantised.network_pj(count) / n,
@@ -128,6 +129,10 @@ class EnergyReport:
             memory_pj=self.memory.layer_pj(count) / n if self.memory else None,
             ann_memory_pj=self.memory.ann_pj(count) / n if self.memory else None,
         )
+
+    @property
+    def _shift_pj(self) -> float:
+        return self.costs.shift_pj or self.costs.ac_pj
 
     @cached_property
     def neurons(self) -> list[NeuronRate]:
@@ -191,6 +196,13 @@ class EnergyReport:
         notes = list(NOTES)
         if self.memory:
             notes += MEMORY_NOTES
+        if self.counts.encoding != 'spike':
+            shifts = sum(count.shifts for count in self.counts.layers.values())
+            notes.append(
+                f'Integers are sent by the {self.counts.encoding} encoding: rates and SOPs count '
+                f'its spikes. {shifts / self.counts.samples:.4g} shifts are in the energies, '
+                f'{self._shift_pj:g} pJ each.'
+            )
         if any(row.stage == 'roi_head' for row in self.layers):
             notes.append(REGIONS_NOTE)
         found: dict[str, list[int]] = {}
@@ -266,6 +278,7 @@ class EnergyReport:
             'T': f'{self.timesteps:g}' if self.neurons else None,
             'D': str(self.max_spikes) if self.neurons else None,
             'neuron layers': ', '.join(kinds),
+            'encoding': self.counts.encoding if self.max_spikes > 1 else None,
             'costs': f'{self.costs.name}: {self.costs.mac_pj:g} pJ per MAC, '
             f'{self.costs.ac_pj:g} pJ per addition',
             'memory model': self.memory and self.memory.name,
@@ -297,6 +310,7 @@ class EnergyReport:
             ),
             samples=self.counts.samples,
             timesteps=self.timesteps,
+            encoding=self.counts.encoding,
             costs=asdict(self.costs),
             **(dict(memory=asdict(cast(Any, self.memory))) if self.memory else {}),
             units=dict(energy='pJ per image, in totals and stages mJ per image',

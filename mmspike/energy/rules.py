@@ -4,6 +4,7 @@ A rule takes the arguments of one call and returns its :class:`Work`, or None wh
 to count. To count another function, add its rule to :data:`RULES`.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -155,7 +156,7 @@ def of_mask(function: str, args: tuple, kwargs: dict) -> Work | None:
     repeats = macs // side.numel() if side.numel() else 0
     return Work(
         kind='mask', macs=macs, x=side, spikes=spikes, connected=looked_at, repeats=repeats,
-        other_levels=levels_of(other), output_shape=shown(side.shape[1:]),
+        other_levels=levels_of(other), output_shape=shown(side.shape[1:]), outputs=macs,
     )  # fmt: skip
 
 
@@ -165,10 +166,17 @@ def of_sum(function: str, args: tuple, kwargs: dict) -> Work | None:
     The MACs of the product before it hold it already. A sum over everything is a number for
     somebody who looks, and not a part of a network.
     """
-    if not isinstance(args[0], SpikeTrain) or (len(args) < 2 and 'dim' not in kwargs):
+    x = args[0]
+    if not isinstance(x, SpikeTrain) or (len(args) < 2 and 'dim' not in kwargs):
         return None
-    spikes = sums_of(args[0]).total
-    return Work(kind='sum', macs=0, x=args[0], spikes=spikes, connected=spikes)
+    dims = args[1] if len(args) > 1 else kwargs['dim']
+    if dims is None:
+        dims = range(x.dim())
+    added = math.prod(x.shape[dim] for dim in ([dims] if isinstance(dims, int) else dims))
+    spikes = sums_of(x).total
+    return Work(
+        kind='sum', macs=0, x=x, spikes=spikes, connected=spikes, outputs=x.numel() // max(added, 1)
+    )
 
 
 RULES: dict[str, Rule] = {
