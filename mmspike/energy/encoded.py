@@ -1,7 +1,12 @@
-"""Spikes as an encoding sends them: their numbers follow from the integers."""
+"""Spikes as an encoding sends them, and the shifts of its slots.
+
+The number of spikes of an encoding follows from the integers, however a model runs.
+"""
 
 from typing import Any
 
+from mmspike.energy.costs import CostTable
+from mmspike.energy.counts import EnergyCounts
 from mmspike.execution.encodings import THERMOMETER, Encoding
 from mmspike.execution.spike_train import SpikeTrain
 
@@ -20,3 +25,20 @@ def as_sent(value: Any, encoding: Encoding) -> Any:
         return value
     spikes = encoding.spikes(value.counts(), value.max_spikes)
     return SpikeTrain.of(spikes, 1.0, value.max_spikes, value.timesteps)
+
+
+def shifts_pj(shifts: int, costs: CostTable) -> float:
+    """Energy of shifts in pJ; without a cost of its own, a shift costs what an addition does."""
+    return shifts * (costs.shift_pj or costs.ac_pj)
+
+
+def encoding_notes(counts: EnergyCounts, costs: CostTable) -> list[str]:
+    """What readers of the numbers have to know about the encoding; nothing of the usual one."""
+    if counts.encoding == THERMOMETER.name:
+        return []
+    shifts = sum(layer.shifts for layer in counts.layers.values())
+    return [
+        f'Integers are sent by the {counts.encoding} encoding: rates and SOPs count its spikes. '
+        f'{shifts / counts.samples:.4g} shifts are in the energies, {shifts_pj(1, costs):g} pJ '
+        'each.'
+    ]

@@ -14,6 +14,7 @@ from typing import Any, cast
 from mmspike.energy.costs import CostTable, get_costs
 from mmspike.energy.counter import EnergyCounter
 from mmspike.energy.counts import EnergyCounts, LayerCount
+from mmspike.energy.encoded import encoding_notes, shifts_pj
 from mmspike.energy.memories import MEMORIES, get_memory
 from mmspike.energy.memory import Memory
 from mmspike.energy.origin import Origin
@@ -102,7 +103,7 @@ class EnergyReport:
 
     def _layer(self, name: str, count: LayerCount) -> LayerEnergy:
         n, mac, ac = self.counts.samples, self.costs.mac_pj, self.costs.ac_pj
-        besides = count.analog_macs * mac + count.shifts * self._shift_pj
+        besides = count.analog_macs * mac + shifts_pj(count.shifts, self.costs)
         spiking_macs = count.macs - count.analog_macs
         rate = count.spikes / count.inputs if count.inputs else 0.0
         published = rate * spiking_macs
@@ -129,10 +130,6 @@ class EnergyReport:
             memory_pj=self.memory.layer_pj(count) / n if self.memory else None,
             ann_memory_pj=self.memory.ann_pj(count) / n if self.memory else None,
         )
-
-    @property
-    def _shift_pj(self) -> float:
-        return self.costs.shift_pj or self.costs.ac_pj
 
     @cached_property
     def neurons(self) -> list[NeuronRate]:
@@ -196,13 +193,7 @@ class EnergyReport:
         notes = list(NOTES)
         if self.memory:
             notes += MEMORY_NOTES
-        if self.counts.encoding != 'spike':
-            shifts = sum(count.shifts for count in self.counts.layers.values())
-            notes.append(
-                f'Integers are sent by the {self.counts.encoding} encoding: rates and SOPs count '
-                f'its spikes. {shifts / self.counts.samples:.4g} shifts are in the energies, '
-                f'{self._shift_pj:g} pJ each.'
-            )
+        notes += encoding_notes(self.counts, self.costs)
         if any(row.stage == 'roi_head' for row in self.layers):
             notes.append(REGIONS_NOTE)
         found: dict[str, list[int]] = {}
