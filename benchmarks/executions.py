@@ -213,7 +213,7 @@ def main() -> None:
     show(f'neuron outputs that differ: {spikes.differ:,}')
     if spikes.differ:
         show(ROUNDING_NOTE)
-    analog = [one.layer for one in taken if not one.binary]
+    analog = [one.layer for one in taken if not one.spikes]
     show(f'layers with weights, and attentions, on spikes: {len(taken) - len(analog)}')
     show(f'analog: {", ".join(analog)}')
 

@@ -1,4 +1,4 @@
-"""A check of the actual inputs of all layers: a model runs on binary spikes."""
+"""A check of the actual inputs of all layers: a model runs on spikes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,11 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmspike.execution.encodings import ENCODINGS, THERMOMETER
 from mmspike.execution.operators import OperatorWatcher, running_layer
+from mmspike.execution.spike_driven import get_execution
+
+_BINARY = THERMOMETER.values
 
 
 class SpikeDrivenError(RuntimeError):
-    """A layer that should take binary spikes took something else."""
+    """A layer that should take spikes took something else."""
 
 
 @dataclass(frozen=True)
@@ -23,28 +27,42 @@ class LayerInput:
         operators: Their names.
         binary: Whether every input, on one side at least of a product, was 0 or 1 everywhere.
         declared: Whether the architecture says that this layer is analog.
+        spikes: As ``binary``, of the values of the model's execution: in ternary execution an input
+            may be -1, 0 or 1, and nothing else; in all others this is the same as ``binary``.
     """
 
     layer: str
     operators: tuple[str, ...]
     binary: bool
     declared: bool
+    spikes: bool
 
 
 class _Watcher(OperatorWatcher):
-    """Notes for each layer its operators, and whether all of them had binary factors."""
+    """Notes for each layer its operators, and the values of their factors.
 
-    def __init__(self, model: nn.Module, layer: Callable[[], str]) -> None:
+    Args:
+        model, layer: See :class:`OperatorWatcher`.
+        values: What spikes are.
+    """
+
+    def __init__(self, model: nn.Module, layer: Callable[[], str], values: tuple[int, ...]) -> None:
         super().__init__(model, layer)
-        self.seen: dict[str, tuple[set[str], bool]] = {}
+        self._values = values
+        self.seen: dict[str, tuple[set[str], bool, bool]] = {}
 
     def multiplies(self, layer: str, operator: str, factors: list[Tensor]) -> None:
-        operators, binary = self.seen.get(layer, (set(), True))
-        self.seen[layer] = (operators | {operator}, binary and any(map(_is_binary, factors)))
+        operators, binary, spikes = self.seen.get(layer, (set(), True, True))
+        binary = binary and any(_holds_only(_BINARY, x) for x in factors)
+        spikes = spikes and (binary or any(_holds_only(self._values, x) for x in factors))
+        self.seen[layer] = (operators | {operator}, binary, spikes)
 
 
-def _is_binary(x: Tensor) -> bool:
-    return bool(((x == 0) | (x == 1)).all())
+def _holds_only(values: tuple[int, ...], x: Tensor) -> bool:
+    allowed = x == values[0]
+    for value in values[1:]:
+        allowed |= x == value
+    return bool(allowed.all())
 
 
 def declared_analog(model: nn.Module) -> set[str]:
@@ -61,14 +79,16 @@ def declared_analog(model: nn.Module) -> set[str]:
 
 @torch.no_grad()
 def check_spike_driven(model: nn.Module, run: Callable[[], Any]) -> list[LayerInput]:
-    """Run a model and check that every layer with weights, and every product, takes binary spikes.
+    """Run a model and check that every layer with weights, and every product, takes spikes.
 
-    It looks below PyTorch's Python functions, at the factors of the real multiplications. It does
-    not know where the spikes come from. Layers that the architecture leaves analog
-    (``analog_layers``, see :func:`declared_analog`) may take any values.
+    These are binary, or in ternary execution -1, 0 and 1. The check looks below PyTorch's Python
+    functions, at the factors of the real multiplications. It does not know where the spikes come
+    from. Layers that the architecture leaves analog (``analog_layers``, see
+    :func:`declared_analog`) may take any values.
 
     Args:
-        model: A model in evaluation mode, switched by ``set_execution(model, 'spike')``.
+        model: A model in evaluation mode, switched by ``set_execution(model, 'spike')`` or to
+            another execution on spikes.
         run: Calls the model, for instance ``lambda: model(images)``.
 
     Returns:
@@ -81,21 +101,24 @@ def check_spike_driven(model: nn.Module, run: Callable[[], Any]) -> list[LayerIn
     """
     if model.training:
         raise ValueError('spike-driven execution is for evaluation: call model.eval() first')
-    with running_layer(model) as layer, _Watcher(model, layer) as watcher:
+    encoding = ENCODINGS.get(get_execution(model), THERMOMETER)
+    with running_layer(model) as layer, _Watcher(model, layer, encoding.values) as watcher:
         run()
     if not watcher.seen:
         raise ValueError('nothing was multiplied: does `run` call the model?')
     declared = declared_analog(model)
     inputs = [
-        LayerInput(layer, tuple(sorted(operators)), binary, layer in declared)
-        for layer, (operators, binary) in watcher.seen.items()
+        LayerInput(layer, tuple(sorted(operators)), binary, layer in declared, spikes)
+        for layer, (operators, binary, spikes) in watcher.seen.items()
     ]
     wrong = [
-        one.layer or 'the model itself' for one in inputs if not one.binary and not one.declared
+        one.layer or 'the model itself' for one in inputs if not one.spikes and not one.declared
     ]
     if wrong:
+        *others, last = encoding.values
         raise SpikeDrivenError(
-            f'{len(wrong)} of {len(inputs)} layers took values other than 0 and 1: '
+            f'{len(wrong)} of {len(inputs)} layers took values other than '
+            f'{", ".join(map(str, others))} and {last}: '
             f'{", ".join(wrong)}. Is it switched (mmspike.execution.set_execution)? A layer '
             "that the architecture leaves analog has to be listed in its part's analog_layers"
         )

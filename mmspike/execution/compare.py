@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmspike.execution.spike_driven import EXECUTIONS, get_execution, set_execution
+from mmspike.execution.spike_driven import INTEGER, get_execution, set_execution
 from mmspike.neurons import BaseNeuron
 from mmspike.thread_hooks import of_this_thread
 
@@ -89,7 +89,9 @@ def layer_outputs(
 
 
 @torch.no_grad()
-def compare_executions(model: nn.Module, run: Callable[[], Any]) -> list[LayerDifference]:
+def compare_executions(
+    model: nn.Module, run: Callable[[], Any], execution: str = 'spike'
+) -> list[LayerDifference]:
     """Run a model on integers and on spikes and compare the outputs of every layer.
 
     Where arithmetic is exact (weights that are multiples of one power of two, for instance),
@@ -99,18 +101,19 @@ def compare_executions(model: nn.Module, run: Callable[[], Any]) -> list[LayerDi
     Args:
         model: A model in evaluation mode. Its execution and its state are left as they were.
         run: Calls the model, the same way each time.
+        execution: The one on spikes, of :data:`~mmspike.execution.EXECUTIONS`.
 
     Returns:
         The differences, in the order in which the layers first ran. Layers that spikes do not pass
         one by one (those inside a :class:`~mmspike.layers.RepConv`) are left out.
 
     Raises:
-        ValueError: The model is in training mode, or a layer ran for other shapes the second time,
-            as in a detector that found other regions.
+        ValueError: The model is in training mode, the execution is unknown, or a layer ran for
+            other shapes the second time, as in a detector that found other regions.
     """
     if model.training:
         raise ValueError('spike-driven execution is for evaluation: call model.eval() first')
-    integers, spikes = (layer_outputs(model, run, execution) for execution in EXECUTIONS)
+    integers, spikes = (layer_outputs(model, run, one) for one in (INTEGER, execution))
     neurons = {name for name, m in model.named_modules() if isinstance(m, BaseNeuron)}
     differences = []
     for name, ours in integers.items():

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mmspike.execution import SpikeDrivenError, check_spike_driven, set_execution
+from mmspike.execution import EXECUTIONS, SpikeDrivenError, check_spike_driven, set_execution
 from mmspike.neurons import LIF, SFA
 
 
@@ -30,8 +30,8 @@ class Net(nn.Module):
 IMAGE = torch.rand(2, 3, 8, 8) * 9
 
 
-def switched(net):
-    set_execution(net.eval(), 'spike')
+def switched(net, execution='spike'):
+    set_execution(net.eval(), execution)
     return net
 
 
@@ -46,6 +46,32 @@ def test_switched_it_passes():
         ('conv', ('convolution',), True, False),
         ('', ('bmm',), True, False),
     ]
+
+
+def test_ternary_inputs_are_spikes_but_not_binary():
+    layers = {one.layer: one for one in check(switched(Net(), 'bitwise')).values()}
+    assert {name: (one.binary, one.spikes) for name, one in layers.items()} == {
+        'stem': (False, False), 'conv': (True, True), '': (True, True)
+    }  # fmt: skip
+    layers = {one.layer: one for one in check(switched(Net(), 'ternary')).values()}
+    assert {name: (one.binary, one.spikes) for name, one in layers.items()} == {
+        'stem': (False, False), 'conv': (False, True), '': (False, True)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize('execution', EXECUTIONS)
+@pytest.mark.parametrize('values', [(-1.0, 0.0), (0.0, 2.0)])
+def test_values_that_spikes_may_have(execution, values):
+    def func(spikes):
+        return functional.conv2d(torch.where(spikes > 0, *values), torch.rand(4, 2, 1, 1))
+
+    net = switched(Attention(func), execution)
+    if execution == 'ternary' and -1.0 in values:
+        check(net, IMAGE[:, :2])
+        return
+    accepted = '-1, 0 and 1' if execution == 'ternary' else '0 and 1'
+    with pytest.raises(SpikeDrivenError, match=f'took values other than {accepted}: the model'):
+        check(net, IMAGE[:, :2])
 
 
 def test_not_switched_it_fails_with_names():

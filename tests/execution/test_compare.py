@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmspike.execution import compare_executions, get_execution, set_execution
+from mmspike.execution import EXECUTIONS, compare_executions, get_execution, set_execution
+from mmspike.execution.encodings import ENCODINGS
 from mmspike.execution.spike_driven import SpikeDriven
 from mmspike.neurons import ILIF, SFA, set_stateful
 from support.firing_networks import sixteenths
@@ -22,9 +23,10 @@ def net_of(exact, neuron=SFA):
 X = torch.randn(4, 3, 8, 8) * 4
 
 
-def test_exact_weights_differ_nowhere():
+@pytest.mark.parametrize('execution', ENCODINGS)
+def test_exact_weights_differ_nowhere(execution):
     net = net_of(exact=True)
-    found = compare_executions(net, lambda: net(X))
+    found = compare_executions(net, lambda: net(X), execution)
     assert [one.layer for one in found] == ['0', '1', '2', '3', '4', '6']
     assert all(one.largest == 0 for one in found)
     assert [one.spikes for one in found] == [0, None, 0, None, 0, None]
@@ -32,9 +34,10 @@ def test_exact_weights_differ_nowhere():
     assert found[1].scale == net[1](net[0](X)).abs().max()
 
 
-def test_other_weights_differ_by_rounding():
+@pytest.mark.parametrize('execution', ENCODINGS)
+def test_other_weights_differ_by_rounding(execution):
     net = net_of(exact=False)
-    found = compare_executions(net, lambda: net(X))
+    found = compare_executions(net, lambda: net(X), execution)
     assert 0 < max(one.largest for one in found) < 1e-4
 
 
@@ -50,7 +53,20 @@ def test_a_wrong_execution_is_seen(monkeypatch):
     assert found['3'].largest > 0
 
 
-@pytest.mark.parametrize('execution', ['integer', 'spike'])
+def test_the_execution_that_was_asked_for_is_compared():
+    net = net_of(exact=True)
+
+    def run():
+        ran.append(get_execution(net))
+        return net(X)
+
+    ran = []
+    compare_executions(net, run, 'ternary')
+    compare_executions(net, run)
+    assert ran == ['integer', 'ternary', 'integer', 'spike']
+
+
+@pytest.mark.parametrize('execution', EXECUTIONS)
 def test_execution_and_state_are_left_as_they_were(execution):
     net = net_of(exact=True, neuron=lambda: ILIF(timesteps=2))
     set_execution(net, execution)
@@ -70,3 +86,5 @@ def test_misuse():
         compare_executions(net, lambda: net(X[: next(shapes)]))
     with pytest.raises(ValueError, match=r'call model\.eval'):
         compare_executions(net.train(), lambda: net(X))
+    with pytest.raises(ValueError, match=r"one of .*'ternary'\), got 'unary'"):
+        compare_executions(net.eval(), lambda: net(X), 'unary')
