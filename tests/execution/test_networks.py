@@ -138,11 +138,15 @@ def flat(out):
     return [x for one in out for x in (flat(one) if isinstance(one, list) else [one])]
 
 
-@pytest.mark.parametrize('name', INTEGER)
-def test_exact_weights_differ_in_no_layer(network, name):
+@pytest.mark.parametrize(
+    ('name', 'execution'),
+    [*((name, 'spike') for name in INTEGER), ('sfa', 'bitwise'), ('ilif', 'ternary'),
+     ('mask-rcnn', 'ternary'), ('semantic-fpn', 'bitwise')],
+)  # fmt: skip
+def test_exact_weights_differ_in_no_layer(network, name, execution):
     net = network(name)
     make_exact(net.model)
-    found = compare_executions(net.model, net.raw)
+    found = compare_executions(net.model, net.raw, execution)
     assert len(found) > 70
     assert all(one.largest == 0 for one in found)
     neurons = [one for one in found if one.spikes is not None]

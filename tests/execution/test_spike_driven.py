@@ -216,6 +216,21 @@ def test_products_are_exact(D, norm, n, d, e, how, encoding):
     assert torch.equal(out, expected)
 
 
+@pytest.mark.parametrize('neuron', [SFA, ILIF])
+@pytest.mark.parametrize('encoding', ENCODINGS)
+def test_ties_are_broken_in_the_same_way(neuron, encoding):
+    """Every second membrane lies in the middle between two integers."""
+    net = nn.Sequential(neuron(D=15, norm=1), nn.Linear(8, 64), neuron(D=15, norm=1))
+    net[1].weight.data = integers(64, 8, low=-3, high=4) / 2
+    net[1].bias.data = integers(64) / 2
+    x = integers(32, 8, low=0, high=16).float()
+    membranes = net[1](net[0](x))
+    assert ((membranes % 1) == 0.5).float().mean() > 0.4
+    expected, out = both(net, x, encoding=encoding)
+    assert torch.equal(out, expected)
+    assert out.unique().numel() == 16
+
+
 @pytest.mark.parametrize('norm', [3, 5, 7])
 def test_other_norms_agree_to_rounding(norm):
     net = nn.Sequential(SFA(D=7, norm=norm), nn.Conv2d(8, 8, 3), SFA(D=7, norm=norm)).double()
