@@ -9,6 +9,7 @@ import torch
 from candidates import NEURONS, candidates
 from memory import Traffic, kept_bytes, peak_bytes
 from sdt_energy import Formula, report_of
+from slots import counts_of, random_network, rows
 
 from mmspike.neurons import SFA
 from mmspike.neurons.kernels import cpu
@@ -94,6 +95,26 @@ def test_executions(run_program, kind, options, metric, parts, analog):
         assert lines['integer'] == lines['spike']
         assert lines['neuron outputs that differ'] == '0'
         assert lines['everything equal'] == f'{images} of {images} images'
+
+
+def test_slots():
+    net = random_network(D=7)
+    counts = counts_of(net, lambda: net(torch.rand(2, 3, 32, 32)))
+    cells = [line.strip('| ').split(' | ') for line in rows(counts)]
+    assert [cell[:3] for cell in cells] == [
+        ['7', 'spike', '7'], ['7', 'bitwise', '3'], ['7', 'ternary', '4']
+    ]  # fmt: skip
+    assert [float(cell[3]) for cell in cells] == [3.5, 1.5, 1.38]
+    rates, sops, _, energies = ([float(cell[i]) for cell in cells] for i in (4, 5, 6, 7))
+    for falling in (rates, sops, energies):
+        assert falling[0] > falling[1] > falling[2] > 0
+    shifts = [sum(layer.shifts for layer in one.layers.values()) for one in counts.values()]
+    assert shifts[0] == 0
+    assert shifts[2] * 2 == shifts[1] * 3 > 0
+    for one, energy in zip(counts.values(), energies, strict=True):
+        sops = sum(layer.sops for layer in one.layers.values())
+        shifts = sum(layer.shifts for layer in one.layers.values())
+        assert energy == pytest.approx((sops * 0.9 + shifts * 0.03) / 2e6, abs=1e-3)
 
 
 def test_executions_that_differ():

@@ -90,6 +90,13 @@ def test_shifts_are_those_of_slots_of_other_weights(encoding):
     assert encoding.shifts(1) == 0
 
 
+def test_ternary_slots_save_spikes_from_seven_on():
+    counts = numbers(100)
+    saved = (BITWISE.spikes(counts, 100) - TERNARY.spikes(counts, 100)).tolist()
+    assert min(saved) == 0
+    assert next(n for n, spikes in enumerate(saved) if spikes) == 7
+
+
 def test_mean_spikes_of_uniform_integers():
     """Figures of docs/execution.md."""
     for most, expected in {
