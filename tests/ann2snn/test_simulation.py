@@ -445,16 +445,17 @@ def test_norms_are_folded_before():
         fold_batch_norms(net)
 
 
-def test_spike_driven_execution_comes_after():
+@pytest.mark.parametrize('execution', ['spike', 'bitwise'])
+def test_spike_driven_execution_comes_after(execution):
     net = convert_to_spiking(quantised())
-    set_execution(net, 'spike')
-    with pytest.raises(ValueError, match='then switch'):
+    set_execution(net, execution)
+    with pytest.raises(ValueError, match=f"then switch .* it is '{execution}'"):
         simulate(net, 4)
     set_execution(net, 'integer')
     simulate(net, 4, chunk=3)
     with torch.no_grad():
         expected = net(images())
-        set_execution(net, 'spike')
+        set_execution(net, execution)
         torch.testing.assert_close(net(images()), expected, rtol=1e-4, atol=1e-5)
 
 

@@ -287,11 +287,11 @@ def test_distributed_wrapper(tmp_path):
 
 def test_after_an_interruption_the_next_phase_puts_the_model_back(tmp_path):
     model = Toy(fail_at=[2])  # the first validation
-    hook = dict(T=dict(val=2), D=dict(val=8), execution=dict(val='spike'))
+    hook = dict(T=dict(val=2), D=dict(val=8), execution=dict(val='ternary'))
     runner = runner_of(tmp_path, model, hook)
     with pytest.raises(KeyboardInterrupt):
         runner.train()
-    assert state_of(model) == (2, 8, 4, 'spike')
+    assert state_of(model) == (2, 8, 4, 'ternary')
     runner.test()
     assert model.ran[2:] == [('predict', 1, 4, 'integer')]
     assert state_of(model) == (1, 4, 4, 'integer')

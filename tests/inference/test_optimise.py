@@ -224,9 +224,11 @@ def test_training_is_refused():
 
 def test_models_that_are_refused():
     net = MetaSpikformer('tiny').eval()
-    set_execution(net, 'spike')
-    with pytest.raises(ValueError, match=r"runs on spikes: .*set_execution\(model, 'integer'\)"):
-        mmspike.optimize_for_inference(net)
+    for execution in ('spike', 'ternary'):
+        set_execution(net, execution)
+        message = r"runs on spikes: .*set_execution\(model, 'integer'\)"
+        with pytest.raises(ValueError, match=message):
+            mmspike.optimize_for_inference(net)
     set_execution(net, 'integer')
     net.compile()
     with pytest.raises(CompiledError, match='is compiled: optimise the original model'):

@@ -13,6 +13,7 @@ from torch.nn.functional import conv2d
 from mmspike.ann2snn import fold_batch_norms
 from mmspike.energy import EnergyCounter
 from mmspike.execution import SpikeDriven, check_spike_driven, set_execution
+from mmspike.execution.encodings import ENCODINGS
 from mmspike.layers import RepConv, fold_rep_convs
 from mmspike.neurons import SFA
 
@@ -199,15 +200,16 @@ def test_energy_is_that_of_the_one_convolution():
     assert chain.layers['1'].sops == (spikes * reach).sum().item() * 5
 
 
-def test_spikes_go_through_the_one_convolution():
+@pytest.mark.parametrize('execution', ENCODINGS)
+def test_spikes_go_through_the_one_convolution(execution):
     net, x = net_on_spikes(), torch.randn(2, 3, 4, 6) * 3
     with torch.no_grad():
         expected = net(x)
-        with SpikeDriven(net):
+        with SpikeDriven(net, execution):
             torch.testing.assert_close(torch.Tensor(net(x)), expected, atol=1e-4, rtol=1e-4)
-        set_execution(net, 'spike')
+        set_execution(net, execution)
         inputs = check_spike_driven(net, lambda: net(x))
-    assert [(one.layer, one.binary, one.declared) for one in inputs] == [('1', True, False)]
+    assert [(one.layer, one.spikes, one.declared) for one in inputs] == [('1', True, False)]
 
 
 def test_counting_in_training_counts_the_chain():

@@ -9,6 +9,7 @@ from mmspike.ann2snn import convert_to_spiking
 from mmspike.backbones import MST, SDT, MetaSpikformer
 from mmspike.energy import EnergyCounter
 from mmspike.execution import check_spike_driven, set_execution
+from mmspike.execution.encodings import ENCODINGS
 from mmspike.masking import get_masking, masking_groups, set_masking
 from mmspike.neurons import IF, LIF, QCFS, SFA, BaseNeuron, SpikingQCFS
 
@@ -241,18 +242,19 @@ def exact_network():
 X = torch.randint(-16, 80, (2, 3, 8, 8), generator=torch.Generator().manual_seed(0)) / 16
 
 
-def test_spikes_and_integers_agree_under_the_same_seed():
+@pytest.mark.parametrize('execution', ENCODINGS)
+def test_spikes_and_integers_agree_under_the_same_seed(execution):
     net = exact_network()
     set_masking(net, {'all': 0.5})
     with torch.no_grad():
         torch.manual_seed(3)
         integers = net(X)
-        set_execution(net, 'spike')
+        set_execution(net, execution)
         torch.manual_seed(3)
         assert torch.equal(net(X), integers)
         torch.manual_seed(4)
         assert not torch.equal(net(X), integers)
-    assert all(one.binary for one in check_spike_driven(net, lambda: net(X)))
+    assert all(one.spikes for one in check_spike_driven(net, lambda: net(X)))
 
 
 def test_energy_counts_what_is_left_of_the_spikes():
