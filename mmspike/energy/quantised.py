@@ -48,9 +48,12 @@ class QuantisedANN:
         return count.macs_once * self._mac_pj(bits, other)
 
     def network_pj(self, count: LayerCount) -> float:
-        """Energy in pJ of the layer's arithmetic in the spiking network with these weights."""
+        """Energy in pJ of the layer's arithmetic in the spiking network with these weights.
+
+        A shift of an integer costs an addition.
+        """
         analog = count.analog_macs * self._mac_pj(self.input_bits, self.weight_bits)
-        return count.sops * self.costs.add_pj(self.sum_bits) + analog
+        return (count.sops + count.shifts) * self.costs.add_pj(self.sum_bits) + analog
 
     def _mac_pj(self, bits: int, other_bits: int) -> float:
         return self.costs.mul_pj(bits, other_bits) + self.costs.add_pj(self.sum_bits)

@@ -12,9 +12,10 @@ class ReuseModel:
 
     The opposite of :class:`MemoryModel`: whatever can be kept is kept. Each operation works on the
     small memory beside it: an addition for a spike reads a weight, and reads and writes a
-    potential; a MAC reads a weight and an input, and reads and writes a sum. Weights come from
-    outside once per image, and from the buffer once per time step. What layers take and put out,
-    and the potentials of neurons, go through the buffer once per time step; a spike is one bit.
+    potential, as a shift does; a MAC reads a weight and an input, and reads and writes a sum.
+    Weights come from outside once per image, and from the buffer once per time step. What layers
+    take and put out, and the potentials of neurons, go through the buffer once per time step; a
+    spike is one bit.
 
     Attributes:
         name: Name of the model.
@@ -33,7 +34,8 @@ class ReuseModel:
         if not (count.weights and count.macs):
             return 0.0
         steps = count.macs / count.macs_once
-        near = count.sops * (widths.weights + 2 * widths.sums) * self.near_pj
+        numbers = count.sops * (widths.weights + 2 * widths.sums) + count.shifts * 2 * widths.sums
+        near = numbers * self.near_pj
         spikes = count.inputs * self.buffer_pj  # a bit each, whether it is one or not
         real = count.analog_macs / count.macs
         return (

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from mmspike.energy import EnergyCounter, EnergyCounts, EnergyReport, LayerCount
-from mmspike.energy.memory import LEMAIRE
+from mmspike.energy.memories import MEMORIES
+from mmspike.energy.quantised import QuantisedANN
 from mmspike.execution import set_execution
 from mmspike.execution.encodings import ENCODINGS
 from mmspike.neurons import LIF, SFA
@@ -168,14 +169,27 @@ def test_energies():
     assert report.max_spikes == 15
 
 
-def test_shifts_read_and_write_potentials():
-    plain, shifted = (
-        LayerCount(kind='linear', macs=8, sops=5.0, spikes=2.0, weights=16, output_size=1000,
-                   shifts=shifts)
+def shifted_layers():
+    """The counts of a layer without shifts, and with three."""
+    return (
+        LayerCount(kind='linear', macs=8, macs_once=8, sops=5.0, spikes=2.0, weights=16,
+                   output_size=1000, shifts=shifts)
         for shifts in (0, 3)
     )  # fmt: skip
-    more = LEMAIRE.layer_pj(shifted) - LEMAIRE.layer_pj(plain)
-    assert more == pytest.approx(3 * 2 * LEMAIRE.access_pj(1000))
+
+
+def test_shifts_read_and_write_potentials():
+    plain, shifted = shifted_layers()
+    more = {name: one.layer_pj(shifted) - one.layer_pj(plain) for name, one in MEMORIES.items()}
+    lemaire = next(name for name in MEMORIES if name.startswith('lemaire'))
+    assert more[lemaire] == pytest.approx(3 * 2 * MEMORIES[lemaire].access_pj(1000))
+    assert min(more.values()) > 0
+
+
+def test_beside_a_quantised_ann_a_shift_is_an_addition():
+    network = QuantisedANN()
+    plain, shifted = map(network.network_pj, shifted_layers())
+    assert shifted - plain == pytest.approx(3 * 0.1)
 
 
 def test_encodings_do_not_mix():
