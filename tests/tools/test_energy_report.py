@@ -146,6 +146,18 @@ def test_bad_arguments_give_one_clear_sentence(run, tmp_path, arguments, message
 
 
 @pytest.mark.slow
+def test_encodings(run):
+    config, checkpoint = trained(CLASSIFICATION)
+    sops = {}
+    for encoding in ('spike', 'bitwise'):
+        status, _, report = run(config, checkpoint, '--images', 1, '--encoding', encoding)
+        assert status == 0
+        assert report['encoding'] == encoding
+        sops[encoding] = report['totals']['sops']
+    assert 0 < sops['bitwise'] < sops['spike']
+
+
+@pytest.mark.slow
 def test_strict(run):
     """Without a box, the mask head has nothing to do."""
     config, checkpoint = trained(DETECTION)

@@ -38,6 +38,7 @@ from mmspike.energy import (
 from mmspike.energy.html import energy_page
 from mmspike.energy.origin import RANDOM
 from mmspike.energy.tables import energy_table
+from mmspike.execution.encodings import ENCODINGS
 from mmspike.files import atomic_write, forbid_code_in_checkpoints
 from mmspike.hosts import Network
 from mmspike.neurons import NeuronMismatchError
@@ -69,6 +70,9 @@ def parse_args() -> argparse.Namespace:
         '--memory', nargs='?', const='lemaire2022', default=False, choices=tuple(MEMORIES),
         help='estimate reading and writing memory as well, by this model; default lemaire2022',
     )  # fmt: skip
+    parser.add_argument(
+        '--encoding', default='spike', choices=tuple(ENCODINGS), help='of integers; default spike'
+    )
     parser.add_argument(
         '--out', type=Path, help='output folder; default work_dirs/energy/<config name>'
     )
@@ -155,7 +159,7 @@ def measure(
     name = cfg.get('experiment_name') or Path(cfg.filename).stem
     images = RANDOM if args.random else test_data(cfg)
     origin = Origin.of(config, checkpoint, images)
-    counter = EnergyCounter(model, strict=args.strict)
+    counter = EnergyCounter(model, args.strict, args.encoding)
     with progress_bar(console) as progress:
         task = progress.add_task('images', total=args.images)
         with torch.no_grad(), StepRateRecorder(model) as steps, counter:
