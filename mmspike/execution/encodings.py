@@ -41,6 +41,10 @@ class Encoding:
     weights: Callable[[int], tuple[int, ...]]
     digit: Callable[[Tensor, int], Tensor]
 
+    def __reduce__(self) -> tuple:
+        # Copies and pickles are the encoding of this name itself.
+        return get_encoding, (self.name,)
+
     def slots(self, counts: Tensor, most: int) -> Iterator[Tensor]:
         """The slots one by one, in the order of :attr:`weights`.
 

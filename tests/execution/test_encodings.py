@@ -1,5 +1,7 @@
 """Integers as slots of few values, by arithmetic that the encodings do not use."""
 
+import copy
+import pickle
 from itertools import pairwise
 
 import pytest
@@ -104,6 +106,12 @@ def test_mean_spikes_of_uniform_integers():
     }.items():  # fmt: skip
         means = (one.spikes(numbers(most), most).mean().item() for one in ENCODINGS.values())
         assert list(means) == pytest.approx(expected)
+
+
+@each
+def test_copies_are_the_same(encoding):
+    assert copy.deepcopy(encoding) is encoding
+    assert pickle.loads(pickle.dumps(encoding)) is encoding
 
 
 def test_names():
