@@ -1,5 +1,6 @@
 """Counting the operations of a model while it runs on real data."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from mmspike.energy.counts import EnergyCounts, LayerCount, NeuronCount
 from mmspike.energy.encoded import as_sent
 from mmspike.energy.origin import neuron_kinds
-from mmspike.energy.rules import REAL_FUNCTIONS, RULES, UNCOUNTED, Work, levels_of, of_one, sums_of
+from mmspike.energy.rules import REAL_FUNCTIONS, RULES, UNCOUNTED, Work, of_one, sums_of
 from mmspike.execution.encodings import THERMOMETER, get_encoding
 from mmspike.execution.spike_driven import INTEGER, get_execution
 from mmspike.execution.spike_flow import SpikeFlow
@@ -286,6 +287,7 @@ class EnergyCounter(SpikeFlow):
         """Add up one call."""
         x = work.x
         steps = self._steps() if x is None else x.timesteps
+        rows = work.outputs / max(work.output_size, 1)
         if name in self._layers and self._layers[name].kind != work.kind:
             name = f'{name}: {work.kind}'
         self._layers[name] = self._layers.get(name, LayerCount(kind=work.kind)) + LayerCount(
@@ -301,9 +303,9 @@ class EnergyCounter(SpikeFlow):
             weights=work.weights,
             input_size=work.input_size,
             output_size=work.output_size,
-            images=self._batch or round(work.outputs / max(work.output_size, 1) / steps),
-            levels=0 if x is None else levels_of(x),
-            other_levels=work.other_levels,
+            images=0 if steps == math.inf else self._batch or round(rows / steps),
+            max_spikes=0 if x is None else x.max_spikes,
+            other_max_spikes=work.other_max_spikes,
             kernel=work.kernel,
             output_shape=work.output_shape,
         )

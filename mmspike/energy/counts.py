@@ -32,9 +32,8 @@ class LayerCount:
             of one sample and step.
         input_size, output_size: Inputs and outputs of one sample and step, of the largest call.
         images: Samples of all calls.
-        levels: The largest integer that its spikes stand for in all time steps, T*D; 0 without
-            spikes.
-        other_levels: Of a product or mask, the same of the other side.
+        max_spikes: The most spikes of an input in one time step; 0 without spikes.
+        other_max_spikes: Of a product or mask, the same of the other side.
         kernel: Size of the kernel, such as ``'3x3'``; empty of other layers.
         output_shape: Shape of one output, such as ``'64x56x56'``, of the first call.
     """
@@ -54,14 +53,29 @@ class LayerCount:
     input_size: int = 0
     output_size: int = 0
     images: int = 0
-    levels: int = 0
-    other_levels: int = 0
+    max_spikes: int = 0
+    other_max_spikes: int = 0
     kernel: str = ''
     output_shape: str = ''
 
     def __add__(self, other: 'LayerCount') -> 'LayerCount':
-        largest = ('weights', 'input_size', 'output_size', 'levels', 'other_levels')
+        largest = ('weights', 'input_size', 'output_size', 'max_spikes', 'other_max_spikes')
         return _added(self, other, largest)
+
+    @property
+    def timesteps(self) -> float:
+        """Number of time steps T that it ran."""
+        return self.macs / self.macs_once if self.macs_once else 1.0
+
+    @property
+    def levels(self) -> int:
+        """The largest integer that its spikes stand for in all steps, T*D; 0 without spikes."""
+        return round(self.timesteps * self.max_spikes)
+
+    @property
+    def other_levels(self) -> int:
+        """Of a product or mask, the same of the other side."""
+        return round(self.timesteps * self.other_max_spikes)
 
 
 @dataclass(kw_only=True)

@@ -10,7 +10,12 @@ from mmspike.energy.plots import energy_png, rates_png
 from mmspike.energy.report import EnergyReport
 from mmspike.energy.rows import MICROJOULE, Totals
 from mmspike.energy.step_plots import step_rates_png
-from mmspike.energy.tables import QUANTISED_COLUMNS, quantised_cells
+from mmspike.energy.tables import (
+    QUANTISED_COLUMNS,
+    break_even_words,
+    quantised_cells,
+    quantised_words,
+)
 from mmspike.wording import some_of
 
 # Head of the columns of energy.
@@ -100,8 +105,8 @@ def _quantised(report: EnergyReport) -> str:
     sources = {one.name: one.source for one in MEMORIES.values()}
     costs = report.quantised.costs
     return (
-        f'<p class="sub">{escape(report.quantised_words())}, mJ per image. '
-        f'{escape(report.break_even_words())}.</p>'
+        f'<p class="sub">{escape(quantised_words(report))}, mJ per image. '
+        f'{escape(break_even_words(report))}.</p>'
         + _table(list(QUANTISED_COLUMNS), rows)
         + '<details><summary>sources</summary><ul>'
         + f'<li>arithmetic: {escape(costs.source)}</li>'

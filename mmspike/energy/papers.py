@@ -46,7 +46,6 @@ def paper_rows(report: EnergyReport) -> list[PaperRow]:
     rows = []
     for row in report.layers:
         count = report.counts.layers[row.name]
-        steps = count.macs / count.macs_once if count.macs_once else 1.0
         rows.append(
             PaperRow(
                 layer=row.name,
@@ -54,8 +53,8 @@ def paper_rows(report: EnergyReport) -> list[PaperRow]:
                 output=count.output_shape,
                 flops=row.flops / 1e6,
                 rate=row.rate,
-                timesteps=round(steps, 6),
-                D=round(count.levels / steps) if count.levels else None,
+                timesteps=round(count.timesteps, 6),
+                D=count.max_spikes or None,
                 sops=row.sops / 1e6,
                 energy=row.energy_pj / 1e6,
             )

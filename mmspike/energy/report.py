@@ -237,22 +237,6 @@ class EnergyReport:
         """
         return self.totals.ratio if self.neurons and not self.origin.random else None
 
-    def quantised_words(self) -> str:
-        """Bit widths of the quantised ANN, in words."""
-        bits = [row.bits for row in self.layers if row.input != 'analog']
-        inside = max(bits, default=self.quantised.input_bits)
-        return f'{self.quantised.weight_bits}-bit weights, {inside}-bit activations'
-
-    def break_even_words(self) -> str:
-        """At which rate the network needs as much as its quantised ANN, in a sentence."""
-        alone = self.comparisons[0]
-        if alone.break_even is None:
-            return f'{self.name} needs more than its quantised ANN even if it fires nothing'
-        return (
-            f'by arithmetic alone {self.name} needs less than its quantised ANN below '
-            f'{alone.break_even:.4f} spikes per connection and time step; it fires {alone.rate:.4f}'
-        )
-
     def made_from(self) -> dict[str, str]:
         """The origin of the report, in words, by name."""
         origin, counts = self.origin, self.counts

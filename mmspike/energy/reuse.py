@@ -36,7 +36,7 @@ class ReuseModel:
         steps = count.macs / count.macs_once
         numbers = count.sops * (widths.weights + 2 * widths.sums) + count.shifts * 2 * widths.sums
         near = numbers * self.near_pj
-        spikes = count.inputs * self.buffer_pj  # a bit each, whether it is one or not
+        spikes = count.inputs * count.max_spikes * self.buffer_pj  # a bit for each slot
         real = count.analog_macs / count.macs
         return (
             near

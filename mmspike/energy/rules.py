@@ -30,7 +30,7 @@ class Work:
         spikes: How many these are, a number on the device.
         connected: Over all spikes, the positions that each is connected to; on the device.
         repeats: What ``connected`` is multiplied by to get synaptic operations.
-        analog_inputs, outputs, weights, input_size, output_size, other_levels, kernel,
+        analog_inputs, outputs, weights, input_size, output_size, other_max_spikes, kernel,
             output_shape: See :class:`~mmspike.energy.LayerCount`.
     """
 
@@ -45,7 +45,7 @@ class Work:
     weights: int = 0
     input_size: int = 0
     output_size: int = 0
-    other_levels: int = 0
+    other_max_spikes: int = 0
     kernel: str = ''
     output_shape: str = ''
 
@@ -125,7 +125,7 @@ def of_product(function: str, args: tuple, kwargs: dict) -> Work:
         weights=of_one(other, other.numel()),
         input_size=of_one(side, side.numel()),
         output_size=of_one(side, outputs),
-        other_levels=levels_of(other),
+        other_max_spikes=most_of(other),
         output_shape=shown(
             (*torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])[1:], rows, columns)
         ),
@@ -156,7 +156,7 @@ def of_mask(function: str, args: tuple, kwargs: dict) -> Work | None:
     repeats = macs // side.numel() if side.numel() else 0
     return Work(
         kind='mask', macs=macs, x=side, spikes=spikes, connected=looked_at, repeats=repeats,
-        other_levels=levels_of(other), output_shape=shown(side.shape[1:]), outputs=macs,
+        other_max_spikes=most_of(other), output_shape=shown(side.shape[1:]), outputs=macs,
     )  # fmt: skip
 
 
@@ -202,9 +202,9 @@ def of_one(batch: Tensor, numbers: int) -> int:
     return numbers // max(batch.shape[0], 1) if batch.dim() > 1 else numbers
 
 
-def levels_of(x: Tensor) -> int:
-    """The largest integer that spikes stand for in all time steps, T*D; 0 of real numbers."""
-    return round(x.timesteps * x.max_spikes) if isinstance(x, SpikeTrain) else 0
+def most_of(x: Tensor) -> int:
+    """The most spikes of one number in one time step; 0 of real numbers."""
+    return x.max_spikes if isinstance(x, SpikeTrain) else 0
 
 
 def shown(shape: Iterable[int]) -> str:

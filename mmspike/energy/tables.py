@@ -69,11 +69,29 @@ def energy_table(report: EnergyReport, top: int | None = None) -> RenderableType
 def quantised_table(report: EnergyReport) -> RenderableType:
     """The network beside a quantised ANN, by memory model."""
     sheet = _Sheet(
-        f'beside a quantised ANN of the same width: {report.quantised_words()}, mJ per image',
+        f'beside a quantised ANN of the same width: {quantised_words(report)}, mJ per image',
         QUANTISED_COLUMNS,
         [quantised_cells(one, random=bool(report.origin.random)) for one in report.comparisons],
     )
-    return Group(sheet, Text(report.break_even_words()))
+    return Group(sheet, Text(break_even_words(report)))
+
+
+def quantised_words(report: EnergyReport) -> str:
+    """Bit widths of the quantised ANN, in words."""
+    bits = [row.bits for row in report.layers if row.input != 'analog']
+    inside = max(bits, default=report.quantised.input_bits)
+    return f'{report.quantised.weight_bits}-bit weights, {inside}-bit activations'
+
+
+def break_even_words(report: EnergyReport) -> str:
+    """At which rate the network needs as much as its quantised ANN, in a sentence."""
+    alone = report.comparisons[0]
+    if alone.break_even is None:
+        return f'{report.name} needs more than its quantised ANN even if it fires nothing'
+    return (
+        f'by arithmetic alone {report.name} needs less than its quantised ANN below '
+        f'{alone.break_even:.4f} spikes per connection and time step; it fires {alone.rate:.4f}'
+    )
 
 
 QUANTISED_COLUMNS = (

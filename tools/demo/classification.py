@@ -38,7 +38,7 @@ class Classification(Task):
     scope = 'mmpretrain'
     metrics = {'top-1': ('accuracy/top1', 1)}
     unit_seconds = 9.5
-    evaluation_seconds = 12.0
+    evaluation_seconds = 25.0
 
     def same(self, one: DataSample, other: DataSample) -> bool:
         return torch.equal(one.pred_label, other.pred_label)

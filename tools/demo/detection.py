@@ -32,7 +32,7 @@ class Detection(SceneTask):
         'mask AP': ('coco/segm_mAP', 100),
     }
     unit_seconds = 70.0
-    evaluation_seconds = 30.0
+    evaluation_seconds = 60.0
 
     def same(self, one: DetDataSample, other: DetDataSample) -> bool:
         a, b = (x.pred_instances[x.pred_instances.scores > SCORE_THRESHOLD] for x in (one, other))

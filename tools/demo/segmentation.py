@@ -24,7 +24,7 @@ class Segmentation(SceneTask):
     scope = 'mmseg'
     metrics = {'mIoU': ('mIoU', 1)}
     unit_seconds = 0.37
-    evaluation_seconds = 25.0
+    evaluation_seconds = 40.0
 
     def same(self, one: SegDataSample, other: SegDataSample) -> bool:
         equal = one.pred_sem_seg.data == other.pred_sem_seg.data
