@@ -102,3 +102,20 @@ def _padding(layer: nn.Conv2d) -> Any:
     if layer.padding == 'same':
         return [d * (k - 1) // 2 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
     return 0 if layer.padding == 'valid' else layer.padding
+
+
+def range_of_images(model: nn.Module, batches: Iterable[Any]) -> tuple[float, float]:
+    """Least and largest number that the data preprocessor hands on.
+
+    Args:
+        model: A host's model.
+        batches: Of its data loader.
+
+    Raises:
+        ValueError: There is no batch.
+    """
+    preprocessor: Any = model.data_preprocessor
+    ends = [preprocessor(batch, False)['inputs'].aminmax() for batch in batches]
+    if not ends:
+        raise ValueError('calibration needs images: there is no batch')
+    return min(float(end.min) for end in ends), max(float(end.max) for end in ends)

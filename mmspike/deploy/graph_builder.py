@@ -54,6 +54,14 @@ class GraphBuilder:
         """``x`` as float32."""
         return self.op('Cast', x, to=FLOAT32)
 
+    def rounded(self, x: Any, least: float, largest: float) -> Any:
+        """Real numbers of a range, rounded to 256 levels, of which one is 0."""
+        least, largest = min(least, 0.0), max(largest, 0.0)
+        scale = max(largest - least, 1e-12) / 255
+        zero = self.constant(round(-least / scale), np.uint8)
+        integers = self.op('QuantizeLinear', x, self.constant(scale), zero)
+        return self.op('DequantizeLinear', integers, self.constant(scale), zero)
+
     def quantised(self, x: Any, scale: float, worth: float) -> Any:
         """Multiples of ``scale`` as 8-bit integers, and these times ``worth``."""
         zero = self.constant(0, np.uint8)

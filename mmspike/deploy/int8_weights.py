@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from mmspike.deploy.calibration import Statistics
 from mmspike.deploy.graph_builder import GraphBuilder
-from mmspike.deploy.integers import MOVES, WeightLayer, find_integers, weight_layers
+from mmspike.deploy.integers import MOVES, Spikes, WeightLayer, find_integers, weight_layers
 from mmspike.deploy.lowering import LARGEST
 from mmspike.deploy.rounding import mean_errors, nearest, scales, with_feedback
 
@@ -20,11 +20,13 @@ def quantise_weights(
     statistics: Mapping[str, Statistics],
     rounding: str,
     keep: str | None = None,
+    input_range: tuple[float, float] | None = None,
 ) -> list[str]:
     """Round the weights of all layers that take spikes to int8, each output channel by its scale.
 
     The scale maps the largest weight of a channel to 127. What a layer takes is exact already.
-    Layers that take real numbers, such as the first one, stay float32.
+    Layers that take real numbers stay float32, but for those that take the image itself, if its
+    range is given: then the image is rounded to 8 bits.
 
     Args:
         model: An ``onnx_ir.Model`` whose neurons carry 8 bits; changed in place.
@@ -34,6 +36,7 @@ def quantise_weights(
         statistics: Name of a layer to what is known of its inputs.
         rounding: See :data:`~mmspike.deploy.rounding.ROUNDINGS`; to nearest where nothing is known.
         keep: Regular expression: layers whose names it finds stay float32.
+        input_range: Least and largest number of images.
 
     Returns:
         Names of the rounded layers.
@@ -45,14 +48,19 @@ def quantise_weights(
     for layer in list(weight_layers(graph)):
         spikes = found.get(layer.data)
         is_read_out = read_outs is not None and layer.name.startswith(read_outs)
-        if spikes is None or not 0 < (spikes.most or 0) <= LARGEST:
+        takes_image = input_range is not None and _is_image(layer.data, graph)
+        if not takes_image and (spikes is None or not 0 < (spikes.most or 0) <= LARGEST):
             continue
         if keep is not None and re.search(keep, layer.name):
             continue
         if is_read_out and layer.node in last:
             continue
         builder = GraphBuilder(graph)
-        if not _is_carried_in_8_bits(layer.data):
+        if takes_image:
+            data = builder.rounded(layer.data, *cast(tuple, input_range))
+            layer.node.replace_input_with(_place(layer.node, layer.data), data)
+        elif not _is_carried_in_8_bits(layer.data):
+            spikes = cast(Spikes, spikes)
             data = builder.quantised(layer.data, spikes.worth, spikes.worth)
             layer.node.replace_input_with(_place(layer.node, layer.data), data)
         if layer.weight not in rounded:  # a head uses one at several levels
@@ -78,6 +86,13 @@ def _is_carried_in_8_bits(value: Any) -> bool:
     while node is not None and node.op_type in MOVES:
         node = node.inputs[0].producer()
     return node is not None and node.op_type == 'DequantizeLinear'
+
+
+def _is_image(value: Any, graph: Any) -> bool:
+    """Whether a value holds elements of the input."""
+    while value.producer() is not None and value.producer().op_type in MOVES | {'Concat'}:
+        value = value.producer().inputs[0]
+    return any(value is x for x in graph.inputs)
 
 
 def _last_layers(graph: Any, neurons: set[Any]) -> set[Any]:

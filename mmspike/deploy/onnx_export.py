@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import treespec_dumps
 
 from mmspike.ann2snn import fold_batch_norms
-from mmspike.deploy.calibration import input_statistics
+from mmspike.deploy.calibration import input_statistics, range_of_images
 from mmspike.deploy.extras import needed
 from mmspike.deploy.fences import put_fences
 from mmspike.deploy.image_sizes import fixed_sizes, free_sizes, needs_fixed_size
@@ -68,6 +68,7 @@ def export_parts(
     *,
     free_size: bool = True,
     precision: str = 'float32',
+    int8_input: bool = False,
     int8_read_out: bool = False,
     keep: str | None = None,
     rounding: str = 'nearest',
@@ -81,10 +82,13 @@ def export_parts(
         free_size: Leave height and width free as well, where the network allows it.
         precision: ``'float32'``, or ``'int8'``: the spikes in 8 bits, which is exact, and weights
             behind them rounded to int8.
+        int8_input: Round the images to 8 bits, in the range that the calibration finds, and the
+            weights of the layers that take them. These layers are no spikes: this is not exact.
         int8_read_out: Round the weights of the heads' last layers as well.
         keep: Regular expression: layers whose names it finds keep their float32 weights.
         rounding: How weights become int8, see :data:`~mmspike.deploy.rounding.ROUNDINGS`.
-        calibration: Batches of the host's loader, which all roundings but ``'nearest'`` need.
+        calibration: Batches of the host's loader, which ``int8_input`` and all roundings but
+            ``'nearest'`` need.
 
     Raises:
         MissingExtraError: A library is not installed.
@@ -97,6 +101,8 @@ def export_parts(
         raise ValueError(f'rounding must be one of {ROUNDINGS}, got {rounding!r}')
     if rounding != 'nearest' and precision != 'int8':
         raise ValueError(f"rounding={rounding!r} needs precision='int8', got {precision!r}")
+    if int8_input and precision != 'int8':
+        raise ValueError(f"int8_input needs precision='int8', got {precision!r}")
     for library in ('onnx', 'onnxscript', 'onnx_ir'):
         needed(library)
     model = folded(model, images)
@@ -104,7 +110,9 @@ def export_parts(
     with torch.no_grad():
         for part in parts:  # an export does not say how outputs are nested
             part.module(part.sample)
-    statistics = {} if rounding == 'nearest' else input_statistics(model, calibration)
+    batches = list(calibration)
+    input_range = range_of_images(model, batches) if int8_input else None
+    statistics = {} if rounding == 'nearest' else input_statistics(model, batches)
     mark_neurons(model)
     for part in parts:
         free = _free_dims(part, free_size and not needs_fixed_size(model))
@@ -115,8 +123,9 @@ def export_parts(
             head = f'{part.module.head}.' if part.name == NETWORK else part.name
             read_outs = None if int8_read_out else head
             rounded = quantise_weights(
-                graph, set(neurons.values()), read_outs, statistics, rounding, keep
-            )
+                graph, set(neurons.values()), read_outs, statistics, rounding, keep,
+                input_range if part.name == NETWORK else None,
+            )  # fmt: skip
             sign_right_operands(graph)
             put_fences(graph)
         _tidy(graph, free)

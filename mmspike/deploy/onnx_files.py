@@ -46,8 +46,8 @@ def export_onnx(
         size: Height and width of the images; None takes those of the config.
         free_size: Leave height and width free where the network allows it; None does so for
             detectors and segmentors.
-        **options: ``precision``, ``int8_read_out``, ``keep``, ``rounding`` and ``calibration`` of
-            :func:`~mmspike.deploy.onnx_export.export_parts`.
+        **options: ``precision``, ``int8_input``, ``int8_read_out``, ``keep``, ``rounding`` and
+            ``calibration`` of :func:`~mmspike.deploy.onnx_export.export_parts`.
 
     Returns:
         The files, the network first.

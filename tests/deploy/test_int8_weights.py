@@ -3,8 +3,11 @@
 import numpy as np
 import onnx_ir as ir
 import pytest
+import torch
 
+from mmspike.deploy import export_onnx
 from mmspike.deploy.agreement import WatchedFile, layer_inputs
+from mmspike.deploy.graph_builder import GraphBuilder
 from mmspike.deploy.int8_weights import quantise_weights
 from mmspike.deploy.lowering import lower_neurons
 from mmspike.deploy.onnx_files import read_onnx
@@ -104,3 +107,38 @@ def test_real_numbers_are_found(between, takes, rounded, tmp_path):
     layers = list(layer_inputs(tmp_path / 'model.onnx'))
     assert [layer.takes for layer in layers] == takes
     assert [layer.layer for layer in layers if layer.weights == 'int8'] == rounded
+
+
+def test_the_image_in_8_bits(exported, tmp_path):
+    batches = [dict(inputs=[torch.full((3, 32, 32), level, dtype=torch.uint8)]) for level in (0, 9)]
+    file, *_ = export_onnx(
+        exported.cfg, exported.model, tmp_path / 'x.onnx', size=(32, 32), precision='int8',
+        int8_input=True, calibration=batches,
+    )  # fmt: skip
+    (first, *_) = layer_inputs(file)
+    assert (first.takes, first.weights) == ('0..255', 'int8')
+    high = exported.model.data_preprocessor(batches[1], False)['inputs'].max().item()
+    graph = ir.load(file).graph
+    first_conv = next(node for node in graph if node.op_type == 'Conv')
+    rounding = first_conv.inputs[0].producer().inputs[0].producer()
+    assert rounding.op_type == 'QuantizeLinear'
+    scale, zero = (rounding.inputs[i].const_value.numpy().item() for i in (1, 2))
+    assert (scale, zero) == (pytest.approx(high / 255), 0)
+
+
+def test_a_range_with_zero_inside():
+    x = value('x', 1, 3)
+    builder = GraphBuilder(ir.Graph([x], [], nodes=[]))
+    out = builder.rounded(x, -1.0, 3.0)
+    scale, zero = (out.producer().inputs[i].const_value.numpy().item() for i in (1, 2))
+    assert scale == pytest.approx(4 / 255)
+    assert zero == 64  # 0 is one of the levels
+
+
+def test_the_image_in_8_bits_needs_them_and_images(exported, tmp_path):
+    options = dict(size=(32, 32), int8_input=True)
+    with pytest.raises(ValueError, match="int8_input needs precision='int8', got 'float32'"):
+        export_onnx(exported.cfg, exported.model, tmp_path / 'x.onnx', **options)
+    with pytest.raises(ValueError, match='there is no batch'):
+        export_onnx(exported.cfg, exported.model, tmp_path / 'x.onnx', precision='int8', **options)
+    assert not list(tmp_path.iterdir())

@@ -43,6 +43,10 @@ def parse_args() -> argparse.Namespace:
         '--int8-read-out', action='store_true', help="round the weights of the heads' last layers"
     )
     parser.add_argument(
+        '--int8-input', action='store_true',
+        help='round images to 8 bits as well, and the weights of the layers that take them',
+    )  # fmt: skip
+    parser.add_argument(
         '--keep', metavar='REGEX', help='layers with such names keep float32 weights'
     )
     parser.add_argument(
@@ -73,6 +77,8 @@ def parse_args() -> argparse.Namespace:
         parser.error('--calibrate must be positive')
     if args.rounding != 'nearest' and args.precision != 'int8':
         parser.error(f'--rounding {args.rounding} needs --precision int8')
+    if args.int8_input and args.precision != 'int8':
+        parser.error('--int8-input needs --precision int8')
     return args
 
 
@@ -94,7 +100,7 @@ def main() -> None:
         model = build_model(cfg, args.checkpoint)
         if args.all_spikes:
             set_masking(model, {'all': 0})
-        calibrates = args.rounding != 'nearest'
+        calibrates = args.rounding != 'nearest' or args.int8_input
         calibration = training_batches(cfg, args.calibrate) if calibrates else ()
         with console.status('exporting'):
             files = export_onnx(
@@ -107,6 +113,7 @@ def main() -> None:
                 rounding=args.rounding,
                 calibration=calibration,
                 precision=args.precision,
+                int8_input=args.int8_input,
                 int8_read_out=args.int8_read_out,
             )
     except (OSError, ValueError, NeuronMismatchError, MissingExtraError) as error:
