@@ -7,7 +7,8 @@ from mmspike.claims.axes import Axes, find_axes
 from mmspike.claims.claim import BROKEN, HOLDS, NOT_SHOWN, Claim, Place
 from mmspike.claims.communication import neurons_of
 from mmspike.claims.gaps import Gap, gap_between
-from mmspike.claims.subject import Subject
+from mmspike.claims.sizes import TimeAxis, find_time
+from mmspike.claims.subject import CANNOT_RUN, Subject
 from mmspike.claims.traces import Moment, Trace, follow
 
 NAME = 'batch independence'
@@ -27,6 +28,7 @@ class Influences:
     Attributes:
         trace: The run that the others were compared with.
         owners: For each moment and tensor, bits of samples.
+        time: For each moment and tensor, where time stands.
         neurons, silent: Names of the layers of neurons, and of those that fired nothing.
 
     Raises:
@@ -37,6 +39,7 @@ class Influences:
         self.subject = subject
         self.trace = Trace.of(subject, subject.inputs)
         self.neurons, self.silent = neurons_of(subject.model, self.trace)
+        self.time = find_time(subject, self.trace)
         self.owners = [
             [torch.zeros(x.shape, dtype=torch.uint8, device=x.device) for x in moment.tensors]
             for moment in self.trace.moments
@@ -50,31 +53,37 @@ class Influences:
 
     def axes(self, place: int, number: int) -> Axes | None:
         """Where samples and steps stand in a tensor."""
-        return self._axes_of(self.owners[place][number])
+        owners, time = self.owners[place][number], self.time[place][number]
+        axes = self._axes_of(owners, time)
+        if axes is None and time.known:  # behind what mixes samples, time is where it was
+            axes = self._axes_of(torch.where(several(owners), 0, owners), time)
+        return axes
 
-    def _axes_of(self, owners: Tensor) -> Axes | None:
-        subject = self.subject
-        return find_axes(
-            owners, subject.timesteps, subject.samples, samples_first=subject.layout == 'frames'
-        )
+    def _axes_of(self, owners: Tensor, time: TimeAxis) -> Axes | None:
+        return find_axes(owners, self.subject.timesteps, self.subject.samples, time)
 
     def mixed(self) -> list[Place]:
         """The first module that mixes samples."""
-        for moment, owners in zip(self.trace.moments, self.owners, strict=True):
-            for owner in owners:
-                several = (owner & (owner - 1)) != 0
-                if several.any():
-                    return [self._place(moment.culprit, owner, several)]
+        for moment, *known in zip(self.trace.moments, self.owners, self.time, strict=True):
+            for owner, time in zip(*known, strict=True):
+                if several(owner).any():
+                    return [self._place(moment.culprit, owner, time)]
         return []
 
-    def _place(self, layer: str, owner: Tensor, several: Tensor) -> Place:
+    def _place(self, layer: str, owner: Tensor, time: TimeAxis) -> Place:
         """The first number that depends on several samples, in the order of time and batch."""
-        axes = self._axes_of(torch.where(several, 0, owner))
+        mixed = several(owner)
+        axes = self._axes_of(torch.where(mixed, 0, owner), time)
         if axes is None:
             return Place(layer)
-        row = int(axes.rows(several).any(1).nonzero()[0])
+        row = int(axes.rows(mixed).any(1).nonzero()[0])
         step = None if axes.steps is None else int(axes.steps[row])
         return Place(layer, step, int(axes.samples[row]))
+
+
+def several(owners: Tensor) -> Tensor:
+    """Which numbers depend on more than one sample."""
+    return (owners & (owners - 1)) != 0
 
 
 def check_batch(influences: Influences) -> Claim:
@@ -105,7 +114,7 @@ def _other_orders(influences: Influences) -> Claim | None:
     ):
         try:
             gap = _first_gap(influences, chosen)
-        except (RuntimeError, ValueError, AssertionError) as error:
+        except CANNOT_RUN as error:
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
             return Claim(NAME, NOT_SHOWN, f'a batch of {len(chosen)} cannot be run: {text}')
         if gap is not None and not gap.tie:
@@ -113,19 +122,17 @@ def _other_orders(influences: Influences) -> Claim | None:
     return None
 
 
-def _rows(x: Tensor, subject: Subject, chosen: list[int]) -> Tensor | None:
-    """The part of a tensor that belongs to some samples; None if it is not known where it is."""
-    steps, samples = subject.timesteps, subject.samples
-    if x.dim() == 0:
+def _pair(
+    influences: Influences, place: int, number: int, theirs: Tensor, chosen: list[int]
+) -> tuple[Tensor, Tensor] | None:
+    """What should be the same with these samples alone; None if it is not known."""
+    mine = influences.trace.moments[place].tensors[number]
+    if not influences.owners[place][number].any():
+        return (mine, theirs) if mine.shape == theirs.shape else None
+    axes = influences.axes(place, number)
+    if axes is None or not axes.sure:
         return None
-    if x.dim() > 1 and tuple(x.shape[:2]) == (steps, samples):
-        return x[:, chosen]
-    if len(x) == samples:
-        return x[chosen]
-    if len(x) % (steps * samples) == 0:
-        block = len(x) // (steps * samples)
-        return x.unflatten(0, (steps, samples, block))[:, chosen].flatten(0, 2)
-    return None
+    return axes.chosen(mine, chosen), axes.rows(theirs)
 
 
 def _first_gap(influences: Influences, chosen: list[int]) -> Gap | None:
@@ -141,9 +148,9 @@ def _first_gap(influences: Influences, chosen: list[int]) -> Gap | None:
         if place >= len(moments) or moments[place].layer != moment.layer:
             found.append(Gap(moment.around, False))
             return
-        for mine, theirs in zip(moments[place].tensors, moment.tensors, strict=False):
-            rows = _rows(mine, subject, chosen)
-            gap = rows is not None and gap_between(moment, rows, theirs, influences.neurons)
+        for number, x in enumerate(moment.tensors[: len(moments[place].tensors)]):
+            pair = _pair(influences, place, number, x, chosen)
+            gap = pair and gap_between(moment, *pair, influences.neurons)
             if gap:
                 found.append(gap)
                 return

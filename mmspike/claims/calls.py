@@ -11,6 +11,7 @@ from mmspike.claims.subject import Subject
 from mmspike.claims.traces import OtherPathError, Trace
 
 DETERMINISM, NO_LEAK, RESET = 'determinism', 'no leak between calls', 'state reset'
+OUTSIDE = 'state is kept outside of the model (in a global or a closure)'
 
 
 def check_determinism(subject: Subject, trace: Trace) -> Claim:
@@ -19,7 +20,7 @@ def check_determinism(subject: Subject, trace: Trace) -> Claim:
     if isinstance(places, str):
         return Claim(DETERMINISM, BROKEN, places)
     if places:
-        finding = 'the same input gives another answer with another seed'
+        finding = 'the same input gives another answer: by chance, or by state outside of the model'
         return Claim(DETERMINISM, BROKEN, finding, places)
     return Claim(DETERMINISM, HOLDS, 'the same input twice, with two seeds: the same to the bit')
 
@@ -43,6 +44,10 @@ def check_calls(subject: Subject, trace: Trace) -> tuple[Claim, Claim]:
         call_before(model)
         reset_net(model)
 
+    outside = _first_difference(subject, trace, lambda model: call_before(subject.fresh()))
+    if outside:
+        found = _described(f'{OUTSIDE}: a call depends on calls of other copies', outside)
+        return Claim(NO_LEAK, BROKEN, *found), Claim(RESET, BROKEN, *found)
     left = _first_difference(subject, trace, reset_before)
     if not left:
         kept = 'a call goes on from the state of the call before, until reset_net(model)'
@@ -52,6 +57,17 @@ def check_calls(subject: Subject, trace: Trace) -> tuple[Claim, Claim]:
     leak = Claim(NO_LEAK, BROKEN, *_described(finding, places))
     finding = "spikingjelly's functional.reset_net(model) leaves something of the calls before"
     return leak, Claim(RESET, BROKEN, *_described(finding, left))
+
+
+def why_unstable(*claims: Claim) -> str | None:
+    """Why runs of one input cannot be compared; None if they can.
+
+    Args:
+        claims: Determinism, and what :func:`check_calls` found.
+    """
+    if claims[0].broken:
+        return 'the model is not deterministic'
+    return OUTSIDE if any(claim.finding.startswith(OUTSIDE) for claim in claims) else None
 
 
 def _described(finding: str, places: tuple[Place, ...] | str) -> tuple:

@@ -4,8 +4,8 @@ from torch import Tensor
 
 from mmspike.claims.batch import Influences
 from mmspike.claims.claim import BROKEN, HOLDS, NOT_SHOWN, Claim, Place
-from mmspike.claims.subject import shuffled
-from mmspike.claims.traces import Moment, OtherPathError
+from mmspike.claims.subject import other_content
+from mmspike.claims.traces import MODEL, Moment, OtherPathError
 
 NAME = 'causality'
 
@@ -23,6 +23,8 @@ def check_causality(influences: Influences) -> Claim:
     change = None if subject.has_frames else _Injection(influences)
     if change is not None and not change.layers:
         return Claim(NAME, NOT_SHOWN, 'no neuron with time steps in its input was found')
+    if not _has_steps(influences):
+        return Claim(NAME, NOT_SHOWN, 'no map with time steps was found')
     for begin in sorted({1, steps // 2, steps - 1}):
         inputs = subject.other(0, from_step=begin) if change is None else subject.inputs
         if change is not None:
@@ -36,6 +38,16 @@ def check_causality(influences: Influences) -> Claim:
             return Claim(NAME, BROKEN, finding, tuple(places))
     where = 'frames' if change is None else f'the input of {change.layers[0]}'
     return Claim(NAME, HOLDS, f'{where} changed from a step on: all before stays the same')
+
+
+def _has_steps(influences: Influences) -> bool:
+    """Whether a module puts out something whose steps are known."""
+    return any(
+        axes is not None and axes.steps is not None
+        for place, moment in enumerate(influences.trace.moments)
+        if moment.done and moment.layer != MODEL
+        for axes in (influences.axes(place, number) for number in range(len(moment.tensors)))
+    )
 
 
 def _too_early(
@@ -66,7 +78,7 @@ class _Injection:
             if moment.done or moment.layer not in influences.neurons or len(moment.tensors) != 1:
                 continue
             axes = influences.axes(place, 0)
-            if axes is not None and axes.steps is not None:
+            if axes is not None and axes.steps is not None and axes.time is None:
                 self._axes = axes
                 self.layers = [moment.layer]
                 return
@@ -77,5 +89,5 @@ class _Injection:
         x = moment.tensors[0].clone()
         late = self._axes.steps >= self.begin  # type: ignore[operator]  # chosen for its steps
         rows = self._axes.rows(x)
-        rows[late] = shuffled(rows[late], 0)
+        rows[late] = other_content(rows[late], 0)
         return (rows.view(x.shape),)

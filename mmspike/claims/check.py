@@ -16,6 +16,7 @@ from mmspike.claims.calls import (
     RESET,
     check_calls,
     check_determinism,
+    why_unstable,
 )
 from mmspike.claims.causality import NAME as CAUSALITY
 from mmspike.claims.causality import check_causality
@@ -32,7 +33,7 @@ from mmspike.claims.executions import NAME as BIAS
 from mmspike.claims.executions import check_executions
 from mmspike.claims.steps import NAME as STEPS
 from mmspike.claims.steps import check_steps
-from mmspike.claims.subject import Subject, call
+from mmspike.claims.subject import CANNOT_RUN, Subject, call
 from mmspike.claims.traces import OtherPathError, Trace
 from mmspike.wording import some_of
 
@@ -70,6 +71,7 @@ class ClaimsReport:
 
 
 @torch.no_grad()
+@torch.random.fork_rng()
 def check_claims(
     model: nn.Module,
     inputs: Tensor,
@@ -107,20 +109,21 @@ def check_claims(
         'holds'
     """
     subject = in_double(Subject(model, inputs, layout, timesteps, run))
-    claims: list[Claim] = []
     progress(DETERMINISM)
     trace = Trace.of(subject, subject.inputs)
     neurons, silent = neurons_of(subject.model, trace)
-    claims.append(check_determinism(subject, trace))
+    determinism = check_determinism(subject, trace)
     progress(NO_LEAK)
-    claims += check_calls(subject, trace)
+    calls = check_calls(subject, trace) if not determinism.broken else ()
+    unstable = why_unstable(determinism, *calls)
+    claims = [determinism, *(calls or _not_shown(unstable, NO_LEAK, RESET))]
     progress(BATCH)
-    claims += _by_influence(subject, claims[0], progress)
+    claims += _not_shown(unstable, BATCH, CAUSALITY, STEPS) or _by_influence(subject, progress)
     progress(SPIKES)
     heard = listen(subject, neurons)
     claims += [check_spikes(heard), check_additions(heard)]
     progress(BIAS)
-    claims.append(check_executions(subject))
+    claims += _not_shown(unstable, BIAS) or [check_executions(subject)]
     shape = 'x'.join(map(str, inputs.shape))
     origin = dict(
         inputs=f'{shape} ({layout})', T=str(timesteps), neurons=str(len(neurons)),
@@ -129,17 +132,17 @@ def check_claims(
     return ClaimsReport(name, claims, _notes(len(neurons), silent), origin)
 
 
-def _by_influence(
-    subject: Subject, determinism: Claim, progress: Callable[[str], None]
-) -> list[Claim]:
-    """The claims that take many runs, which must not differ by chance."""
-    names = (BATCH, CAUSALITY, STEPS)
-    if determinism.broken:
-        return [Claim(name, NOT_SHOWN, 'the model is not deterministic') for name in names]
+def _not_shown(why: str | None, *names: str) -> list[Claim]:
+    """Claims that cannot be shown for a reason; none without one."""
+    return [Claim(name, NOT_SHOWN, why) for name in names] if why else []
+
+
+def _by_influence(subject: Subject, progress: Callable[[str], None]) -> list[Claim]:
+    """The claims that take many runs with other inputs."""
     try:
         influences = Influences(subject)
     except OtherPathError as error:
-        return [Claim(name, NOT_SHOWN, str(error)) for name in names]
+        return _not_shown(str(error), BATCH, CAUSALITY, STEPS)
     claims = [check_batch(influences)]
     for name, check in ((CAUSALITY, check_causality), (STEPS, check_steps)):
         progress(name)
@@ -155,7 +158,7 @@ def in_double(subject: Subject) -> Subject:
     wide.model, wide.inputs = subject.fresh().double(), subject.inputs.double()
     try:
         wide.run(wide.fresh(), wide.inputs)
-    except (RuntimeError, TypeError):
+    except CANNOT_RUN:
         return subject
     return wide
 

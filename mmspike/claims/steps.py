@@ -1,5 +1,7 @@
 """What the number of time steps changes."""
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor
 
@@ -7,8 +9,8 @@ from mmspike.claims.axes import Axes
 from mmspike.claims.batch import Influences
 from mmspike.claims.claim import BROKEN, HOLDS, NOT_SHOWN, Claim, Place
 from mmspike.claims.gaps import Gap, gap_between
+from mmspike.claims.subject import CANNOT_RUN
 from mmspike.claims.traces import Moment, follow
-from mmspike.temporal import TemporalModule, set_timesteps
 
 NAME = 'other numbers of steps'
 
@@ -19,13 +21,12 @@ def check_steps(influences: Influences) -> Claim:
     The finding says as well whether the steps of the inputs that were given are all alike.
     """
     subject = influences.subject
-    temporal = [m for m in subject.model.modules() if isinstance(m, TemporalModule) and m._in_time]
-    if not temporal and (subject.timesteps == 1 or not subject.has_frames):
+    if not subject.temporal and (subject.timesteps == 1 or not subject.has_frames):
         return Claim(NAME, NOT_SHOWN, 'it is not known how the number of steps is changed')
     steps = subject.timesteps - 1 if subject.timesteps > 1 else 2
     try:
-        gap, compared = _first_gap(influences, steps, bool(temporal))
-    except (RuntimeError, ValueError, AssertionError) as error:
+        gap, compared = _first_gap(influences, steps)
+    except CANNOT_RUN as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Claim(NAME, NOT_SHOWN, f'T={steps} cannot be run: {text}')
     if not compared:
@@ -39,7 +40,7 @@ def check_steps(influences: Influences) -> Claim:
     return Claim(NAME, HOLDS, finding)
 
 
-def _first_gap(influences: Influences, steps: int, temporal: bool) -> tuple[Gap | None, int]:
+def _first_gap(influences: Influences, steps: int) -> tuple[Gap | None, int]:
     """The first module that does something else in a run of so many steps; and how many agreed."""
     subject, moments = influences.subject, influences.trace.moments
     both = min(steps, subject.timesteps)
@@ -55,7 +56,7 @@ def _first_gap(influences: Influences, steps: int, temporal: bool) -> tuple[Gap 
             zip(moments[place].tensors, moment.tensors, strict=False)
         ):
             axes = influences.axes(place, number)
-            if axes is None or not _time_first(axes) or mine.shape == theirs.shape:
+            if mine.shape == theirs.shape or not _time_first(axes, subject.timesteps):
                 continue
             ends = (mine, subject.timesteps), (theirs, steps)
             short, long = (_first_rows(x, axes, total, both) for x, total in ends)
@@ -66,16 +67,17 @@ def _first_gap(influences: Influences, steps: int, temporal: bool) -> tuple[Gap 
                 return
         place += 1
 
-    model = subject.fresh()
-    if temporal:
-        set_timesteps(model, steps)
-    inputs = subject.first_steps(steps)
+    model, inputs = subject.with_steps(steps)
     follow(model, lambda: subject.run(model, inputs), compare)
     return (found[0] if found else None), compared
 
 
-def _time_first(axes: Axes) -> bool:
-    return axes.steps is not None and bool((axes.steps.diff() >= 0).all())
+def _time_first(axes: Axes | None, timesteps: int) -> TypeGuard[Axes]:
+    """Whether the rows hold all steps, one after the other."""
+    if axes is None or axes.steps is None:
+        return False
+    ends = axes.steps[[0, -1]].tolist()
+    return ends == [0, timesteps - 1] and bool((axes.steps.diff() >= 0).all())
 
 
 def _first_rows(x: Tensor, axes: Axes, total: int, steps: int) -> Tensor:
@@ -92,7 +94,7 @@ def _all_alike(influences: Influences) -> bool:
             continue
         for number, x in enumerate(moment.tensors):
             axes = influences.axes(place, number)
-            if axes is None or not _time_first(axes):
+            if not _time_first(axes, subject.timesteps):
                 continue
             by_step = axes.rows(x).unflatten(0, (subject.timesteps, -1))
             if not torch.equal(by_step, by_step[:1].expand_as(by_step)):

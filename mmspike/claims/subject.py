@@ -7,8 +7,15 @@ from typing import Any
 import torch
 from spikingjelly.activation_based.functional import reset_net
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from mmspike.temporal import TemporalModule, set_timesteps
 
 LAYOUTS = ('images', 'frames', 'steps', 'folded')
+# Samples are bits of a byte where the numbers that depend on them are marked.
+MOST_SAMPLES = 8
+# What a model raises that cannot run a batch, a number of steps or a dtype.
+CANNOT_RUN = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
 
 
 def call(model: nn.Module, inputs: Tensor) -> Any:
@@ -23,14 +30,15 @@ class Subject:
 
     Args:
         model: The model.
-        inputs: A batch of two samples and more.
+        inputs: A batch of two to eight samples.
         layout: How samples and time stand in ``inputs``: ``'images'`` ``(B, ...)``, ``'frames'``
             ``(B, T, ...)``, ``'steps'`` ``(T, B, ...)`` or ``'folded'`` ``(T*B, ...)``, time-major.
         timesteps: T.
         run: How the model is called.
 
     Raises:
-        ValueError: The layout is unknown, or ``inputs`` do not have it, or there is one sample.
+        ValueError: The layout is unknown, or ``inputs`` do not have it, or there is one sample,
+            or more than eight.
     """
 
     def __init__(
@@ -43,7 +51,7 @@ class Subject:
     ) -> None:
         if layout not in LAYOUTS:
             raise ValueError(f'layout must be one of {LAYOUTS}, got {layout!r}')
-        self.model = copy.deepcopy(model)
+        self.model = copied(model)
         self.model.eval()  # which returns nothing in mmpretrain's backbones
         reset_net(self.model)  # of what calls before this one left
         self.inputs = inputs
@@ -60,6 +68,11 @@ class Subject:
             raise ValueError(
                 f'inputs {tuple(inputs.shape)} hold one sample (layout={layout!r}); whether '
                 'samples are mixed shows with two and more'
+            )
+        if samples > MOST_SAMPLES:
+            raise ValueError(
+                f'inputs {tuple(inputs.shape)} hold {samples} samples (layout={layout!r}); give at '
+                f'most {MOST_SAMPLES}, each is compared with all others'
             )
         self.samples = samples
 
@@ -98,7 +111,7 @@ class Subject:
         view = self._by_step(inputs)[from_step:]
         if sample is not None:
             view = view[:, sample : sample + 1]
-        view.copy_(shuffled(view, variant))
+        view.copy_(other_content(view, variant))
         return inputs
 
     def taken(self, samples: list[int]) -> Tensor:
@@ -110,6 +123,21 @@ class Subject:
             return chosen.transpose(0, 1).contiguous()
         return chosen if self.layout == 'steps' else chosen.flatten(0, 1)
 
+    @property
+    def temporal(self) -> bool:
+        """Whether mmspike can set the number of time steps of the model."""
+        return any(
+            isinstance(m, TemporalModule) and m._in_time and m.timesteps == self.timesteps
+            for m in self.model.modules()
+        )
+
+    def with_steps(self, steps: int) -> tuple[nn.Module, Tensor]:
+        """A copy of the model and inputs for another number of time steps."""
+        model = self.fresh()
+        if self.temporal:
+            set_timesteps(model, steps)
+        return model, self.first_steps(steps)
+
     def first_steps(self, steps: int) -> Tensor:
         """The first time steps of the inputs; images stay as they are."""
         chosen = self._by_step(self.inputs)[:steps].contiguous()
@@ -120,11 +148,32 @@ class Subject:
         return chosen if self.layout == 'steps' else chosen.flatten(0, 1)
 
 
-def shuffled(x: Tensor, variant: int) -> Tensor:
-    """The numbers of a tensor in another order; other numbers where all are alike."""
+def copied(model: nn.Module) -> nn.Module:
+    """A copy of a model as Python runs it: no compiled parts, and state without its graph."""
+    model = getattr(model, '_orig_mod', model)  # of torch.compile
+    state = (x for module in model.modules() for x in tree_leaves(vars(module)))
+    memo = {id(x): x.detach().clone() for x in state if isinstance(x, Tensor) and not x.is_leaf}
+    copied = copy.deepcopy(model, memo)
+    for name, module in list(copied.named_modules()):
+        if hasattr(module, '_orig_mod'):
+            copied.set_submodule(name, module._orig_mod)
+    return copied
+
+
+def other_content(x: Tensor, variant: int) -> Tensor:
+    """The numbers of a tensor in another order, and smaller; integers are drawn from those of it.
+
+    Neither their mean nor their largest one is the same.
+    """
     generator = torch.Generator().manual_seed(1000 + variant)
-    order = torch.randperm(x.numel(), generator=generator).to(x.device)
-    mixed = x.flatten()[order].view(x.shape)
-    if torch.equal(mixed, x):
-        return x + torch.rand(x.shape, generator=generator).to(x)
-    return mixed
+    if x.is_floating_point():
+        order = torch.randperm(x.numel(), generator=generator).to(x.device)
+        mixed = x.flatten()[order].view(x.shape) * 0.75
+    else:
+        drawn = torch.randint(x.numel(), (x.numel(),), generator=generator).to(x.device)
+        mixed = x.flatten()[drawn].view(x.shape)
+    if not torch.equal(mixed, x):
+        return mixed
+    if not x.is_floating_point():
+        return ~x if x.dtype == torch.bool else x + 1
+    return x + torch.rand(x.shape, generator=generator).to(x)

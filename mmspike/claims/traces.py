@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from mmspike.claims.parts import is_neuron
 from mmspike.claims.subject import Subject
@@ -63,11 +63,11 @@ def follow(model: nn.Module, run: Callable[[], Any], see: Callable[[Moment], tup
             names.pop(inside, None)
     running: list[str] = []
 
-    def enter(module: nn.Module, inputs: tuple) -> tuple | None:
+    def enter(module: nn.Module, inputs: tuple, options: dict) -> tuple | None:
         around = running[-1] if running else MODEL
-        changed = see(Moment(names[module], False, around, tensors_of(inputs)))
+        changed = see(Moment(names[module], False, around, tensors_of((inputs, options))))
         running.append(names[module])
-        return changed
+        return None if changed is None else with_tensors((inputs, options), changed)
 
     def leave(module: nn.Module, inputs: tuple, out: object) -> None:
         if running and running[-1] == names[module]:
@@ -77,7 +77,8 @@ def follow(model: nn.Module, run: Callable[[], Any], see: Callable[[Moment], tup
 
     with ExitStack() as hooks, torch.no_grad():
         for module in names:
-            hooks.callback(module.register_forward_pre_hook(of_this_thread(enter)).remove)
+            before = module.register_forward_pre_hook(of_this_thread(enter), with_kwargs=True)
+            hooks.callback(before.remove)
             hooks.callback(module.register_forward_hook(of_this_thread(leave)).remove)
         return run()
 
@@ -85,6 +86,15 @@ def follow(model: nn.Module, run: Callable[[], Any], see: Callable[[Moment], tup
 def tensors_of(value: Any) -> tuple[Tensor, ...]:
     """The tensors in nested values."""
     return tuple(x.detach() for x in tree_leaves(value) if isinstance(x, Tensor))
+
+
+def with_tensors(value: Any, tensors: tuple[Tensor, ...]) -> Any:
+    """Nested values with other tensors, in the order of :func:`tensors_of`."""
+    leaves, structure = tree_flatten(value)
+    others = iter(tensors)
+    return tree_unflatten(
+        [next(others) if isinstance(leaf, Tensor) else leaf for leaf in leaves], structure
+    )
 
 
 @dataclass
