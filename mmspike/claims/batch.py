@@ -5,8 +5,8 @@ from torch import Tensor
 
 from mmspike.claims.axes import Axes, find_axes
 from mmspike.claims.claim import BROKEN, HOLDS, NOT_SHOWN, Claim, Place
-from mmspike.claims.communication import neurons_of
 from mmspike.claims.gaps import Gap, gap_between
+from mmspike.claims.neurons import neurons_of
 from mmspike.claims.sizes import TimeAxis, find_time
 from mmspike.claims.subject import CANNOT_RUN, Subject
 from mmspike.claims.traces import Moment, Trace, follow

@@ -27,10 +27,10 @@ from mmspike.claims.communication import (
     check_additions,
     check_spikes,
     listen,
-    neurons_of,
 )
 from mmspike.claims.executions import NAME as BIAS
 from mmspike.claims.executions import check_executions
+from mmspike.claims.neurons import neurons_of
 from mmspike.claims.steps import NAME as STEPS
 from mmspike.claims.steps import check_steps
 from mmspike.claims.subject import CANNOT_RUN, Subject, call

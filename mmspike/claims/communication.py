@@ -11,9 +11,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from mmspike.claims.claim import BROKEN, HOLDS, NOT_SHOWN, Claim, Place
-from mmspike.claims.parts import is_neuron
+from mmspike.claims.flow import Flow
 from mmspike.claims.subject import Subject
-from mmspike.claims.traces import MODEL, Trace
+from mmspike.claims.traces import MODEL
 from mmspike.claims.values import REAL, SILENT, Values, joined, values_of
 from mmspike.execution.operators import OperatorWatcher, running_layer
 from mmspike.layers.rep_conv import RepConv, fold_rep_convs
@@ -39,11 +39,12 @@ _COMPARING = {
 _BATCH_NORMS = frozenset(
     ('native_batch_norm', '_native_batch_norm_legit_no_training', 'cudnn_batch_norm')
 )
-# A norm behind them is still behind the layer before.
-_MOVING = frozenset(
+# A norm behind them is still behind the layer before: they move numbers, or add them.
+_LINEAR = frozenset(
     ('view', '_unsafe_view', 'reshape', 'permute', 'transpose', 't', 'squeeze', 'unsqueeze',
      'expand', 'slice', 'select', 'clone', 'contiguous', '_reshape_alias', 'alias', 'detach',
-     'split', 'unbind', 'cat', 'stack', 'constant_pad_nd')
+     'split', 'unbind', 'cat', 'stack', 'constant_pad_nd', 'add', 'add_', 'sub', 'sub_', 'mean',
+     'sum', 'avg_pool2d', '_adaptive_avg_pool2d', 'upsample_nearest2d', 'upsample_bilinear2d')
 )  # fmt: skip
 _PRODUCTS = frozenset(('mul', 'mul_'))
 _QUOTIENTS = frozenset(('div', 'div_'))
@@ -55,13 +56,13 @@ class LayerInputs:
 
     Attributes:
         layer: Name of the module.
-        order: When it first ran, among all operators.
+        runs: Numbers of its operations.
         product: Whether both sides are activations.
         sides: What each side was.
     """
 
     layer: str
-    order: int
+    runs: list[int]
     product: bool
     sides: list[Values | None]
 
@@ -79,17 +80,13 @@ class Communication:
 
     Attributes:
         layers: Layers with weights and products, by module and kind.
-        others: Operations that are no additions: when they ran, in which module, and which.
-        fired: When the first and the last layer of neurons ran; None without neurons.
+        others: Operations that are no additions: their number, in which module, and which.
+        flow: Where all these stand among the neurons.
     """
 
     layers: dict[tuple[str, str], LayerInputs] = field(default_factory=dict)
     others: list[tuple[int, str, str]] = field(default_factory=list)
-    fired: tuple[int, int] | None = None
-
-    def between(self, order: int) -> bool:
-        """Whether something ran after the first neurons and before the last ones."""
-        return self.fired is not None and self.fired[0] < order < self.fired[1]
+    flow: Flow = field(default_factory=Flow)
 
 
 class _Watcher(OperatorWatcher):
@@ -99,28 +96,28 @@ class _Watcher(OperatorWatcher):
         self._neurons = neurons
         self._chains = {name for name, m in model.named_modules() if isinstance(m, RepConv)}
         self._sums = WeakIdKeyDictionary()
-        self._order = 0
+        self._fires = False
+        self._operation: int | None = None
 
     def _inside(self, layer: str) -> bool:
         """Whether a layer of neurons is running; then this is no part of the network."""
-        self._order += 1
-        if not _within(layer, self._neurons):
-            return False
-        first = self.found.fired[0] if self.found.fired else self._order
-        self.found.fired = (first, self._order)
-        return True
+        self._operation = None
+        self._fires = _within(layer, self._neurons)
+        return self._fires
 
     def multiplies(self, layer: str, operator: str, factors: list[Tensor]) -> None:
         if self._inside(layer):
             return
         activations = [x for x in factors if not self.is_weight(x)]
+        self._operation = self.found.flow.operation(activations)
         product = len(activations) != 1
         key = (layer or MODEL, 'product' if product else 'layer')
         sides = [values_of(x) for x in activations]
         seen = self.found.layers.get(key)
         if seen is None:
-            self.found.layers[key] = LayerInputs(key[0], self._order, product, list(sides))
+            self.found.layers[key] = LayerInputs(key[0], [self._operation], product, list(sides))
         else:
+            seen.runs.append(self._operation)
             seen.sides = [joined(a, b) for a, b in zip(seen.sides, sides, strict=False)]
 
     def other(self, layer: str, operator: str, args: tuple) -> None:
@@ -128,7 +125,8 @@ class _Watcher(OperatorWatcher):
             return
         what = self._no_addition(operator, args)
         if what is not None:
-            self.found.others.append((self._order, layer or MODEL, what))
+            self._operation = self.found.flow.operation(args)
+            self.found.others.append((self._operation, layer or MODEL, what))
 
     def _no_addition(self, operator: str, args: tuple) -> str | None:
         x = args[0] if args else None
@@ -142,8 +140,7 @@ class _Watcher(OperatorWatcher):
             takes_every_second = operator.startswith('max_pool') and max(args[1]) == 1
             return None if takes_every_second or values_of(x).spikes else _COMPARING[operator]
         if operator in _PRODUCTS | _QUOTIENTS:
-            sides = [y for y in args[:2] if isinstance(y, Tensor) and y.numel() > 1]
-            sides = [y for y in sides if not self.is_weight(y)]
+            sides = self._activations(args)
             if operator in _QUOTIENTS:
                 divided = isinstance(args[1], Tensor) and any(args[1] is y for y in sides)
                 return 'quotient of real numbers' if divided else None
@@ -153,13 +150,23 @@ class _Watcher(OperatorWatcher):
 
     def made(self, operator: str, args: tuple, out: Any) -> None:
         sum_of_weights = operator in ('convolution', 'addmm', 'mm', 'bmm', 'mkldnn_convolution')
-        moved = operator in _MOVING | {'add', 'add_'} and any(
-            isinstance(x, Tensor) and x in self._sums for x in tree_leaves(args)
+        linear = operator in _LINEAR or (
+            operator in _PRODUCTS | _QUOTIENTS and len(self._activations(args)) == 1
         )
+        moved = linear and any(isinstance(x, Tensor) and x in self._sums for x in tree_leaves(args))
         if sum_of_weights or moved:
             for x in tree_leaves(out):
                 if isinstance(x, Tensor):
                     self._sums[x] = True
+        if self._fires:
+            self.found.flow.fired(args, out)
+        else:
+            self.found.flow.made(args, out, self._operation)
+
+    def _activations(self, args: tuple) -> list[Tensor]:
+        """The factors of a product that are neither weights nor single numbers."""
+        sides = [y for y in args[:2] if isinstance(y, Tensor) and y.numel() > 1]
+        return [y for y in sides if not self.is_weight(y)]
 
 
 def _within(layer: str, modules: set[str]) -> bool:
@@ -180,60 +187,28 @@ def listen(subject: Subject, neurons: set[str]) -> Communication:
     return watcher.found
 
 
-def neurons_of(model: nn.Module, trace: Trace) -> tuple[set[str], list[str]]:
-    """Layers of neurons, and those of them that fired nothing.
-
-    A layer of neurons is what takes real numbers and puts out spikes, whatever its class: the
-    outermost module without weights of layers that does so.
-    """
-    modules = dict(model.named_modules())
-    weighted = {
-        name
-        for name, module in modules.items()
-        if any(p.dim() > 1 and p.numel() > 1 for p in module.parameters())
-    }
-    taken: dict[str, Values] = {}
-    given: dict[str, Values] = {}
-    for moment in trace.moments:
-        if moment.layer in weighted or moment.layer == MODEL or len(moment.tensors) != 1:
-            continue
-        into = given if moment.done else taken
-        x = moment.tensors[0]
-        if x.is_floating_point():
-            into[moment.layer] = joined(into.get(moment.layer), values_of(x))
-    known = {name for name, module in modules.items() if is_neuron(module)}
-    found = {
-        name
-        for name, values in given.items()
-        if name in known
-        or (name in taken and not taken[name].spikes and values.spikes and values.kind != SILENT)
-    }
-    outermost = {name for name in found if not any(name.startswith(f'{other}.') for other in found)}
-    silent = [name for name in given if name in outermost and given[name].kind == SILENT]
-    return outermost, silent
-
-
 def check_spikes(found: Communication) -> Claim:
     """Binary or integer communication: layers with weights take spikes, and products one side."""
     layers = list(found.layers.values())
     if not layers:
         return Claim(SPIKES, NOT_SHOWN, 'nothing was multiplied')
     real = [one for one in layers if not one.taken.spikes]
-    if found.fired is None:
+    if not found.flow.neurons:
         return Claim(
             SPIKES,
             BROKEN,
             f'no neurons: {len(real)} of {len(layers)} layers take real numbers',
             tuple(Place(one.layer) for one in real),
         )
-    inside = [one for one in real if found.between(one.order)]
+    inside = [one for one in real if found.flow.between_neurons(one.runs)]
     spiking = [one for one in layers if one.taken.spikes]
     kinds = Counter(str(one.taken) for one in spiking if one.taken.kind != SILENT)
     parts = [f'{len(spiking)} of {len(layers)} layers take spikes']
     if kinds:
         parts[0] += f' ({", ".join(f"{kind}: {n}" for kind, n in kinds.most_common(4))})'
-    first = [one.layer for one in real if one.order < found.fired[0]]
-    last = [one.layer for one in real if one.order > found.fired[1]]
+    first = [one.layer for one in real if not found.flow.behind_neurons(one.runs)]
+    outer = {*first, *(one.layer for one in inside)}
+    last = [one.layer for one in real if one.layer not in outer]
     if first:
         parts.append(f'real numbers before the first neurons: {some_of(first, 3)}')
     if last:
@@ -246,11 +221,10 @@ def check_spikes(found: Communication) -> Claim:
 
 def check_additions(found: Communication) -> Claim:
     """Which operations between the first and the last neurons are no additions of spikes."""
-    if found.fired is None:
-        relevant = found.others
-    else:
-        relevant = [one for one in found.others if found.between(one[0])]
-    if not relevant and found.fired is None:
+    relevant = found.others
+    if found.flow.neurons:
+        relevant = [one for one in found.others if found.flow.between_neurons([one[0]])]
+    if not relevant and not found.flow.neurons:
         return Claim(ADDITIONS, NOT_SHOWN, 'the model has no neurons')
     if not relevant:
         return Claim(ADDITIONS, HOLDS, 'no softmax, no norm of its own, no product of real numbers')
