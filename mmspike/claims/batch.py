@@ -6,7 +6,6 @@ from torch import Tensor
 from mmspike.claims.axes import Axes, find_axes
 from mmspike.claims.claim import BROKEN, HOLDS, NOT_SHOWN, Claim, Place
 from mmspike.claims.gaps import Gap, gap_between
-from mmspike.claims.neurons import neurons_of
 from mmspike.claims.sizes import TimeAxis, find_time
 from mmspike.claims.subject import CANNOT_RUN, Subject
 from mmspike.claims.traces import Moment, Trace, follow
@@ -24,21 +23,19 @@ class Influences:
 
     Args:
         subject: The model.
+        trace: The run that the others are compared with.
+        neurons: Names of the layers of neurons.
 
     Attributes:
-        trace: The run that the others were compared with.
         owners: For each moment and tensor, bits of samples.
         time: For each moment and tensor, where time stands.
-        neurons, silent: Names of the layers of neurons, and of those that fired nothing.
 
     Raises:
         OtherPathError: With other samples the model ran other modules.
     """
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
-        self.trace = Trace.of(subject, subject.inputs)
-        self.neurons, self.silent = neurons_of(subject.model, self.trace)
+    def __init__(self, subject: Subject, trace: Trace, neurons: set[str]) -> None:
+        self.subject, self.trace, self.neurons = subject, trace, neurons
         self.time = find_time(subject, self.trace)
         self.owners = [
             [torch.zeros(x.shape, dtype=torch.uint8, device=x.device) for x in moment.tensors]

@@ -118,7 +118,9 @@ def check_claims(
     unstable = why_unstable(determinism, *calls)
     claims = [determinism, *(calls or _not_shown(unstable, NO_LEAK, RESET))]
     progress(BATCH)
-    claims += _not_shown(unstable, BATCH, CAUSALITY, STEPS) or _by_influence(subject, progress)
+    claims += _not_shown(unstable, BATCH, CAUSALITY, STEPS) or _by_influence(
+        subject, trace, neurons, progress
+    )
     progress(SPIKES)
     heard = listen(subject, neurons)
     claims += [check_spikes(heard), check_additions(heard)]
@@ -137,10 +139,12 @@ def _not_shown(why: str | None, *names: str) -> list[Claim]:
     return [Claim(name, NOT_SHOWN, why) for name in names] if why else []
 
 
-def _by_influence(subject: Subject, progress: Callable[[str], None]) -> list[Claim]:
+def _by_influence(
+    subject: Subject, trace: Trace, neurons: set[str], progress: Callable[[str], None]
+) -> list[Claim]:
     """The claims that take many runs with other inputs."""
     try:
-        influences = Influences(subject)
+        influences = Influences(subject, trace, neurons)
     except OtherPathError as error:
         return _not_shown(str(error), BATCH, CAUSALITY, STEPS)
     claims = [check_batch(influences)]

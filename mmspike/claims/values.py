@@ -41,7 +41,10 @@ def values_of(x: Tensor) -> Values:
     """Look at the numbers of a tensor."""
     if x.dtype == torch.bool:
         return Values(BINARY, 1.0, 1) if x.any() else Values(SILENT)
-    levels = x.unique()
+    some = x.flatten()[: 8 * MOST_LEVELS]  # of real numbers they tell, and sorting all takes long
+    levels = some.unique()
+    if len(levels) <= 2 * MOST_LEVELS and len(some) < x.numel():
+        levels = x.unique()
     if len(levels) > 2 * MOST_LEVELS or not levels.isfinite().all():
         return Values(REAL)
     sizes = levels[levels != 0].abs().double()

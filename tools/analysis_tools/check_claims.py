@@ -27,7 +27,7 @@ from mmspike.apis.terminal import tool_console
 from mmspike.claims import ClaimsReport, check_claims
 from mmspike.claims.hosts import claims_of, measure_norms, measure_norms_of_parts
 from mmspike.claims.html import claims_page
-from mmspike.claims.subject import LAYOUTS
+from mmspike.claims.subject import LAYOUTS, MOST_SAMPLES
 from mmspike.claims.tables import claims_table
 from mmspike.deploy.samples import sample_images
 from mmspike.files import atomic_write, forbid_code_in_checkpoints
@@ -71,15 +71,19 @@ def parse_args() -> argparse.Namespace:
         parser.error('give a config, or --model')
     if args.model and not args.shape:
         parser.error('--model takes --shape as well')
-    if args.samples < 2:
-        parser.error('--samples must be 2 or more: samples of one batch are compared')
+    if not 2 <= args.samples <= MOST_SAMPLES:
+        parser.error(
+            f'--samples must be 2 to {MOST_SAMPLES}, got {args.samples}: each sample of a batch is '
+            'compared with all others'
+        )
     return args
 
 
 def say(step: str) -> None:
-    """Show what is being checked, in a terminal."""
+    """Show what is being checked, in a terminal; nothing clears the line."""
     if console.is_terminal:
-        console.print(f'checking {step} ...', end='\r')
+        text = f'checking {step} ...' if step else ''
+        console.print(text.ljust(console.width - 1), end='\r', overflow='crop', no_wrap=True)
 
 
 def of_config(args: argparse.Namespace) -> Iterator[ClaimsReport]:
@@ -171,6 +175,7 @@ def main() -> None:
         reports = [of_factory(args)] if args.model else list(of_config(args))
     except (OSError, ValueError, NeuronMismatchError) as error:
         sys.exit(f'check_claims.py: {error}')
+    say('')
     for report in reports:
         console.print(claims_table(report))
     stem = (
