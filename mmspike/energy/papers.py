@@ -11,6 +11,14 @@ _HEADS = dict(
     layer='Layer', kernel='Kernel', output='Output', flops='MFLOPs', rate='Rate', timesteps='$T$',
     D='$D$', sops='MSOPs', energy='Energy (\\textmu J)',
 )  # fmt: skip
+# What stands for characters that LaTeX takes for commands, or prints as others.
+_ESCAPES = str.maketrans(
+    {character: f'\\{character}' for character in '_#&%${}'}
+    | {
+        '\\': r'\textbackslash{}', '^': r'\textasciicircum{}', '~': r'\textasciitilde{}',
+        '<': r'\textless{}', '>': r'\textgreater{}', '|': r'\textbar{}',
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,4 @@ def _total(report: EnergyReport) -> str:
 
 
 def _escaped(text: str) -> str:
-    for character in '_#&%':
-        text = text.replace(character, f'\\{character}')
-    return text
+    return text.translate(_ESCAPES)

@@ -44,8 +44,10 @@ class QuantisedANN:
 
     def ann_pj(self, count: LayerCount) -> float:
         """Energy in pJ of the layer's arithmetic in the quantised ANN, over all samples."""
-        bits, other = self.activation_bits(count), self.other_bits(count)
-        return count.macs_once * self._mac_pj(bits, other)
+        return sum(
+            one.macs_once * self._mac_pj(self.activation_bits(one), self.other_bits(one))
+            for one in real_and_spiking(count)
+        )
 
     def network_pj(self, count: LayerCount) -> float:
         """Energy in pJ of the layer's arithmetic in the spiking network with these weights.
@@ -131,18 +133,41 @@ def of_layer(counts: EnergyCounts, name: str) -> EnergyCounts:
     return replace(counts, layers={name: counts.layers[name]}, neurons={})
 
 
+def real_and_spiking(count: LayerCount) -> list[LayerCount]:
+    """A layer that took real numbers and spikes, by these; any other layer as it is."""
+    if not 0 < count.analog_macs < count.macs:
+        return [count]
+    share = count.analog_macs / count.macs
+    images, outputs = round(count.images * share), round(count.outputs * share)
+    real = replace(
+        count,
+        macs=count.analog_macs, macs_once=count.macs_once * share, images=images, outputs=outputs,
+        inputs=0, spikes=0.0, sops=0.0, shifts=0, max_spikes=0, other_max_spikes=0,
+    )  # fmt: skip
+    spiking = replace(
+        count,
+        macs=count.macs - count.analog_macs, macs_once=count.macs_once * (1 - share),
+        images=count.images - images, outputs=count.outputs - outputs,
+        analog_macs=0, analog_inputs=0,
+    )  # fmt: skip
+    return [real, spiking]
+
+
 def _network_pj(counts: EnergyCounts, quantised: QuantisedANN, memory: Memory | None) -> float:
     energy = sum(quantised.network_pj(count) for count in counts.layers.values())
     if memory is None:
         return energy
-    energy += sum(memory.layer_pj(one, quantised.widths(one)) for one in counts.layers.values())
+    parts = [one for count in counts.layers.values() for one in real_and_spiking(count)]
+    energy += sum(memory.layer_pj(one, quantised.widths(one)) for one in parts)
     widths = Widths(quantised.weight_bits, quantised.input_bits, quantised.sum_bits)
     return energy + sum(memory.neurons_pj(one, widths) for one in counts.neurons.values())
 
 
 def _ann_pj(count: LayerCount, quantised: QuantisedANN, memory: Memory | None) -> float:
-    accesses = memory.ann_pj(count, quantised.widths(count)) if memory else 0.0
-    return quantised.ann_pj(count) + accesses
+    if memory is None:
+        return quantised.ann_pj(count)
+    parts = real_and_spiking(count)
+    return quantised.ann_pj(count) + sum(memory.ann_pj(x, quantised.widths(x)) for x in parts)
 
 
 def _silent(counts: EnergyCounts) -> EnergyCounts:

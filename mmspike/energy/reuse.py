@@ -33,7 +33,6 @@ class ReuseModel:
         """Energy in pJ of a layer as it ran, on all samples; 0 of masks and sums."""
         if not (count.weights and count.macs):
             return 0.0
-        steps = count.macs / count.macs_once
         numbers = count.sops * (widths.weights + 2 * widths.sums) + count.shifts * 2 * widths.sums
         near = numbers * self.near_pj
         spikes = count.inputs * count.max_spikes * self.buffer_pj  # a bit for each slot
@@ -41,7 +40,7 @@ class ReuseModel:
         return (
             near
             + spikes
-            + self._weights(count, steps, widths)
+            + self._weights(count, count.timesteps, widths)
             + self._without_spikes(count, count.analog_macs, count.analog_inputs, real, widths)
         )
 

@@ -82,6 +82,8 @@ class StepRateRecorder:
 
     def _recorder(self, name: str):
         def record(neuron: BaseNeuron, inputs: tuple, out: Tensor) -> None:
+            if not out.numel():  # such as the head of a detector that found no regions
+                return
             with torch._C.DisableTorchFunction(), torch.no_grad():
                 steps = unfold_time(out, neuron.timesteps).flatten(1)
                 counts = torch.round(steps / neuron.spike_value)

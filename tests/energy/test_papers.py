@@ -71,6 +71,26 @@ def test_latex():
     assert r'a\_net' in lines[-2]
 
 
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [
+        ('a_%#&$', r'a\_\%\#\&\$'),
+        ('{x}', r'\{x\}'),
+        ('x^~', r'x\textasciicircum{}\textasciitilde{}'),
+        ('a\\b', r'a\textbackslash{}b'),
+        ('<a|>', r'\textless{}a\textbar{}\textgreater{}'),
+    ],
+)
+def test_latex_of_any_name(name, text):
+    net = nn.Sequential()
+    net.add_module(name, nn.Linear(2, 2))
+    with EnergyCounter(net) as counter:
+        net(torch.rand(1, 2))
+    latex = paper_latex(EnergyReport(counter, name=name))
+    assert rf'\texttt{{{text}}}' in latex
+    assert f'Energy of {text} per image' in latex
+
+
 def test_rates_by_step():
     text = step_rates_csv(report_of(SFA(D=2), 2).step_rates)
     rows = list(csv.DictReader(io.StringIO(text)))

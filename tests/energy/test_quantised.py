@@ -1,5 +1,7 @@
 """A quantised ANN beside the network: worked out by hand."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from mmspike.energy.html import energy_page
 from mmspike.energy.quantised import compare
 from mmspike.energy.tables import break_even_words, quantised_words
 from mmspike.neurons import IF, SFA
-from mmspike.temporal import TemporalModule
+from mmspike.temporal import TemporalModule, work_of_steps
 
 
 @pytest.mark.parametrize(
@@ -149,3 +151,38 @@ def test_products_of_spikes_have_the_width_of_both_sides():
     (row,) = report.layers
     assert row.bits == 3
     assert row.quantised_ann_pj == pytest.approx(75 * (0.2 * 3 * 4 / 64 + 0.1))
+
+
+class Twice(nn.Module):
+    """One layer on real numbers and on spikes, or two of the same weights."""
+
+    def __init__(self, shared):
+        super().__init__()
+        self.neuron, self.first = SFA(D=4), nn.Linear(6, 6, bias=False)
+        self.second = self.first if shared else nn.Linear(6, 6, bias=False)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.second(self.neuron(9 * self.first(x)))
+
+
+def test_a_layer_that_takes_real_numbers_and_spikes():
+    x = torch.rand(2, 6)
+    shared, apart = Twice(True), Twice(False)
+    apart.first.weight.data.copy_(shared.first.weight.data)
+    one, two = counted(shared, x).counts(), counted(apart, x).counts()
+    # 72 MACs on pixels of 8 bits, and as many on integers of 3 bits.
+    expected = 72 * (0.2 + 0.1) + 72 * (0.2 * 3 / 8 + 0.1)
+    assert QuantisedANN().ann_pj(one.layers['first']) == pytest.approx(expected)
+    for memory in (None, *MEMORIES.values()):
+        got, wanted = (compare(counts, QuantisedANN(), memory) for counts in (one, two))
+        assert got.ann_mj == pytest.approx(wanted.ann_mj)
+        assert got.network_mj == pytest.approx(wanted.network_mj)
+
+
+def test_counts_of_later_chunks_alone():
+    net = nn.Sequential(SFA(), nn.Linear(6, 3))
+    with work_of_steps(math.inf):  # of a simulation whose first chunk was not counted
+        counter = counted(net, torch.rand(2, 6))
+    for memory in MEMORIES:
+        assert EnergyReport(counter, memory=memory).totals.ann_memory_mj == 0

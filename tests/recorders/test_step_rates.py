@@ -74,3 +74,12 @@ def test_hooks_are_gone_afterwards():
         pass
     net(torch.ones(1, 1))
     assert recorder.rates() == []
+
+
+def test_layers_that_were_given_nothing():
+    net = nn.Sequential(SFA(D=2))
+    with StepRateRecorder(net) as recorder:
+        net(torch.zeros(0, 3))
+        assert recorder.rates() == []
+        net(torch.ones(1, 3))
+    assert recorder.rates()[0].by_step == [1.0]
