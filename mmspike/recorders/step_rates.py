@@ -86,8 +86,8 @@ class StepRateRecorder:
                 return
             with torch._C.DisableTorchFunction(), torch.no_grad():
                 steps = unfold_time(out, neuron.timesteps).flatten(1)
-                counts = torch.round(steps / neuron.spike_value)
-                slots = [(counts > i).sum(1) for i in range(neuron.max_spikes)]
+                ends = [(i + 0.5) * neuron.spike_value for i in range(neuron.max_spikes)]
+                slots = [torch.count_nonzero(steps > end, dim=1) for end in ends]
                 if not neuron.stateful:
                     self._next[name] = 0  # the call begins at rest
                 self._add(name, torch.stack(slots, 1).double(), steps.shape[1])
