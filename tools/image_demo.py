@@ -39,7 +39,9 @@ from mmspike.apis.inference import (
     quiet_hosts,
     read_image,
 )
+from mmspike.apis.large_images import detect_in_tiles
 from mmspike.apis.terminal import progress_bar, tool_console
+from mmspike.energy import EnergyCounter, EnergyReport
 from mmspike.files import atomic_write, forbid_code_in_checkpoints
 from mmspike.neurons import NeuronMismatchError
 from mmspike.recorders.firing_maps import FiringMap, FiringMapRecorder, spiking_stages
@@ -129,6 +131,28 @@ class Detector:
             place = ', '.join(f'{side:.0f}' for side in box.tolist())
             table.add_row(_name(classes, int(label)), f'{float(score):.1%}', place)
         return table
+
+
+class TiledDetector(Detector):
+    """The same for large images: tile by tile, with one set of boxes."""
+
+    def __init__(self, inferencer: Any, score_thr: float, size: int, overlap: int) -> None:
+        super().__init__(inferencer, score_thr)
+        self.size, self.overlap = size, overlap
+
+    def predict(self, path: str) -> BaseDataElement:
+        with progress_bar(console) as progress:
+            task = progress.add_task('tiles', total=None)
+            found = detect_in_tiles(
+                lambda tiles: self.inferencer(
+                    tiles, batch_size=len(tiles), return_datasamples=True
+                )['predictions'],
+                read_image(Path(path)),
+                self.size,
+                self.overlap,
+                on_tiles=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        return BaseDataElement(pred_instances=found)
 
 
 class Segmentor:
@@ -222,8 +246,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--score-thr', type=float, default=0.3, help='leave out boxes of a lower score'
     )
+    parser.add_argument(
+        '--tile', type=int, metavar='PIXELS',
+        help='detect in tiles of this size, and join their boxes: for large images',
+    )  # fmt: skip
+    parser.add_argument('--overlap', type=int, default=64, help='of tiles, in pixels; default 64')
     add_cfg_options(parser)
     args = parser.parse_args()
+    if args.tile is not None and not 0 <= args.overlap < args.tile:
+        parser.error(f'--overlap must be from 0 to below --tile {args.tile}')
     if args.out is None:
         args.out = Path('work_dirs', 'image_demo', Path(args.config).stem)
     return args
@@ -252,6 +283,10 @@ def picture_paths(images: Sequence[Path], out: Path) -> list[Path]:
 def build(cfg: Config, args: argparse.Namespace) -> Classifier | Detector | Segmentor:
     """The inferencer for the config's ``default_scope``."""
     inferencer = build_inferencer(cfg, args.config, args.checkpoint, args.device)
+    if args.tile and cfg.default_scope != 'mmdet':
+        raise ValueError('--tile is for detectors, whose boxes can be joined')
+    if args.tile:
+        return TiledDetector(inferencer, args.score_thr, args.tile, args.overlap)
     if cfg.default_scope == 'mmdet':
         return Detector(inferencer, args.score_thr)
     return Classifier(inferencer) if cfg.default_scope == 'mmpretrain' else Segmentor(inferencer)
@@ -284,6 +319,7 @@ def show(predictor, path: Path, target: Path, out: Console) -> None:
     with ExitStack() as stack:
         recorder = stack.enter_context(FiringMapRecorder(model)) if spiking else None
         seen = stack.enter_context(InputRecorder(model))
+        counter = stack.enter_context(EnergyCounter(model)) if spiking else None
         stack.enter_context(quiet_hosts())
         sample = predictor.predict(str(path)).cpu()
     maps = recorder.maps() if recorder else []
@@ -299,6 +335,10 @@ def show(predictor, path: Path, target: Path, out: Console) -> None:
 
     out.print(Text(str(path), style='bold'), soft_wrap=True)
     out.print(predictor.table(sample))
+    if counter and counter.samples:
+        energy = EnergyReport(counter).totals.energy_mj * counter.samples
+        pieces = f' in {counter.samples} pieces' if counter.samples > 1 else ''
+        out.print(f'{energy:.4g} mJ by arithmetic{pieces}')
     if maps:
         out.print(stage_table(maps, get_timesteps(model.backbone)))
     out.print(Text(f'drawn in {target}'), soft_wrap=True)

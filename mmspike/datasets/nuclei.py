@@ -100,7 +100,8 @@ def _write_half(
     coco: dict[str, list] = dict(
         images=[], annotations=[], categories=[dict(id=1, name=CLASSES[0])]
     )
-    for tile in tiles_of(*pixels.shape, size, overlap):
+    height, width = pixels.shape
+    for tile in tiles_of(height, width, size, overlap):
         name = f'nuclei_{tile.left}_{tile.top}.png'
         masks = list(_masks(tile, numbers, least_pixels))
         classes = np.full((size, size), BACKGROUND, np.uint8)

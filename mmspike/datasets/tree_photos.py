@@ -122,7 +122,8 @@ def write_trees(
                 raise ArchiveError(f'{name} has {len(photo.boxes)} boxes, not {expected}')
             _write_png(folder / 'photos' / f'{name}.png', photo.pixels)
             _add(whole, f'{name}.png', photo.pixels.shape, photo.boxes)
-            for tile in tiles_of(*photo.pixels.shape[:2], size, overlap):
+            height, width = photo.pixels.shape[:2]
+            for tile in tiles_of(height, width, size, overlap):
                 file = f'{name}_{tile.left}_{tile.top}.png'
                 pixels = tile.cut(photo.pixels)
                 _write_png(folder / 'images' / split / file, pixels)
