@@ -5,12 +5,10 @@ import subprocess
 import pytest
 
 from mmspike.datasets import fashion_mnist
-from support.paths import ROOT
 
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / 'tools' / 'dataset_converters'))
     monkeypatch.setattr(
         subprocess, 'run', lambda command, **options:
         subprocess.CompletedProcess(command, 1, '', 'no network'),

@@ -6,8 +6,7 @@ instead, which may be of other data in this format (MNIST, KMNIST, EMNIST).
 
 from pathlib import Path
 
-from common import arguments, convert
-
+from mmspike.apis.packaged_data import arguments, convert
 from mmspike.datasets.fashion_mnist import ARCHIVE, write_fashion_mnist
 
 

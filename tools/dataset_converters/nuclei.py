@@ -4,8 +4,7 @@ One image with 125 nuclei comes from the archive of the package stardist. It is 
 overlap; training is on its left half, validation on the right one.
 """
 
-from common import arguments, convert
-
+from mmspike.apis.packaged_data import arguments, convert
 from mmspike.datasets.nuclei import ARCHIVE, write_nuclei
 
 

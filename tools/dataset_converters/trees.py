@@ -4,8 +4,7 @@ Four photos with 951 boxes come from the archive of the package deepforest. They
 that overlap; training, validation and a far test are on different photos.
 """
 
-from common import arguments, convert
-
+from mmspike.apis.packaged_data import arguments, convert
 from mmspike.datasets.tree_photos import ARCHIVE, write_trees
 
 

@@ -1,4 +1,4 @@
-"""What the converters of packaged data share."""
+"""What the tools that convert packaged data share."""
 
 import argparse
 import sys
