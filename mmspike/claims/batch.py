@@ -7,7 +7,7 @@ from mmspike.claims.axes import Axes, find_axes
 from mmspike.claims.claim import BROKEN, HOLDS, NOT_SHOWN, Claim, Place
 from mmspike.claims.gaps import Gap, gap_between
 from mmspike.claims.sizes import TimeAxis, find_time
-from mmspike.claims.subject import CANNOT_RUN, Subject
+from mmspike.claims.subject import CANNOT_RUN, Subject, reason
 from mmspike.claims.traces import Moment, Trace, follow
 
 NAME = 'batch independence'
@@ -112,8 +112,9 @@ def _other_orders(influences: Influences) -> Claim | None:
         try:
             gap = _first_gap(influences, chosen)
         except CANNOT_RUN as error:
-            text = str(error).splitlines()[0] if str(error) else type(error).__name__
-            return Claim(NAME, NOT_SHOWN, f'a batch of {len(chosen)} cannot be run: {text}')
+            return Claim(
+                NAME, NOT_SHOWN, f'a batch of {len(chosen)} cannot be run: {reason(error)}'
+            )
         if gap is not None and not gap.tie:
             return Claim(NAME, BROKEN, f'an answer depends {how}', (Place(gap.layer),))
     return None

@@ -7,8 +7,8 @@ from spikingjelly.activation_based.functional import reset_net
 from torch import nn
 
 from mmspike.claims.claim import BROKEN, HOLDS, Claim, Place
-from mmspike.claims.subject import Subject
-from mmspike.claims.traces import OtherPathError, Trace
+from mmspike.claims.subject import CANNOT_RUN, Subject, reason
+from mmspike.claims.traces import Trace
 
 DETERMINISM, NO_LEAK, RESET = 'determinism', 'no leak between calls', 'state reset'
 OUTSIDE = 'state is kept outside of the model (in a global or a closure)'
@@ -81,6 +81,6 @@ def _first_difference(
     try:
         for place, _ in trace.differences(subject, subject.inputs, before):
             return (Place(trace.moments[place].culprit),)
-    except (OtherPathError, RuntimeError, ValueError) as error:
-        return str(error).splitlines()[0]
+    except CANNOT_RUN as error:
+        return reason(error)
     return ()

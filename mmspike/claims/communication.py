@@ -15,7 +15,7 @@ from mmspike.claims.flow import Flow
 from mmspike.claims.subject import Subject
 from mmspike.claims.traces import MODEL
 from mmspike.claims.values import REAL, SILENT, Values, joined, values_of
-from mmspike.execution.operators import OperatorWatcher, running_layer
+from mmspike.execution.operators import MULTIPLYING, OperatorWatcher, running_layer
 from mmspike.layers.rep_conv import RepConv, fold_rep_convs
 from mmspike.wording import some_of
 
@@ -24,6 +24,7 @@ SPIKES, ADDITIONS = 'spikes between layers', 'additions only'
 NO_ADDITIONS = {
     '_softmax': 'softmax',
     '_log_softmax': 'softmax',
+    '_safe_softmax': 'softmax',
     'native_layer_norm': 'layer norm',
     'native_group_norm': 'group norm',
     **dict.fromkeys(('exp', 'log', 'sqrt', 'rsqrt', 'pow', 'reciprocal', 'erf'), 'function'),
@@ -33,7 +34,22 @@ NO_ADDITIONS = {
     ),
 }
 _COMPARING = {
-    **dict.fromkeys(('relu', 'relu_', 'hardtanh', 'leaky_relu'), 'activation of real numbers'),
+    **dict.fromkeys(
+        (
+            'relu',
+            'relu_',
+            'hardtanh',
+            'leaky_relu',
+            '_prelu_kernel',
+            'abs',
+            'clamp',
+            'clamp_min',
+            'clamp_max',
+            'maximum',
+            'minimum',
+        ),
+        'activation of real numbers',
+    ),
     'max_pool2d_with_indices': 'max pool of real numbers',
 }
 _BATCH_NORMS = frozenset(
@@ -109,7 +125,9 @@ class _Watcher(OperatorWatcher):
         if self._inside(layer):
             return
         activations = [x for x in factors if not self.is_weight(x)]
-        self._operation = self.found.flow.operation(activations)
+        self._operation = self.found.flow.operation()
+        if not MULTIPLYING[operator]:  # an attention in one operator
+            self.found.others.append((self._operation, layer or MODEL, 'softmax'))
         product = len(activations) != 1
         key = (layer or MODEL, 'product' if product else 'layer')
         sides = [values_of(x) for x in activations]
@@ -125,7 +143,7 @@ class _Watcher(OperatorWatcher):
             return
         what = self._no_addition(operator, args)
         if what is not None:
-            self._operation = self.found.flow.operation(args)
+            self._operation = self.found.flow.operation()
             self.found.others.append((self._operation, layer or MODEL, what))
 
     def _no_addition(self, operator: str, args: tuple) -> str | None:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from mmspike.claims.claim import BROKEN, HOLDS, NOT_SHOWN, Claim, Place
 from mmspike.claims.gaps import MOST_TIES, far_apart
-from mmspike.claims.subject import Subject
+from mmspike.claims.subject import CANNOT_RUN, Subject, reason
 from mmspike.execution import EXECUTIONS
 from mmspike.execution.compare import layer_outputs
 from mmspike.neurons import BaseNeuron
@@ -36,8 +36,8 @@ def check_executions(subject: Subject) -> Claim:
                 ties += wrong
             if ties:
                 break  # what follows a tie is another computation
-    except (RuntimeError, ValueError) as error:
-        return Claim(NAME, NOT_SHOWN, str(error).splitlines()[0])
+    except CANNOT_RUN as error:
+        return Claim(NAME, NOT_SHOWN, reason(error))
     finding = f'{len(integers)} layers do the same on integers and on slots (at most {most} spikes)'
     return Claim(NAME, HOLDS, finding + (f' but for {ties} ties' if ties else ''))
 

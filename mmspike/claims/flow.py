@@ -24,15 +24,18 @@ class Flow:
         # Of each memory: whether spikes went into it, and operations that no neuron took up yet.
         self._known: dict[StorageWeakRef, tuple[bool, frozenset[int]]] = {}
 
-    def operation(self, args: Any) -> int:
-        """Number an operation that is worth to know of, by its inputs."""
-        self._behind.append(self._sources(args)[0])
+    def operation(self) -> int:
+        """A number for an operation that is worth to know of, for the operator that comes next."""
+        self._behind.append(False)
         return len(self._behind) - 1
 
     def made(self, args: Any, out: Any, operation: int | None = None) -> None:
         """What an operator made of its inputs."""
         spikes, waiting = self._sources(args)
-        self._keep(out, spikes, waiting if operation is None else waiting | {operation})
+        if operation is not None:
+            self._behind[operation] = spikes
+            waiting |= {operation}
+        self._keep(out, spikes, waiting)
 
     def fired(self, args: Any, out: Any) -> None:
         """What an operator of a neuron made."""

@@ -9,7 +9,7 @@ from mmspike.claims.axes import Axes
 from mmspike.claims.batch import Influences
 from mmspike.claims.claim import BROKEN, HOLDS, NOT_SHOWN, Claim, Place
 from mmspike.claims.gaps import Gap, gap_between
-from mmspike.claims.subject import CANNOT_RUN
+from mmspike.claims.subject import CANNOT_RUN, reason
 from mmspike.claims.traces import Moment, follow
 
 NAME = 'other numbers of steps'
@@ -27,8 +27,7 @@ def check_steps(influences: Influences) -> Claim:
     try:
         gap, compared = _first_gap(influences, steps)
     except CANNOT_RUN as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return Claim(NAME, NOT_SHOWN, f'T={steps} cannot be run: {text}')
+        return Claim(NAME, NOT_SHOWN, f'T={steps} cannot be run: {reason(error)}')
     if not compared:
         return Claim(NAME, NOT_SHOWN, 'no map with time steps was found')
     if gap is not None and not gap.tie:

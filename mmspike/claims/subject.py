@@ -18,6 +18,11 @@ MOST_SAMPLES = 8
 CANNOT_RUN = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
 
 
+def reason(error: BaseException) -> str:
+    """What a model raised, in one line."""
+    return next(iter(str(error).splitlines()), '') or type(error).__name__
+
+
 def call(model: nn.Module, inputs: Tensor) -> Any:
     """Call a model with one tensor."""
     return model(inputs)

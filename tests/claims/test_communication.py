@@ -5,6 +5,7 @@ import torch
 from snntorch import Leaky
 from spikingjelly.activation_based import neuron
 from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from mmspike.claims import BROKEN, HOLDS, check_claims
 from mmspike.neurons import SFA
@@ -117,3 +118,41 @@ def test_a_norm_behind_linear_operations(between):
 
     report = check_claims(Net(), torch.randn(3, 3, 8, 8))
     assert report['additions only'].verdict == HOLDS
+
+
+class Applies(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ('function', 'what'),
+    [
+        (torch.abs, 'activation of real numbers'),
+        (lambda x: x.clamp(0, 1), 'activation of real numbers'),
+        (lambda x: torch.maximum(x, x.flip(1)), 'activation of real numbers'),
+        (nn.PReLU(), 'activation of real numbers'),
+        (lambda x: scaled_dot_product_attention(x, x, x), 'softmax'),
+        (lambda x: scaled_dot_product_attention(*[x[:, None]] * 3)[:, 0], 'softmax'),
+        (lambda x: x**2, 'function'),
+    ],
+    ids=['abs', 'clamp', 'maximum', 'prelu', 'attention', 'fused attention', 'square'],
+)
+def test_functions_of_real_numbers(function, what):
+    net = nn.Sequential(
+        nn.Linear(4, 8), SFA(), nn.Linear(8, 8), Applies(function), nn.Linear(8, 8), SFA()
+    )
+    claim = check_claims(net, 9 * torch.randn(3, 5, 4))['additions only']
+    assert claim.places[0].layer in ('3', '3.function')
+    assert what in claim.finding
+
+
+def test_a_compiled_function_runs_on_no_slots():
+    net = nn.Sequential(
+        nn.Linear(4, 8), SFA(), Applies(torch.compile(lambda x: x * 2 + 1, backend='eager'))
+    )
+    assert not check_claims(net, 9 * torch.randn(3, 4)).broken
