@@ -13,7 +13,8 @@ _STYLES = {HOLDS: 'green', BROKEN: 'bold red'}
 
 def claims_table(report: ClaimsReport) -> RenderableType:
     """All claims with what was found, and where they break."""
-    table = Table(title=Text(f'claims about {report.name}'), title_justify='left')
+    title = Text(f'claims about {report.name}', 'table.title')
+    table = Table(title=title, title_justify='left')
     table.add_column('claim', no_wrap=True)
     table.add_column('verdict', no_wrap=True)
     table.add_column('found', overflow='fold')

@@ -76,7 +76,7 @@ class Comparison:
         ann_mj: Energy of the quantised ANN.
         rate: Spikes per connection and time step: how much of its work the network does.
         break_even: The rate at which both need the same; None if the network needs more even when
-            it fires nothing.
+            it fires nothing, or if it fires nothing, which does not show what a spike costs.
     """
 
     memory: str
@@ -85,6 +85,11 @@ class Comparison:
     ann_mj: float
     rate: float
     break_even: float | None
+
+    @property
+    def never(self) -> bool:
+        """Whether the network needs more than the ANN even when it fires nothing."""
+        return self.break_even is None and (self.rate > 0 or self.network_mj > self.ann_mj)
 
     @property
     def ratio(self) -> float | None:

@@ -86,8 +86,10 @@ def quantised_words(report: EnergyReport) -> str:
 def break_even_words(report: EnergyReport) -> str:
     """At which rate the network needs as much as its quantised ANN, in a sentence."""
     alone = report.comparisons[0]
-    if alone.break_even is None:
+    if alone.never:
         return f'{report.name} needs more than its quantised ANN even if it fires nothing'
+    if alone.break_even is None:
+        return f'{report.name} fired nothing, which does not show what its spikes cost'
     return (
         f'by arithmetic alone {report.name} needs less than its quantised ANN below '
         f'{alone.break_even:.4f} spikes per connection and time step; it fires {alone.rate:.4f}'
@@ -108,7 +110,7 @@ def quantised_cells(one: Comparison, random: bool) -> tuple[str, ...]:
         f'{one.ann_mj:.4g}',
         '-' if random or one.ratio is None else f'{one.ratio:.2f}',
         f'{one.rate:.4f}',
-        'never' if one.break_even is None else f'{one.break_even:.4f}',
+        'never' if one.never else '-' if one.break_even is None else f'{one.break_even:.4f}',
     )
 
 
@@ -128,7 +130,7 @@ class _Sheet:
         while spared and self._width(shown) > options.max_width:
             shown.remove(spared[0])
             left_out.append(self.names[spared.pop(0)])
-        table = Table(title=self.title, title_justify='left')
+        table = Table(title=Text(self.title, 'table.title'), title_justify='left')
         for place in shown:
             number = self.names[place] in (*_COLUMNS, *_MEMORY_COLUMNS, *QUANTISED_COLUMNS[1:])
             table.add_column(

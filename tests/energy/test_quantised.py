@@ -1,9 +1,11 @@
 """A quantised ANN beside the network: worked out by hand."""
 
+import io
 import math
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 from mmspike import set_timesteps
@@ -11,7 +13,7 @@ from mmspike.energy import MEMORIES, EnergyCounter, EnergyReport, QuantisedANN, 
 from mmspike.energy.bit_costs import HOROWITZ_INTEGERS, bits_of
 from mmspike.energy.html import energy_page
 from mmspike.energy.quantised import compare
-from mmspike.energy.tables import break_even_words, quantised_words
+from mmspike.energy.tables import break_even_words, energy_table, quantised_cells, quantised_words
 from mmspike.neurons import IF, SFA
 from mmspike.temporal import TemporalModule, work_of_steps
 
@@ -186,3 +188,23 @@ def test_counts_of_later_chunks_alone():
         counter = counted(net, torch.rand(2, 6))
     for memory in MEMORIES:
         assert EnergyReport(counter, memory=memory).totals.ann_memory_mj == 0
+
+
+def test_a_network_that_fires_nothing_has_no_break_even():
+    net = nn.Sequential(SFA(), nn.Linear(6, 3))
+    report = EnergyReport(counted(net, -torch.rand(2, 6)), name='quiet')
+    alone, step = report.comparisons[0], report.comparisons[3]
+    assert (alone.rate, alone.break_even, alone.never) == (0, None, False)
+    assert quantised_cells(alone, random=False)[-1] == '-'
+    assert 'quiet fired nothing' in break_even_words(report)
+    # Reading and writing the potentials alone is more than all of the ANN.
+    assert (step.memory, step.never) == ('step2025', True)
+    assert quantised_cells(step, random=False)[-1] == 'never'
+
+
+def test_names_are_no_markup_in_the_terminal():
+    net = nn.Sequential(SFA(), nn.Linear(6, 3))
+    report = EnergyReport(counted(net, torch.rand(2, 6)), name='run [a] [/b]')
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(energy_table(report))
+    assert 'run [a] [/b]: energy per image' in console.export_text()
