@@ -211,6 +211,10 @@ def check_spikes(found: Communication) -> Claim:
     if not layers:
         return Claim(SPIKES, NOT_SHOWN, 'nothing was multiplied')
     real = [one for one in layers if not one.taken.spikes]
+    if not found.flow.neurons and any(_takes_spikes(one) for one in layers[1:]):
+        number = sum(map(_takes_spikes, layers))
+        why = f'no module fires, but {number} of {len(layers)} layers take spikes'
+        return Claim(SPIKES, NOT_SHOWN, f'{why}: put what fires into modules')
     if not found.flow.neurons:
         return Claim(
             SPIKES,
@@ -235,6 +239,10 @@ def check_spikes(found: Communication) -> Claim:
         parts.append(f'in between: {some_of([one.layer for one in inside], 3)}')
     places = tuple(Place(one.layer) for one in inside)
     return Claim(SPIKES, BROKEN if inside else HOLDS, '; '.join(parts), places)
+
+
+def _takes_spikes(layer: LayerInputs) -> bool:
+    return layer.taken.spikes and layer.taken.kind != SILENT
 
 
 def check_additions(found: Communication) -> Claim:

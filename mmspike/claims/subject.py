@@ -9,7 +9,7 @@ from spikingjelly.activation_based.functional import reset_net
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from mmspike.temporal import TemporalModule, set_timesteps
+from mmspike.temporal import TemporalModule, check_timesteps, set_timesteps
 
 LAYOUTS = ('images', 'frames', 'steps', 'folded')
 # Samples are bits of a byte where the numbers that depend on them are marked.
@@ -42,8 +42,8 @@ class Subject:
         run: How the model is called.
 
     Raises:
-        ValueError: The layout is unknown, or ``inputs`` do not have it, or there is one sample,
-            or more than eight.
+        TypeError, ValueError: The layout is unknown, or ``inputs`` do not have it, or there is one
+            sample, or more than eight; or ``timesteps`` is no positive integer.
     """
 
     def __init__(
@@ -56,6 +56,11 @@ class Subject:
     ) -> None:
         if layout not in LAYOUTS:
             raise ValueError(f'layout must be one of {LAYOUTS}, got {layout!r}')
+        check_timesteps(timesteps)
+        if inputs.dim() < (2 if layout in ('frames', 'steps') else 1):
+            raise ValueError(
+                f'inputs {tuple(inputs.shape)} have too few dimensions for layout={layout!r}'
+            )
         self.model = copied(model)
         self.model.eval()  # which returns nothing in mmpretrain's backbones
         reset_net(self.model)  # of what calls before this one left
@@ -180,5 +185,6 @@ def other_content(x: Tensor, variant: int) -> Tensor:
     if not torch.equal(mixed, x):
         return mixed
     if not x.is_floating_point():
-        return ~x if x.dtype == torch.bool else x + 1
+        # Indices stay in their range.
+        return ~x if x.dtype == torch.bool else torch.where(x > 0, x - 1, x + 1)
     return x + torch.rand(x.shape, generator=generator).to(x)

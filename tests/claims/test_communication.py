@@ -7,7 +7,7 @@ from spikingjelly.activation_based import neuron
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from mmspike.claims import BROKEN, HOLDS, check_claims
+from mmspike.claims import BROKEN, HOLDS, NOT_SHOWN, check_claims
 from mmspike.neurons import SFA
 
 
@@ -156,3 +156,17 @@ def test_a_compiled_function_runs_on_no_slots():
         nn.Linear(4, 8), SFA(), Applies(torch.compile(lambda x: x * 2 + 1, backend='eager'))
     )
     assert not check_claims(net, 9 * torch.randn(3, 4)).broken
+
+
+def test_spikes_that_no_module_fires():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.second((self.first(x) > 0).to(x))
+
+    claim = check_claims(Net(), torch.randn(3, 4))['spikes between layers']
+    assert claim.verdict == NOT_SHOWN
+    assert '1 of 2 layers take spikes' in claim.finding

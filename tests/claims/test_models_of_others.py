@@ -111,6 +111,7 @@ def test_another_path_for_other_inputs():
     [
         (dict(layout='video'), "layout must be one of .*, got 'video'"),
         (dict(layout='frames', timesteps=4), r'hold 5 time steps .* but timesteps=4'),
+        (dict(layout='folded', timesteps=0), 'timesteps'),
         (dict(layout='folded', timesteps=2), r'cannot hold timesteps=2'),
         (dict(layout='folded', timesteps=3), r'hold one sample .*two and more'),
     ],
@@ -118,3 +119,8 @@ def test_another_path_for_other_inputs():
 def test_bad_inputs(options, message):
     with pytest.raises(ValueError, match=message):
         check_claims(nn.Linear(4, 2), torch.rand(3, 5, 4), **options)
+
+
+def test_inputs_with_too_few_dimensions():
+    with pytest.raises(ValueError, match=r"inputs \(3,\) have too few .* layout='frames'"):
+        check_claims(nn.Linear(3, 2), torch.rand(3), layout='frames', timesteps=3)

@@ -190,6 +190,11 @@ def test_models_that_take_one_dtype_only():
     assert check_claims(Single(3, 2), torch.rand(3, 3)).origin['dtype'] == 'float32'
 
 
+def test_indices_stay_in_their_range():
+    net = nn.Sequential(nn.Embedding(3, 4), nn.Linear(4, 2))
+    assert check_claims(net, torch.tensor([0, 1, 2]))['batch independence'].verdict == HOLDS
+
+
 def test_integers_that_are_all_alike():
     class Embeds(nn.Embedding):
         def forward(self, x):
