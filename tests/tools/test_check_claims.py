@@ -63,6 +63,7 @@ def test_a_model_of_another_project(other, run_tool):
         (('--model', 'other_project:nothing', '--shape', 3), 'made a int, which is no nn.Module'),
         (('--model', 'other_project:absent', '--shape', 3), 'it must be package.module:factory'),
         (('--model', 'no_such:thing', '--shape', 3), "No module named 'no_such'"),
+        (('--model', 'other_project:mixing', '--shape', 5, 8, 8), 'cannot run on (3, 5, 8, 8)'),
         (('absent.py',), 'there is no config file absent.py'),
     ],
 )
@@ -73,7 +74,15 @@ def test_bad_models(other, run_tool, options, message):
 
 
 @pytest.mark.parametrize(
-    'options', [(), ('a.py', '--model', 'b:c'), ('--model', 'b:c'), ('a.py', '--samples', 1)]
+    'options',
+    [
+        (),
+        ('a.py', '--model', 'b:c'),
+        ('--model', 'b:c'),
+        ('a.py', '--samples', 1),
+        ('a.py', '--samples', 9),
+        ('--model', 'b:c', '--shape', 3, '--timesteps', 0),
+    ],
 )
 def test_options_that_do_not_go_together(run_tool, options):
     assert run_tool('analysis_tools/check_claims.py', *options)[0] == 2

@@ -27,7 +27,7 @@ from mmspike.apis.terminal import tool_console
 from mmspike.claims import ClaimsReport, check_claims
 from mmspike.claims.hosts import claims_of, measure_norms, measure_norms_of_parts
 from mmspike.claims.html import claims_page
-from mmspike.claims.subject import LAYOUTS, MOST_SAMPLES
+from mmspike.claims.subject import CANNOT_RUN, LAYOUTS, MOST_SAMPLES, Subject, reason
 from mmspike.claims.tables import claims_table
 from mmspike.deploy.samples import sample_images
 from mmspike.files import atomic_write, forbid_code_in_checkpoints
@@ -71,6 +71,8 @@ def parse_args() -> argparse.Namespace:
         parser.error('give a config, or --model')
     if args.model and not args.shape:
         parser.error('--model takes --shape as well')
+    if args.timesteps < 1:
+        parser.error(f'--timesteps must be 1 or more, got {args.timesteps}')
     if not 2 <= args.samples <= MOST_SAMPLES:
         parser.error(
             f'--samples must be 2 to {MOST_SAMPLES}, got {args.samples}: each sample of a batch is '
@@ -130,6 +132,15 @@ def of_factory(args: argparse.Namespace) -> ClaimsReport:
     }
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn((*sizes[args.layout], *args.shape), generator=generator)
+    subject = Subject(model, inputs, args.layout, args.timesteps)
+    try:
+        with torch.no_grad():
+            subject.run(subject.fresh(), inputs)
+    except CANNOT_RUN as error:
+        raise ValueError(
+            f'--model {args.model} cannot run on {tuple(inputs.shape)}: {reason(error)}; --shape, '
+            '--timesteps and --layout say what it takes'
+        ) from error
     if args.untrained:
         measure_norms(model, lambda: model(inputs))
     report = check_claims(
