@@ -72,7 +72,7 @@ class Comparison:
     Attributes:
         memory: Name of the memory model, or ``'arithmetic alone'``.
         network_mj: Energy of the network.
-        once_mj: The same, if layers on real numbers run once instead of at every step.
+        once_mj: The same, if the encoder runs once instead of at every step.
         ann_mj: Energy of the quantised ANN.
         rate: Spikes per connection and time step: how much of its work the network does.
         break_even: The rate at which both need the same; None if the network needs more even when
@@ -185,17 +185,21 @@ def _silent(counts: EnergyCounts) -> EnergyCounts:
 
 
 def _once(counts: EnergyCounts) -> EnergyCounts:
-    """The same network if layers on real numbers run once, and every step takes their result."""
-    layers = {}
-    for name, one in counts.layers.items():
-        if one.macs and one.analog_macs == one.macs:
-            share = one.macs_once / one.macs
-            one = replace(
-                one,
-                macs=round(one.macs_once),
-                analog_macs=round(one.macs_once),
-                analog_inputs=round(one.analog_inputs * share),
-                outputs=round(one.outputs * share),
-            )
-        layers[name] = one
+    """The same network if its encoder runs once, and every step takes the result.
+
+    The encoder is what runs before the first layer that takes spikes. What layers behind it take
+    differs from step to step, also where it is real numbers.
+    """
+    layers = dict(counts.layers)
+    for name, one in layers.items():
+        if one.inputs:
+            break
+        share = 1 / one.timesteps
+        layers[name] = replace(
+            one,
+            macs=round(one.macs * share),
+            analog_macs=round(one.macs * share),
+            analog_inputs=round(one.analog_inputs * share),
+            outputs=round(one.outputs * share),
+        )
     return replace(counts, layers=layers)

@@ -208,3 +208,23 @@ def test_names_are_no_markup_in_the_terminal():
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(energy_table(report))
     assert 'run [a] [/b]: energy per image' in console.export_text()
+
+
+def test_the_encoder_alone_may_run_once():
+    class ReadOut(Two):
+        """A second layer on real numbers, which differ from step to step."""
+
+        def __init__(self):
+            super().__init__(IF())
+            self.head = nn.Linear(3, 5, bias=False)
+
+        def forward(self, x):
+            return self.head(super().forward(x))
+
+    net = ReadOut()
+    set_timesteps(net, 4)
+    counter = counted(net, torch.tensor([[1.0, 3.0]]).repeat(4, 1))
+    counter.samples = 1
+    alone = EnergyReport(counter).comparisons[0]
+    # 8 MACs of the first layer at three of four steps less; all 15 of the head at every step.
+    assert (alone.network_mj - alone.once_mj) * 1e9 == pytest.approx(3 * 8 * 0.3)
