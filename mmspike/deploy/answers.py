@@ -17,7 +17,7 @@ class Answers(BaseMetric):
     least 0.3.
     """
 
-    default_prefix = None
+    default_prefix = 'answers'  # of nothing; mmengine warns where there is none
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         self.results += map(_answer, data_samples)

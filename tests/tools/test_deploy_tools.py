@@ -72,6 +72,10 @@ def test_export_check_and_test(checkpoint, run_tool, tmp_path, monkeypatch):
             ['--out', 'model.onnx', '--size', 0, 32],
             r'export_onnx.py: size must be height',
         ),
+        (
+            ['--out', 'model.onnx', '--precision', 'int8', '--keep', 'absent'],
+            r'export_onnx.py: --keep absent finds no layer of the model',
+        ),
     ],
 )
 def test_bad_options_are_one_line(options, message, checkpoint, run_tool, tmp_path):
@@ -79,6 +83,20 @@ def test_bad_options_are_one_line(options, message, checkpoint, run_tool, tmp_pa
     assert re.match(message, status)
     assert '\n' not in status
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        ['--keep', 'stages'],
+        ['--int8-read-out'],
+        ['--int8-input'],
+        ['--precision', 'int8', '--keep', '['],
+    ],
+)
+def test_options_that_change_nothing_are_refused(options, checkpoint, run_tool):
+    options = ('--out', 'model.onnx', *options)
+    assert run_tool('deploy/export_onnx.py', *checkpoint, *options)[0] == 2
 
 
 @pytest.mark.parametrize('tool', ['check.py', 'test.py'])

@@ -70,10 +70,17 @@ def compare(args: argparse.Namespace) -> list[PartAgreement]:
     return list(comparison.found.values())
 
 
+def percent(share: float, digits: int) -> str:
+    """A share in percent, which is 100 % of all alone."""
+    if share < 1:
+        share = min(share, 1 - 10 ** -(digits + 2))
+    return f'{share:.{digits}%}'
+
+
 def agreement_table(parts: list[PartAgreement]) -> Table:
     table = Table(title='agreement with the checkpoint', title_justify='left')
-    for name in ('part', 'inputs', 'neurons', 'equal integers', 'worst neuron', 'output differs by',
-                 'of the largest'):  # fmt: skip
+    for name in ('part', 'inputs', 'neurons', 'equal integers', 'in the worst neuron',
+                 'output differs by', 'of the largest'):  # fmt: skip
         table.add_column(name, justify='left' if name == 'part' else 'right')
     for part in parts:
         equal = sum(one.equal for one in part.neurons.values())
@@ -81,8 +88,8 @@ def agreement_table(parts: list[PartAgreement]) -> Table:
         worst = min((one.share for one in part.neurons.values()), default=1.0)
         table.add_row(
             part.name, str(part.inputs), str(len(part.neurons)),
-            f'{equal / total:.5%}' if total else '-', f'{worst:.4%}', f'{part.difference:.2e}',
-            f'{part.relative_difference:.1e}',
+            percent(equal / total, 5) if total else '-', percent(worst, 4),
+            f'{part.difference:.2e}', f'{part.relative_difference:.1e}',
         )  # fmt: skip
     return table
 

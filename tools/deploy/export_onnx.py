@@ -1,6 +1,7 @@
 """Export a model to ONNX files, which ONNX Runtime, OpenVINO and others run without mmspike."""
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -77,8 +78,13 @@ def parse_args() -> argparse.Namespace:
         parser.error('--calibrate must be positive')
     if args.rounding != 'nearest' and args.precision != 'int8':
         parser.error(f'--rounding {args.rounding} needs --precision int8')
-    if args.int8_input and args.precision != 'int8':
-        parser.error('--int8-input needs --precision int8')
+    for option in ('int8_input', 'int8_read_out', 'keep'):
+        if getattr(args, option) and args.precision != 'int8':
+            parser.error(f'--{option.replace("_", "-")} needs --precision int8')
+    try:
+        re.compile(args.keep or '')
+    except re.error as error:
+        parser.error(f'--keep {args.keep} is no regular expression: {error}')
     return args
 
 
@@ -98,6 +104,8 @@ def main() -> None:
         replace_sync_bn(cfg)
         init_default_scope(cfg.default_scope)
         model = build_model(cfg, args.checkpoint)
+        if args.keep and not any(re.search(args.keep, name) for name, _ in model.named_modules()):
+            raise ValueError(f'--keep {args.keep} finds no layer of the model')
         if args.all_spikes:
             set_masking(model, {'all': 0})
         calibrates = args.rounding != 'nearest' or args.int8_input
@@ -120,7 +128,7 @@ def main() -> None:
         sys.exit(f'export_onnx.py: {error}')
     table = Table()
     for name in ('file', 'MB', 'input', 'neurons', 'int8 layers'):
-        table.add_column(name, overflow='fold')
+        table.add_column(name, no_wrap=name == 'file', overflow='fold')
     for file in files:
         onnx, metadata = read_onnx(file)
         image = onnx.graph.input[0]

@@ -50,8 +50,10 @@ def run(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     models: dict[str, BaseModel] = {}
     if args.checkpoint:
         models['checkpoint'] = build_model(cfg, args.checkpoint)
+    names = [file.name for file in args.files]
     for file in args.files:
-        models[file.name] = load(file, args.runtime, args.threads).model
+        name = file.name if names.count(file.name) == 1 else str(file)
+        models[name] = load(file, args.runtime, args.threads).model
     loader = build_test_loader(cfg)
     results: dict[str, dict[str, Any]] = {}
     first = None
