@@ -224,7 +224,9 @@ def check_spikes(found: Communication) -> Claim:
         )
     inside = [one for one in real if found.flow.between_neurons(one.runs)]
     spiking = [one for one in layers if one.taken.spikes]
-    kinds = Counter(str(one.taken) for one in spiking if one.taken.kind != SILENT)
+    kinds = Counter(
+        'nothing but 0' if one.taken.kind == SILENT else str(one.taken) for one in spiking
+    )
     parts = [f'{len(spiking)} of {len(layers)} layers take spikes']
     if kinds:
         parts[0] += f' ({", ".join(f"{kind}: {n}" for kind, n in kinds.most_common(4))})'

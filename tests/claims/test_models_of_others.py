@@ -6,6 +6,7 @@ from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
 from mmspike.claims import BROKEN, HOLDS, NOT_SHOWN, check_claims
+from mmspike.neurons import SFA
 from support.claims_page import reports_of
 from support.firing_networks import give_statistics
 
@@ -124,3 +125,11 @@ def test_bad_inputs(options, message):
 def test_inputs_with_too_few_dimensions():
     with pytest.raises(ValueError, match=r"inputs \(3,\) have too few .* layout='frames'"):
         check_claims(nn.Linear(3, 2), torch.rand(3), layout='frames', timesteps=3)
+
+
+def test_layers_that_no_spike_reached_are_counted():
+    net = nn.Sequential(nn.Linear(3, 4), SFA(), nn.Linear(4, 4), SFA(), nn.Linear(4, 2))
+    nn.init.constant_(net[2].weight, 0)
+    nn.init.constant_(net[2].bias, -1)
+    report = check_claims(net, 4 * torch.randn(3, 3))
+    assert 'nothing but 0: 1' in report['spikes between layers'].finding

@@ -53,6 +53,7 @@ def test_a_model_of_another_project(other, run_tool):
     status, out = run_tool('analysis_tools/check_claims.py', *options, '--out', 'found', '--fail')
     assert status == 1
     assert 'at 2' in out
+    assert 'norms measured' in ' '.join(out.split())
     assert 'broken' in out
 
 
@@ -62,6 +63,7 @@ def test_a_model_of_another_project(other, run_tool):
         (('--model', 'other_project:needs', '--shape', 3), 'needs width: write a function'),
         (('--model', 'other_project:nothing', '--shape', 3), 'made a int, which is no nn.Module'),
         (('--model', 'other_project:absent', '--shape', 3), 'it must be package.module:factory'),
+        (('--model', 'other_project:torch', '--shape', 3), 'is a module, not a function or class'),
         (('--model', 'no_such:thing', '--shape', 3), "No module named 'no_such'"),
         (('--model', 'other_project:mixing', '--shape', 5, 8, 8), 'cannot run on (3, 5, 8, 8)'),
         (('absent.py',), 'there is no config file absent.py'),

@@ -63,7 +63,8 @@ def parse_args() -> argparse.Namespace:
     foreign.add_argument('--timesteps', type=int, default=1, help='T of the model; default 1')
     foreign.add_argument(
         '--layout', choices=LAYOUTS, default='images',
-        help='images (B, ...), frames (B, T, ...), steps (T, B, ...) or folded (T*B, ...)',
+        help='images (B, ...), frames (B, T, ...), steps (T, B, ...) or folded (T*B, ...); '
+        'default images',
     )  # fmt: skip
     add_cfg_options(parser)
     args = parser.parse_args()
@@ -146,7 +147,10 @@ def of_factory(args: argparse.Namespace) -> ClaimsReport:
     report = check_claims(
         model, inputs, layout=args.layout, timesteps=args.timesteps, name=args.model, progress=say
     )
-    report.origin.update(model=args.model, weights='as the factory made them', images='random')
+    weights = 'as the factory made them' + (
+        ', with norms measured on the inputs' if args.untrained else ''
+    )
+    report.origin.update(model=args.model, weights=weights, images='random')
     return report
 
 
@@ -163,6 +167,8 @@ def build(path: str) -> nn.Module:
         factory = getattr(import_module(module), name or '')
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f'--model {path}: {error}; it must be package.module:factory') from None
+    if not callable(factory):
+        raise ValueError(f'--model {path} is a {type(factory).__name__}, not a function or class')
     needed = [
         key
         for key, one in inspect.signature(factory).parameters.items()
