@@ -39,6 +39,6 @@ def encoding_notes(counts: EnergyCounts, costs: CostTable) -> list[str]:
     shifts = sum(layer.shifts for layer in counts.layers.values())
     return [
         f'Integers are sent by the {counts.encoding} encoding: rates and SOPs count its spikes. '
-        f'{shifts / counts.samples:.4g} shifts are in the energies, {shifts_pj(1, costs):g} pJ '
-        'each.'
+        f'{shifts / counts.samples:,.0f} shifts per image are in the energies, '
+        f'{shifts_pj(1, costs):g} pJ each.'
     ]

@@ -162,8 +162,8 @@ def test_energies():
     # Without a cost of its own, a shift is an addition.
     assert EnergyReport(counts, dict(mac_pj=2, ac_pj=0.5)).totals.energy_mj * 1e9 == 11
     assert report.notes()[-1] == (
-        'Integers are sent by the bitwise encoding: rates and SOPs count its spikes. 6 shifts are '
-        'in the energies, 0.03 pJ each.'
+        'Integers are sent by the bitwise encoding: rates and SOPs count its spikes. 6 shifts per '
+        'image are in the energies, 0.03 pJ each.'
     )
     assert report.made_from()['encoding'] == report.to_dict()['encoding'] == 'bitwise'
     assert report.max_spikes == 15
