@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmspike.apis.settings import SETTINGS, apply_settings
+from mmspike.metafiles import models
 from mmspike.zoo import config_path
 
 # The top-level keys that mmengine reads.
@@ -47,7 +48,8 @@ def load_config(
     if str(path).startswith('mmspike::'):
         path = config_path(str(path))
     if not Path(path).is_file():
-        raise FileNotFoundError(f'there is no config file {path}')
+        hint = f'; mmspike::{path} is the config of that name' if str(path) in models() else ''
+        raise FileNotFoundError(f'there is no config file {path}{hint}')
     cfg = Config.fromfile(path)
     if options:
         cfg.merge_from_dict(options)

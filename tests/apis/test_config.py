@@ -62,3 +62,10 @@ def test_amp_is_left_out_with_its_options():
 def test_mpi_needs_gpus():
     with pytest.raises(ValueError, match="launcher 'mpi' needs GPUs"):
         adapt_to_devices(Config({}), 'mpi')
+
+
+def test_the_name_of_a_config_without_prefix():
+    name = 'sdt-digits-lif-t4_1xb32-coslr-15e_digits'
+    with pytest.raises(FileNotFoundError, match=f'mmspike::{name} is the config of that name'):
+        load_config(name)
+    assert load_config(f'mmspike::{name}').work_dir == f'work_dirs/{name}'

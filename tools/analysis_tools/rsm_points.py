@@ -98,11 +98,13 @@ class Sweep:
 
 def sweep_table(sweep: Sweep, groups: list[str], ratios: list[float], title: str) -> Table:
     """A row per point, with the changes relative to no masks."""
-    table = Table(title=title, title_justify='left')
+    metric = sweep.settings['metric']
+    table = Table(title=f'{title}, {metric}', title_justify='left')
     table.add_column('masked neurons', no_wrap=True)
-    columns = ('ratio', sweep.settings['metric'], 'change', 'spikes per neuron', 'SOPs (M)', 'mJ')
+    short = metric.rpartition('/')[2]  # the whole name leaves the numbers too little of 80 columns
+    columns = ('ratio', short, 'change', 'spikes\nper\nneuron', 'SOPs\n(M)', 'mJ')
     for column in (*columns, 'change'):
-        table.add_column(column, justify='right')
+        table.add_column(column, justify='right', no_wrap=True, overflow='fold')
     base = sweep.points.get(point_key(NONE, 0.0))
     shown = set()
     for group in groups:
