@@ -6,7 +6,7 @@ from torch import Tensor
 from mmspike.claims.axes import Axes, find_axes
 from mmspike.claims.claim import BROKEN, HOLDS, NOT_SHOWN, Claim, Place
 from mmspike.claims.gaps import Gap, gap_between
-from mmspike.claims.sizes import TimeAxis, find_time
+from mmspike.claims.sizes import UNKNOWN, TimeAxis, find_time
 from mmspike.claims.subject import CANNOT_RUN, Subject, reason
 from mmspike.claims.traces import Moment, Trace, follow
 
@@ -52,6 +52,8 @@ class Influences:
         """Where samples and steps stand in a tensor."""
         owners, time = self.owners[place][number], self.time[place][number]
         axes = self._axes_of(owners, time)
+        if axes is None and time.known:  # a model may have taken samples for the steps it lacked
+            axes = self._axes_of(owners, UNKNOWN)
         if axes is None and time.known:  # behind what mixes samples, time is where it was
             axes = self._axes_of(torch.where(several(owners), 0, owners), time)
         return axes

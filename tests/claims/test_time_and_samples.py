@@ -71,6 +71,32 @@ def test_convolutions_over_time(ends, places):
     assert claim.verdict == (BROKEN if places else HOLDS)
 
 
+class LooksAhead(nn.Module):
+    def forward(self, x):
+        return x + x.roll(-1, 0)
+
+
+@pytest.mark.parametrize('samples', [3, 4, 8])
+@pytest.mark.parametrize('part', [nn.Identity(), LooksAhead()], ids=['past', 'future'])
+def test_a_number_of_steps_that_is_fixed(samples, part):
+    class Fixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 6)
+            self.neuron, self.part = neuron.LIFNode(step_mode='m'), part
+
+        def forward(self, x):
+            x = self.neuron(3 * self.first(x).unflatten(0, (4, -1)))
+            return self.second(self.part(x)).flatten(0, 1)
+
+    ahead = isinstance(part, LooksAhead)
+    x = torch.randn(4 * samples, 6) * 3
+    report = check_claims(Fixed(), x, layout='folded', timesteps=4)
+    assert report['batch independence'].verdict == HOLDS
+    assert report['causality'].places == ((Place('part', 0, 0),) if ahead else ())
+    assert report['causality'].verdict == (BROKEN if ahead else HOLDS)
+
+
 class StepByStep(nn.Module):
     """Neurons of snntorch, whose state the loop hands on."""
 
