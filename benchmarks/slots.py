@@ -97,14 +97,15 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(0)
     weights = 'trained weights' if args.checkpoint else 'RANDOM WEIGHTS'
-    print(f'Per image, {weights}:\n\n{HEADER}')
     if args.config:
-        print('\n'.join(rows(trained(args.config, args.checkpoint, args.images))))
-        return
-    images = torch.rand(args.images, 3, 64, 64)
-    for D in args.D:
-        net = random_network(D)
-        print('\n'.join(rows(counts_of(net, lambda net=net: net(images)))))
+        lines = rows(trained(args.config, args.checkpoint, args.images))
+    else:
+        images = torch.rand(args.images, 3, 64, 64)
+        lines = []
+        for D in args.D:
+            net = random_network(D)
+            lines += rows(counts_of(net, lambda net=net: net(images)))
+    print('\n'.join([f'Per image, {weights}:\n', HEADER, *lines]))  # whole, after what is logged
 
 
 if __name__ == '__main__':
