@@ -56,6 +56,14 @@ def _no_runner_left():
     DefaultScope._instance_dict, MMLogger._instance_dict = scopes, loggers
 
 
+@pytest.fixture(autouse=True, scope='module')
+def _no_scope_of_another_file():
+    """Fixtures of a whole file set the scope of a host before its first test begins."""
+    scopes = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict = scopes
+
+
 @pytest.fixture
 def compiled_anew():
     """No code that torch compiled for another test, and none left for the next."""
