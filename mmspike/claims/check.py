@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ from mmspike.claims.steps import NAME as STEPS
 from mmspike.claims.steps import check_steps
 from mmspike.claims.subject import CANNOT_RUN, Subject, call
 from mmspike.claims.traces import OtherPathError, Trace
+from mmspike.neurons.kernels.backend import neuron_backend
 from mmspike.wording import some_of
 
 # Their names, in the order of every report.
@@ -160,11 +162,18 @@ def in_double(subject: Subject) -> Subject:
         return subject
     wide = copy.copy(subject)
     wide.model, wide.inputs = subject.fresh().double(), subject.inputs.double()
+    wide.run = partial(_run_without_kernels, subject.run)
     try:
         wide.run(wide.fresh(), wide.inputs)
     except CANNOT_RUN:
         return subject
     return wide
+
+
+def _run_without_kernels(run: Callable, model: nn.Module, inputs: Tensor) -> Any:
+    """Run a model in plain torch: the kernels do not take float64, and would say so."""
+    with neuron_backend('reference'):
+        return run(model, inputs)
 
 
 def _notes(neurons: int, silent: list[str]) -> list[str]:

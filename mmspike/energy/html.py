@@ -104,9 +104,9 @@ def _quantised(report: EnergyReport) -> str:
     rows = [list(quantised_cells(one, random)) for one in report.comparisons]
     sources = {one.name: one.source for one in MEMORIES.values()}
     costs = report.quantised.costs
+    sentence = '' if random else f'{escape(break_even_words(report))}.'
     return (
-        f'<p class="sub">{escape(quantised_words(report))}, mJ per image. '
-        f'{escape(break_even_words(report))}.</p>'
+        f'<p class="sub">{escape(quantised_words(report))}, mJ per image. {sentence}</p>'
         + _table(list(QUANTISED_COLUMNS), rows)
         + '<details><summary>sources</summary><ul>'
         + f'<li>arithmetic: {escape(costs.source)}</li>'

@@ -73,7 +73,7 @@ def quantised_table(report: EnergyReport) -> RenderableType:
         QUANTISED_COLUMNS,
         [quantised_cells(one, random=bool(report.origin.random)) for one in report.comparisons],
     )
-    return Group(sheet, Text(break_even_words(report)))
+    return sheet if report.origin.random else Group(sheet, Text(break_even_words(report)))
 
 
 def quantised_words(report: EnergyReport) -> str:
