@@ -110,6 +110,7 @@ def test_a_name_that_lies_beside_its_tool(module, name):
         exec(f'from mmspike.visualization.{module} import {name}')
 
 
+@pytest.mark.slow
 def test_old_packages_are_attributes_of_the_package():
     code = """
 import warnings

@@ -34,6 +34,7 @@ def test_the_transformer_of_spikingjelly():
     assert '1 of 19 layers of neurons fired nothing' in report.notes[0]
 
 
+@pytest.mark.slow
 def test_a_residual_network_of_spikingjelly_sends_integers():
     (report,) = reports_of('SEW-ResNet-18 of spikingjelly, IF')
     assert not report.broken

@@ -163,6 +163,7 @@ class ShownTwice(Hook):
         runner.model.test_step(data_batch)
 
 
+@pytest.mark.slow
 def test_one_prediction_is_one_sample(tmp_path):
     """However often an augmentation shows the image."""
     once, _ = run(tmp_path, HOOK(), mode='test')

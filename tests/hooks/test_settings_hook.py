@@ -102,6 +102,7 @@ def test_a_second_choice_is_refused(tmp_path):
         Runner.from_cfg(cfg).train()
 
 
+@pytest.mark.slow
 def test_a_network_without_spikes_has_no_steps(tmp_path):
     path = ROOT / 'configs/classification/conversion/resnet18-w16_1xb32-coslr-15e_digits.py'
     with pytest.raises(ValueError, match=r'has timesteps\. A network without spikes'):

@@ -250,6 +250,7 @@ def test_an_optimised_copy_runs_on_spikes_as_well():
         torch.testing.assert_close(fast(x)[0], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_it_is_imported_when_asked_for(run_python):
     run_python(
         '-c',

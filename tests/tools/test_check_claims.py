@@ -7,6 +7,7 @@ import pytest
 from support.small_runs import DIGITS
 
 
+@pytest.mark.slow
 def test_a_config_without_weights(run_tool, tmp_path):
     status, out = run_tool('analysis_tools/check_claims.py', DIGITS, '--random', 32, 32)
     assert status == 0

@@ -168,6 +168,7 @@ def test_step_lengths(dt, error):
         from_nir(graph, dt=dt)
 
 
+@pytest.mark.slow
 def test_without_the_library(run_python):
     code = 'import sys; sys.modules["nir"] = None; import mmspike.deploy.nir'
     done = run_python('-c', code, check=False)
