@@ -3,6 +3,7 @@ import math
 import os
 import pickle
 import re
+import shutil
 import warnings
 from pathlib import Path
 
@@ -43,8 +44,8 @@ IMAGES = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 SAMPLES = [DataSample().set_gt_label(i) for i in range(4)]
 
 
-@pytest.fixture
-def weights(tmp_path):
+@pytest.fixture(scope='module')
+def teacher_file(tmp_path_factory):
     """A teacher whose norms know the statistics of the images, and whose neurons fire."""
     init_default_scope('mmpretrain')
     torch.manual_seed(1)
@@ -58,8 +59,16 @@ def weights(tmp_path):
         teacher.train()(IMAGES)
     answers = teacher.eval()(IMAGES)
     assert not torch.equal(answers[0], answers[1])
-    torch.save(teacher.state_dict(), tmp_path / 'teacher.pth')
-    return str(tmp_path / 'teacher.pth')
+    path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
+    torch.save(teacher.state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def weights(teacher_file, tmp_path):
+    """The file of the teacher, for one test."""
+    init_default_scope('mmpretrain')
+    return str(shutil.copy(teacher_file, tmp_path))
 
 
 def student(weights, seed=0, **options):
