@@ -168,6 +168,7 @@ def test_usual_weights_are_those_of_the_metafile(tmp_path, monkeypatch):
         mmspike.get_model(without, pretrained=True)
 
 
+@pytest.mark.slow
 def test_published_file_is_recognised_and_converted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     weights = weights_like(weights_named('V3_5.1M_1x4.pth'), device='cpu')

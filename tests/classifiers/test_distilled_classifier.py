@@ -557,6 +557,7 @@ def train_rank(rank, folder, logits):
         torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_on_a_number_of_samples_that_they_cannot_share(tmp_path):
     """The sampler gives a sample twice, and every layer has its gradient."""
     init_default_scope('mmpretrain')

@@ -54,6 +54,7 @@ def follows(model):
     return hooks or torch.overrides._get_current_function_mode_stack()
 
 
+@pytest.mark.slow
 def test_training_with_evaluation(tmp_path):
     runner, _ = run(tmp_path, HOOK(interval=2))
     *training, evaluation = scalars(runner)

@@ -118,6 +118,7 @@ def test_gradients_of_the_image():
     assert all(parameter.grad is None for parameter in fast.parameters())
 
 
+@pytest.mark.slow
 def test_copies_pickles_and_threads():
     fast = mmspike.optimize_for_inference(MetaSpikformer('tiny'))
     file = io.BytesIO()

@@ -46,6 +46,7 @@ def test_the_path_of_a_config_is_short_in_a_clone(run_tool, tmp_path, monkeypatc
     assert f'config: configs/classification/metaspikformer/{SMALL}.py\n' in said
 
 
+@pytest.mark.slow
 def test_a_network_without_a_config(run_tool, tiny):
     status, _ = run_tool(TOOL, tiny)
     assert status.endswith('tiny.pth is none of the files in docs/weights.md: name a file to write')

@@ -63,6 +63,7 @@ def test_logits_of_the_training_images(run, tmp_path, path):
     assert read_samples(folder, header) == (None, samples_of(dataset).labels)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(run, tmp_path, monkeypatch):
     files, append = trained(RESNET), LogitsWriter.append
     assert run(*files, '--batch-size', 1, out='whole')[0] == 0
@@ -89,6 +90,7 @@ def test_an_interrupted_run_goes_on(run, tmp_path, monkeypatch):
     assert calls == []
 
 
+@pytest.mark.slow
 def test_another_teacher_needs_another_folder(run, tmp_path):
     config, checkpoint = trained(RESNET)
     assert run(config, checkpoint)[0] == 0
@@ -104,6 +106,7 @@ def test_another_teacher_needs_another_folder(run, tmp_path):
         assert status.startswith('store_logits: logits holds logits of 4 samples of Handwritten')
 
 
+@pytest.mark.slow
 def test_a_model_of_mmpretrain_by_name_on_files(run, tmp_path):
     make_imagenet(tmp_path / 'imagenet')
     torch.save(get_model(NAME).state_dict(), tmp_path / 'teacher.pth')
@@ -126,6 +129,7 @@ def test_a_model_of_mmpretrain_by_name_on_files(run, tmp_path):
     assert state['done'] == 0
 
 
+@pytest.mark.slow
 def test_data_sets_in_wrappers(run, tmp_path):
     config, checkpoint = trained(RESNET)
     cfg = Config.fromfile(config)
@@ -143,6 +147,7 @@ def test_data_sets_in_wrappers(run, tmp_path):
     assert 'hold their images in memory' in status
 
 
+@pytest.mark.slow
 def test_folders_of_images_that_are_moved_afterwards(run, tmp_path):
     config, checkpoint = trained(RESNET)
     cfg = Config.fromfile(config)
