@@ -148,6 +148,11 @@ def _temporal_modules(model: nn.Module) -> list[TemporalModule]:
     return found
 
 
+def has_time(model: nn.Module) -> bool:
+    """Whether any part of a model knows of time steps."""
+    return any(isinstance(module, TemporalModule) for module in model.modules())
+
+
 def set_timesteps(model: nn.Module, timesteps: int) -> None:
     """Give every spiking module of ``model`` the number of time steps T.
 

@@ -248,7 +248,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--tile', type=int, metavar='PIXELS',
-        help='detect in tiles of this size, and join their boxes: for large images',
+        help='detect in tiles of this size, and join their boxes (no masks): for large images',
     )  # fmt: skip
     parser.add_argument('--overlap', type=int, default=64, help='of tiles, in pixels; default 64')
     add_cfg_options(parser)

@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmspike.claims.check import ClaimsReport, check_claims
 from mmspike.hosts import NETWORK, Network, Part, RegionHead, parts_of
-from mmspike.temporal import TemporalModule, get_timesteps
+from mmspike.temporal import get_timesteps, has_time
 
 
 def claims_of(
@@ -55,8 +55,7 @@ def claims_of(
 
 def timesteps_of(model: nn.Module) -> int:
     """T of a model; 1 where nothing of it knows of time."""
-    known = any(isinstance(module, TemporalModule) for module in model.modules())
-    return get_timesteps(model) if known else 1
+    return get_timesteps(model) if has_time(model) else 1
 
 
 def _regions(part: Part) -> tuple[Tensor, int]:

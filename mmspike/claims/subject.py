@@ -126,12 +126,7 @@ class Subject:
 
     def taken(self, samples: list[int]) -> Tensor:
         """Some samples of the inputs, in this order."""
-        chosen = self._by_step(self.inputs)[:, samples].contiguous()
-        if self.layout == 'images':
-            return chosen[0]
-        if self.layout == 'frames':
-            return chosen.transpose(0, 1).contiguous()
-        return chosen if self.layout == 'steps' else chosen.flatten(0, 1)
+        return self._in_layout(self._by_step(self.inputs)[:, samples])
 
     @property
     def temporal(self) -> bool:
@@ -150,12 +145,15 @@ class Subject:
 
     def first_steps(self, steps: int) -> Tensor:
         """The first time steps of the inputs; images stay as they are."""
-        chosen = self._by_step(self.inputs)[:steps].contiguous()
+        return self._in_layout(self._by_step(self.inputs)[:steps])
+
+    def _in_layout(self, steps: Tensor) -> Tensor:
+        """What :meth:`_by_step` made of inputs, as the model takes them."""
         if self.layout == 'images':
-            return self.inputs
+            return steps[0]
         if self.layout == 'frames':
-            return chosen.transpose(0, 1).contiguous()
-        return chosen if self.layout == 'steps' else chosen.flatten(0, 1)
+            return steps.transpose(0, 1).contiguous()
+        return steps.contiguous() if self.layout == 'steps' else steps.flatten(0, 1)
 
 
 def copied(model: nn.Module) -> nn.Module:

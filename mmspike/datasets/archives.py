@@ -29,14 +29,15 @@ class Archive:
 
     Attributes:
         package, version: Of the package.
-        kind: ``'wheel'`` or ``'sdist'``, which pip fetches, or ``'deb'``, which apt fetches.
+        kind: ``'wheel'``, which pip fetches, or ``'deb'``, which apt fetches. Neither runs code of
+            the package, as pip does for the archive of sources.
         sha256: Of the file.
         terms: Licence of what is read from it.
     """
 
     package: str
     version: str
-    kind: Literal['wheel', 'sdist', 'deb']
+    kind: Literal['wheel', 'deb']
     sha256: str
     terms: str
 
@@ -47,8 +48,6 @@ class Archive:
         if self.kind == 'deb':
             return ['apt-get', 'download', f'{self.package}={self.version}']
         pip = ['-m', 'pip', 'download', '--no-deps', '--disable-pip-version-check', name]
-        if self.kind == 'sdist':
-            return ['python', *pip, '--no-binary', ':all:', '--no-build-isolation']
         # The same file everywhere, whatever Python and machine this is.
         platform = ['--platform', 'manylinux_2_28_x86_64', '--python-version', '311']
         return ['python', *pip, '--only-binary', ':all:', *platform]
@@ -104,8 +103,8 @@ def read_member(path: Path, name: str) -> bytes:
     """One file of an archive.
 
     Args:
-        path: A wheel, sdist or Debian package.
-        name: Its path in the archive; of an sdist without the folder that holds everything.
+        path: A wheel or a Debian package.
+        name: Its path in the archive.
 
     Raises:
         ArchiveError: The archive has no such file, or is damaged.
@@ -115,11 +114,9 @@ def read_member(path: Path, name: str) -> bytes:
             with zipfile.ZipFile(path) as archive:
                 return archive.read(name)
         data = path.read_bytes()
-        if data.startswith(b'!<arch>\n'):
-            return _member_of_tar(_data_of_deb(data), f'./{name}')
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            top = archive.getnames()[0].split('/')[0]
-        return _member_of_tar(data, f'{top}/{name}')
+        if not data.startswith(b'!<arch>\n'):
+            raise ValueError('it is neither a wheel nor a Debian package')
+        return _member_of_tar(_data_of_deb(data), f'./{name}')
     except (KeyError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
             EOFError, IndexError, ValueError) as error:  # fmt: skip
         raise ArchiveError(f'{path} has no readable {name}: {error}') from error

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from mmspike.datasets.digits import digits_of_split
+from mmspike.datasets.png_files import write_png
 from mmspike.files import atomic_write
 
 CLASSES = tuple('0123456789')
@@ -258,8 +259,8 @@ def write_digit_scenes(
             # A generator per scene: no scene depends on how many there are.
             rng = np.random.default_rng([seed, number, i])
             scene = compose_scene(rng, digits, labels, size=size)
-            _write_png(folder / 'images' / subset / f'{name}.png', scene.image[..., ::-1])
-            _write_png(folder / 'annotations' / subset / f'{name}.png', scene.label_map())
+            write_png(folder / 'images' / subset / f'{name}.png', scene.image[..., ::-1])
+            write_png(folder / 'annotations' / subset / f'{name}.png', scene.label_map())
             _add_to_coco(coco, scene, f'{name}.png')
             if on_scene:
                 on_scene()
@@ -337,12 +338,6 @@ def _add_to_coco(coco: dict[str, list], scene: Scene, file_name: str) -> None:
                 segmentation=dict(size=[height, width], counts=encoded['counts'].decode()),
             )
         )
-
-
-def _write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write ``(H, W)`` or, as OpenCV has them, BGR ``(H, W, 3)``."""
-    with atomic_write(path) as file:
-        file.write(cv2.imencode('.png', pixels)[1].tobytes())
 
 
 def _write_json(path: Path, content: dict) -> None:

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from pycocotools import mask as rle
 
 from mmspike.datasets.archives import Archive, ArchiveError, read_member
+from mmspike.datasets.png_files import write_png
 from mmspike.datasets.tiles import Tile, tiles_of
 from mmspike.files import atomic_write
 
@@ -111,8 +111,8 @@ def _write_half(
         for mask in masks:
             classes[mask] = NUCLEUS
             coco['annotations'].append(_annotation(mask, coco))
-        _write_png(folder / 'images' / split / name, tile.cut(pixels))
-        _write_png(folder / 'annotations' / split / name, classes)
+        write_png(folder / 'images' / split / name, tile.cut(pixels))
+        write_png(folder / 'annotations' / split / name, classes)
     with atomic_write(folder / 'annotations' / f'instances_{split}.json') as target:
         target.write(json.dumps(coco).encode())
     return dict(
@@ -141,8 +141,3 @@ def _annotation(mask: np.ndarray, coco: dict) -> dict[str, Any]:
         area=int(mask.sum()),
         segmentation=dict(size=encoded['size'], counts=encoded['counts'].decode()),
     )
-
-
-def _write_png(path: Path, pixels: np.ndarray) -> None:
-    with atomic_write(path) as file:
-        file.write(cv2.imencode('.png', pixels)[1].tobytes())

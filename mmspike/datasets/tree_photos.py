@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from mmspike.datasets.archives import Archive, ArchiveError, read_member
+from mmspike.datasets.png_files import write_png
 from mmspike.datasets.tiles import tiles_of
 from mmspike.files import atomic_write
 
@@ -120,13 +121,13 @@ def write_trees(
             photo = read_photo(name, *files)
             if len(photo.boxes) + photo.dropped != expected:
                 raise ArchiveError(f'{name} has {len(photo.boxes)} boxes, not {expected}')
-            _write_png(folder / 'photos' / f'{name}.png', photo.pixels)
+            write_png(folder / 'photos' / f'{name}.png', photo.pixels)
             _add(whole, f'{name}.png', photo.pixels.shape, photo.boxes)
             height, width = photo.pixels.shape[:2]
             for tile in tiles_of(height, width, size, overlap):
                 file = f'{name}_{tile.left}_{tile.top}.png'
                 pixels = tile.cut(photo.pixels)
-                _write_png(folder / 'images' / split / file, pixels)
+                write_png(folder / 'images' / split / file, pixels)
                 _add(tiled, file, pixels.shape, tile.boxes(photo.boxes, visible)[0])
             counts['photos'] += 1
             counts['boxes'] += len(photo.boxes)
@@ -154,10 +155,3 @@ def _add(coco: dict, file: str, shape: tuple[int, ...], boxes: np.ndarray) -> No
             dict(id=len(coco['annotations']) + 1, image_id=number, category_id=1, iscrowd=0,
                  bbox=[x1, y1, width, height], area=width * height)
         )  # fmt: skip
-
-
-def _write_png(path: Path, pixels: np.ndarray) -> None:
-    if path.exists():
-        return
-    with atomic_write(path) as file:
-        file.write(cv2.imencode('.png', pixels)[1].tobytes())

@@ -13,13 +13,13 @@ from mmspike.apis.inference import classes_of_config
 from mmspike.deploy.extras import needed
 from mmspike.deploy.metadata import Metadata
 from mmspike.deploy.onnx_export import Exported, export_parts
-from mmspike.deploy.samples import has_time, sample_images
+from mmspike.deploy.samples import sample_images
 from mmspike.deploy.stored_config import stored_config
 from mmspike.files import atomic_write
 from mmspike.hosts import NETWORK
 from mmspike.neurons import IntegerNeuron
 from mmspike.neurons.records import is_record
-from mmspike.temporal import get_timesteps
+from mmspike.temporal import get_timesteps, has_time
 from mmspike.version import __version__
 
 TASKS = {'mmpretrain': 'classification', 'mmdet': 'detection', 'mmseg': 'segmentation'}

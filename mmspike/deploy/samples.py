@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from mmspike.temporal import TemporalModule, get_timesteps
+from mmspike.temporal import get_timesteps
 
 # What transforms of the hosts call the size that their output has; the last one counts.
 _SIZES = ('crop_size', 'scale', 'size', 'img_scale')
@@ -34,11 +34,6 @@ def sample_images(cfg: Config, model: nn.Module, size: Sequence[int] | None = No
     frames = 'Event' in str(cfg.get('data_preprocessor') or cfg.model.get('data_preprocessor'))
     steps = [get_timesteps(model)] if frames else []
     return torch.rand(2, *steps, _channels(model), *size) - 0.5
-
-
-def has_time(model: nn.Module) -> bool:
-    """Whether any part of a model knows of time steps."""
-    return any(isinstance(module, TemporalModule) for module in model.modules())
 
 
 def _channels(model: nn.Module) -> int:

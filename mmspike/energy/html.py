@@ -86,7 +86,6 @@ def _section(report: EnergyReport, alone: bool) -> str:
     ]
     if report.neurons:
         parts += [heading('Beside a quantised ANN'), _quantised(report)]
-    if report.neurons:
         parts += [heading('Firing rates'),
                   _image(rates_png(report), f'firing rates of {report.name}')]  # fmt: skip
     if report.step_rates:

@@ -37,6 +37,10 @@ class Memory(Protocol):
     def source(self) -> str:
         """Where it is from."""
 
+    @property
+    def accesses(self) -> str:
+        """What is read and written, in words."""
+
     def layer_pj(self, count: LayerCount, widths: Widths = FULL) -> float:
         """Energy of a layer as it ran; 0 of masks and sums."""
 
@@ -73,6 +77,13 @@ class MemoryModel:
     word_bytes: int
     queue: int
     source: str
+
+    accesses = (
+        'every synaptic operation reads a weight, and reads and writes a potential; spikes go '
+        'through queues; neurons read and write their potentials at every time step. Layers on '
+        'real numbers, and all of the ANN, read weights and inputs and write outputs. Masks, sums, '
+        'norms, biases and residual branches are not in it.'
+    )
 
     def access_pj(self, numbers: int, bits: int | None = None) -> float:
         """Energy in pJ of reading or writing one number in a memory that holds so many.

@@ -26,8 +26,8 @@ try:
     from neurobench.metrics.static import ConnectionSparsity, Footprint, ParameterCount
     from neurobench.metrics.workload import (
         ActivationSparsity,
+        ActivationSparsityByLayer,
         MembraneUpdates,
-        NeuronOperations,
         SynapticOperations,
     )
     from neurobench.models import NeuroBenchModel
@@ -38,7 +38,12 @@ except ImportError as error:
 
 METRICS = (
     [ParameterCount, Footprint, ConnectionSparsity],
-    [ActivationSparsity, SynapticOperations, MembraneUpdates, NeuronOperations],
+    [
+        ActivationSparsity,
+        ActivationSparsityByLayer,
+        SynapticOperations,
+        MembraneUpdates,
+    ],
 )
 
 
@@ -93,18 +98,32 @@ def compare_with_neurobench(
     run: Callable[[Tensor], Any] | None = None,
     batch_size: int = 8,
 ) -> list[MetricRow]:
-    """All of NeuroBench's static metrics, and those of its workload metrics without labels.
+    """NeuroBench's static metrics, and those of its workload metrics that need no labels.
+
+    Its NeuronOperations does not run on neurons of others than snnTorch; its row says so.
 
     Args:
         net: The model.
         inputs: Samples ``(N, ...)``.
         run: How a batch of them goes through the model; ``net(batch)`` by default.
         batch_size: Of a call.
+
+    Raises:
+        RuntimeError: One of NeuroBench's metrics failed; NeuroBench itself says 0 then.
     """
     data = TensorDataset(inputs, torch.zeros(len(inputs), dtype=torch.int64))
     model = SpikingModel(net, run)
     bench = Benchmark(model, DataLoader(data, batch_size), [], [], [list(m) for m in METRICS])
-    theirs = bench.run(quiet=True)
+    try:
+        theirs = bench.run(quiet=True)
+    finally:
+        model.cleanup_hooks()  # which keep the inputs of all layers
+    for name in ('SynapticOperations', 'ActivationSparsityByLayer'):
+        if not isinstance(theirs.get(name), dict):
+            raise RuntimeError(
+                f'{name} of NeuroBench failed on {type(net).__name__} and says '
+                f'{theirs.get(name)!r}; a layer that its hooks do not understand?'
+            )
     counter = EnergyCounter(net)
     with counter:
         for batch in inputs.split(batch_size):
@@ -135,6 +154,12 @@ def _rows(net: nn.Module, theirs: dict[str, Any], counts: EnergyCounts) -> list[
             1 - active / updates if updates else 0.0,
         ),
         MetricRow(
+            'ActivationSparsityByLayer, layers',
+            len(theirs['ActivationSparsityByLayer']),
+            len(counts.neurons),
+            'NeuroBench joins layers whose names end alike',
+        ),
+        MetricRow(
             'Effective_ACs',
             operations['Effective_ACs'],
             sum(one.sops for one in layers) / samples,
@@ -159,6 +184,13 @@ def _rows(net: nn.Module, theirs: dict[str, Any], counts: EnergyCounts) -> list[
             updates / samples,
             'NeuroBench reads the membranes of snnTorch alone; mmspike counts one update per '
             'neuron and time step, whether it changes the membrane or not',
+        ),
+        MetricRow(
+            'NeuronOperations',
+            0,
+            updates / samples,
+            'NeuroBench knows the operations of the neurons of snnTorch alone, fails on others, '
+            'and says 0; mmspike counts updates of neurons',
         ),
     ]
     if rest:

@@ -42,13 +42,6 @@ REGIONS_NOTE = (
     'trainings, and so does the energy of the network and of the ANN.'
 )
 
-MEMORY_NOTES = (
-    'Memory: every synaptic operation reads a weight, and reads and writes a potential; spikes go '
-    'through queues; neurons read and write their potentials at every time step. Layers on real '
-    'numbers, and all of the ANN, read weights and inputs and write outputs. Masks, sums, norms, '
-    'biases and residual branches are not in it.',
-)
-
 
 class EnergyReport:
     """The energy of the operations of a model.
@@ -192,7 +185,7 @@ class EnergyReport:
         """Notes on the counting rules, and on operations on real numbers that are not counted."""
         notes = list(NOTES)
         if self.memory:
-            notes += MEMORY_NOTES
+            notes.append(f'Memory: {self.memory.accesses}')
         notes += encoding_notes(self.counts, self.costs)
         if any(row.stage == 'roi_head' for row in self.layers):
             notes.append(REGIONS_NOTE)

@@ -14,8 +14,8 @@ class ReuseModel:
     small memory beside it: an addition for a spike reads a weight, and reads and writes a
     potential, as a shift does; a MAC reads a weight and an input, and reads and writes a sum.
     Weights come from outside once per image, and from the buffer once per time step. What layers
-    take and put out, and the potentials of neurons, go through the buffer once per time step; a
-    spike is one bit.
+    take and put out, and the potentials of neurons, go through the buffer once per time step. The
+    spikes of a neuron are one bit for each that it could fire.
 
     Attributes:
         name: Name of the model.
@@ -28,6 +28,13 @@ class ReuseModel:
     buffer_pj: float
     outside_pj: float
     source: str
+
+    accesses = (
+        'every operation works on a small memory beside it; weights come from outside once per '
+        'image, and from a buffer once per time step; what layers take and put out, and '
+        'potentials, go through the buffer once per time step. Masks, sums, norms, biases and '
+        'residual branches are not in it.'
+    )
 
     def layer_pj(self, count: LayerCount, widths: Widths = FULL) -> float:
         """Energy in pJ of a layer as it ran, on all samples; 0 of masks and sums."""

@@ -40,7 +40,7 @@ def deb():
     return packed
 
 
-KINDS = dict(wheel=wheel, sdist=lambda: tar('thing-1.0'), deb=deb)
+KINDS = dict(wheel=wheel, deb=deb)
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -109,7 +109,7 @@ def test_a_file_that_was_brought(archive, tmp_path):
     assert not calls
 
 
-@pytest.mark.parametrize('kind', ['wheel', 'sdist', 'deb'])
+@pytest.mark.parametrize('kind', KINDS)
 def test_without_network(kind, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(

@@ -88,6 +88,15 @@ def test_again_after_an_interruption(archive, tmp_path):
     assert lost.read_bytes() == before
 
 
+def test_again_with_other_tiles(archive, tmp_path):
+    """Tiles of two sizes have the same names where they begin at the same place."""
+    write_trees(tmp_path / 'out', archive)
+    write_trees(tmp_path / 'out', archive, size=128, overlap=0)
+    for image in json.loads((tmp_path / 'out/annotations/train.json').read_text())['images']:
+        pixels = cv2.imread(str(tmp_path / 'out/images/train' / image['file_name']))
+        assert pixels.shape[:2] == (image['height'], image['width']) == (128, 128)
+
+
 def test_mmdet_reads_it(archive, tmp_path):
     write_trees(tmp_path / 'out', archive)
     init_default_scope('mmdet')

@@ -47,6 +47,8 @@ def test_binary_networks_have_equal_counts(neuron):
         assert found[name].equal, found[name]
         assert found[name].theirs > 0 or name == 'ConnectionSparsity'
     assert found['Effective_ACs'].why == ''
+    assert found['ActivationSparsityByLayer, layers'].equal
+    assert found['NeuronOperations'].ours == found['MembraneUpdates'].ours
     assert found['MembraneUpdates'].theirs == 0
     assert found['MembraneUpdates'].ours == 4 * (4 * 36 + 6 * 16)
 
@@ -101,3 +103,20 @@ def test_accuracy_by_its_own_benchmark():
         SpikingModel(net), loader, [], [lambda out: out.argmax(1)], [[], [ClassificationAccuracy]]
     )
     assert bench.run(quiet=True)['ClassificationAccuracy'] == pytest.approx(5 / 6)
+
+
+def test_neurobench_keeps_nothing_of_the_network():
+    net = Net(IF)
+    rows(net)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+
+
+def test_a_metric_that_fails_is_no_0(monkeypatch):
+    def fails(*arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr('neurobench.metrics.workload.SynapticOperations.__call__', fails)
+    with pytest.raises(
+        RuntimeError, match=r'SynapticOperations of NeuroBench failed on Net and says'
+    ):
+        rows(Net(IF))

@@ -228,3 +228,11 @@ def test_the_encoder_alone_may_run_once():
     alone = EnergyReport(counter).comparisons[0]
     # 8 MACs of the first layer at three of four steps less; all 15 of the head at every step.
     assert (alone.network_mj - alone.once_mj) * 1e9 == pytest.approx(3 * 8 * 0.3)
+
+
+@pytest.mark.parametrize('memory', MEMORIES)
+def test_notes_are_of_the_memory_model_that_was_asked_for(memory):
+    report = EnergyReport(counted(Two(SFA(D=4)), torch.ones(1, 2)), memory=memory)
+    (note,) = (one for one in report.notes() if one.startswith('Memory: '))
+    assert ('queues' in note) == (memory != 'eyeriss2016')
+    assert ('buffer' in note) == (memory == 'eyeriss2016')
